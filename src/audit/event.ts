@@ -1,0 +1,98 @@
+/**
+ * The audit events, first form: one NDJSON line each in `data_dir/audit`. Never a token, cookie, code, query or body.
+ *
+ * Names are past tense and dotted. Every line has `at` (RFC 3339, milliseconds), `event` and `instance`; what a request caused also
+ * has `request`. Anonymous challenges and anonymous 4xx are counted per address, app and minute, so that nobody can fill a disk from outside.
+ */
+
+import type { Reason } from '../policy/decision.ts'
+
+export interface AuditSubject {
+  readonly kind: 'nobody' | 'person' | 'service'
+  readonly issuer?: string
+  readonly sub?: string
+  readonly email?: string
+}
+
+export type AuditEvent =
+  | {
+      readonly event: 'access.decided'
+      readonly request: string
+      readonly subject: AuditSubject
+      readonly session: string | undefined
+      readonly app: string | undefined
+      readonly host: string
+      readonly method: string
+      readonly path: string
+      readonly query: string | undefined
+      readonly effect: 'allow' | 'deny' | 'challenge'
+      readonly reason: Reason
+      readonly rule: string | undefined
+      readonly policy: string
+      readonly address: string
+      readonly userAgent: string | undefined
+      readonly claimsAt: number | undefined
+      readonly claimsState: 'fresh' | 'stale' | 'unknown' | undefined
+    }
+  | {
+      readonly event: 'access.ended'
+      readonly request: string
+      readonly app: string
+      readonly status: number
+      readonly bytesIn: number
+      readonly bytesOut: number
+      readonly durationMs: number
+      readonly outcome: 'completed' | 'client_gone' | 'upstream_failed' | 'cut'
+      readonly reason: Reason | undefined
+    }
+  | {
+      readonly event: 'access.counted'
+      readonly address: string
+      readonly app: string | undefined
+      readonly reason: Reason
+      readonly count: number
+      readonly since: number
+    }
+  | {
+      readonly event: 'session.started' | 'session.continued' | 'session.refreshed'
+      readonly request: string | undefined
+      readonly session: string
+      readonly subject: AuditSubject
+      readonly address: string | undefined
+      readonly acr: string | undefined
+      readonly amr: readonly string[]
+    }
+  | {
+      readonly event: 'session.ended'
+      readonly request: string | undefined
+      readonly session: string
+      readonly subject: AuditSubject
+      readonly cause: string
+    }
+  | {
+      readonly event: 'subject.ended'
+      readonly request: string | undefined
+      readonly subject: AuditSubject
+      readonly sid: string | undefined
+      readonly cause: string
+    }
+  | {
+      readonly event: 'sign_in.failed'
+      readonly request: string
+      readonly reason: Reason
+      readonly error: string | undefined
+      readonly address: string
+    }
+  | { readonly event: 'policy.loaded' | 'policy.refused'; readonly policy: string; readonly problems: number }
+  | { readonly event: 'keys.rotated'; readonly kid: string }
+  | { readonly event: 'instance.started' | 'instance.stopped'; readonly version: string }
+
+/** Where events go. */
+export interface AuditTrail {
+  /** Queues one line. Returns at once; a trail that cannot be written shows in `isWritable`. */
+  record(event: AuditEvent): void
+  /** False while lines are being lost (disk full, folder gone). The data plane denies on apps that demand the trail. */
+  isWritable(): boolean
+  /** Writes what is queued; for shutdown. */
+  close(): Promise<void>
+}

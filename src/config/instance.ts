@@ -1,0 +1,99 @@
+/**
+ * The instance configuration as a value: addresses, provider, store, keys. It needs a restart to change.
+ *
+ * `loadConfiguration` is the only producer: environment overrides are applied, `*_file` and `${ENV}` secrets are read,
+ * paths are absolute, durations are seconds. Secrets are wrapped, so that printing a configuration cannot print one.
+ */
+
+import type { IdentityProviderPreset } from '../oidc/relying-party.ts'
+import type { Who } from '../policy/document.ts'
+
+/** A secret that shows `***` to every printer (`JSON.stringify`, `util.inspect`, template strings). Read it with `reveal`. */
+export class Secret {
+  readonly #text: string
+  constructor(text: string) {
+    this.#text = text
+  }
+  reveal(): string {
+    return this.#text
+  }
+  toString(): string {
+    return '***'
+  }
+  toJSON(): string {
+    return '***'
+  }
+  [Symbol.for('nodejs.util.inspect.custom')](): string {
+    return '***'
+  }
+}
+
+export interface HostPort {
+  /** As written: an address or a name, without brackets. */
+  readonly host: string
+  readonly port: number
+}
+
+export interface InstanceConfiguration {
+  /** The access host's URL, origin only. Its scheme decides cookie prefixes and `Secure`. */
+  readonly url: URL
+  readonly listen: HostPort
+  /** Empty behind a TLS-terminating balancer. */
+  readonly tls: readonly { readonly certFile: string; readonly keyFile: string }[]
+  readonly httpRedirect: HostPort | undefined
+  readonly hstsSeconds: number | undefined
+  /** CIDRs; right-most address of `X-Forwarded-For` outside them is the client. Empty trusts nobody. */
+  readonly trustedProxies: readonly string[]
+  readonly operations: HostPort
+  readonly provider: ProviderConfiguration
+  readonly session: SessionConfiguration
+  readonly limits: LimitsConfiguration
+  readonly keysFile: string
+  readonly dataDir: string
+  /** A file, or a folder of `*.yaml`. */
+  readonly policyPath: string
+  readonly console: { readonly admin: Who | undefined; readonly auditor: Who | undefined; readonly helpdesk: Who | undefined }
+  readonly audit: { readonly query: 'drop' | 'keep' }
+  /** Values for `secret: ID` in the policy document. */
+  readonly secrets: ReadonlyMap<string, Secret>
+  readonly brand: { readonly name: string; readonly logoFile: string | undefined; readonly support: string | undefined }
+}
+
+export interface ProviderConfiguration {
+  readonly issuer: URL
+  readonly preset: IdentityProviderPreset | undefined
+  readonly clientId: string
+  /** Exactly one of the two, checked at load. */
+  readonly clientSecret: Secret | undefined
+  /** Path of a PEM private key (PKCS #8) for `private_key_jwt`. */
+  readonly clientKeyFile: string | undefined
+  readonly scopes: readonly string[]
+  readonly claims: {
+    /** Claim paths, tried in turn, split at dots. */
+    readonly groups: readonly (readonly string[])[]
+    readonly deviceId: readonly string[] | undefined
+  }
+  readonly groups: { readonly stripPrefix: string; readonly names: ReadonlyMap<string, string> }
+  readonly groupsWhenMissing: 'unknown' | 'none'
+  readonly email: 'verified' | 'trusted'
+  readonly providerGraceSeconds: number
+  readonly withoutRefreshToken: 'reauthenticate' | 'accept'
+  readonly dangerouslyAllowHttp: boolean
+}
+
+export interface SessionConfiguration {
+  readonly store: { readonly kind: 'embedded' } | { readonly kind: 'redis'; readonly url: Secret }
+  readonly idleTimeoutSeconds: number
+  readonly lifetimeSeconds: number
+  readonly refreshAfterSeconds: number
+  readonly claimsMaxAgeSeconds: number
+}
+
+export interface LimitsConfiguration {
+  readonly headerBytes: number
+  readonly headers: number
+  readonly headerSeconds: number
+  readonly requestSeconds: number
+  readonly idleSeconds: number
+  readonly connections: number
+}

@@ -1,0 +1,117 @@
+/**
+ * What the enforcement point needs from the rest of the house, stated by the consumer; `compose.ts` connects it.
+ *
+ * This is why `src/enforcement` imports neither the control plane nor the relying party nor a store: it is handed the few
+ * functions below.
+ */
+
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { AuditTrail } from '../audit/event.ts'
+import type { CurrentKeys } from '../keys.ts'
+import type { Logger } from '../log.ts'
+import type { CompiledPolicy } from '../policy/compile.ts'
+import type { Reason, Unmet } from '../policy/decision.ts'
+import type { SealedCookies } from '../session/sealed-cookies.ts'
+import type { Session } from '../session/session.ts'
+import type { Sessions } from '../session/sessions.ts'
+import type { RouteTable } from './route-table.ts'
+
+/** Everything that follows the policy, behind one reference. A request takes it once and never sees half a reload. */
+export interface Snapshot {
+  readonly version: string
+  readonly policy: CompiledPolicy
+  readonly routes: RouteTable
+}
+
+/** What a page about a refusal is told; it is complete, and holds nothing that the person may not see. */
+export interface RefusalView {
+  readonly status: number
+  readonly reason: Reason
+  readonly requestId: string
+  /** The app, if the person may know of it. */
+  readonly app:
+    | { readonly name: string; readonly url: string; readonly owner: string | undefined; readonly help: string | undefined }
+    | undefined
+  /** Who is signed in, as they would recognise themselves. */
+  readonly person: string | undefined
+  readonly unmet: readonly Unmet[]
+  /** Path on the app host that was asked for, for "try again". */
+  readonly retryPath: string | undefined
+  /** Where to start over: sign in (for a frame: `target=_top`), or with another account. */
+  readonly signInUrl: string | undefined
+  readonly signOutUrl: string | undefined
+  readonly portalUrl: string
+}
+
+export interface OwnPage {
+  readonly status: number
+  /** Complete response headers of the page, security headers included. */
+  readonly headers: Readonly<Record<string, string>>
+  readonly body: string
+}
+
+export interface Asset {
+  readonly type: string
+  readonly body: Buffer
+}
+
+export interface EnforcementPorts {
+  readonly sessions: Sessions
+  readonly cookies: SealedCookies
+  readonly keys: CurrentKeys
+  readonly audit: AuditTrail
+  readonly log: Logger
+  /** Epoch milliseconds. */
+  readonly now: () => number
+  /** Monotonic milliseconds. */
+  readonly monotonicNow: () => number
+
+  readonly renderRefusal: (view: RefusalView) => OwnPage
+  /** The sign-out page of an app host. */
+  readonly renderSignOut: (view: {
+    readonly person: string | undefined
+    readonly appName: string
+    readonly portalUrl: string
+    readonly formActionOrigins: readonly string[]
+  }) => OwnPage
+  /** `<hash>.<ext>` to content, for `/.postern/assets/`. */
+  readonly findAsset: (name: string) => Asset | undefined
+  /** Ends the session, records it, and returns where the browser goes next (the provider's end-session URL, or `/signed-out`). */
+  readonly signOut: (session: Session, requestId: string) => Promise<URL>
+  /** The control plane's handler for the access host. */
+  readonly handleAccessHost: (request: IncomingMessage, response: ServerResponse, context: AccessHostContext) => void
+  /** Hears of every exchange's end, for metrics. */
+  readonly observe: (exchange: {
+    readonly app: string | undefined
+    readonly effect: string
+    readonly reason: Reason
+    readonly status: number
+    readonly seconds: number
+  }) => void
+  /** Value of a secret header; `undefined` cannot happen for a checked policy. */
+  readonly findSecret: (id: string) => string | undefined
+}
+
+/** What the listener knows about a request to the access host, so that the control plane never parses a header for it again. */
+export interface AccessHostContext {
+  readonly requestId: string
+  /** Client address behind trusted proxies. */
+  readonly address: string
+}
+
+/** Settings of the enforcement point that need a restart. */
+export interface EnforcementSettings {
+  /** Origin of the access host. */
+  readonly accessUrl: URL
+  readonly trustedProxies: readonly string[]
+  readonly limits: {
+    readonly headerBytes: number
+    readonly headers: number
+    readonly headerSeconds: number
+    readonly requestSeconds: number
+    readonly idleSeconds: number
+    readonly connections: number
+  }
+  readonly hstsSeconds: number | undefined
+  readonly auditQuery: 'drop' | 'keep'
+}

@@ -1,0 +1,34 @@
+/**
+ * The key ring as the rest of Postern sees it. `src/keys-file.ts` loads, creates, rotates and watches the file behind it.
+ *
+ * Two families. *Sealing keys* (32 bytes) are roots: every use derives its own key with HKDF and a label, so that a sealed
+ * value can never be moved to another purpose or record. *Assertion keys* (ES256) sign the identity towards upstreams;
+ * `next` is published before it signs, `previous` after it has stopped, so that no verifier ever meets an unknown `kid`.
+ */
+
+import type { KeyObject } from 'node:crypto'
+
+export interface SealingKey {
+  /** Short, unique, not secret; stored in front of what it sealed. */
+  readonly id: string
+  readonly key: Buffer
+}
+
+export interface AssertionKey {
+  readonly kid: string
+  readonly privateKey: KeyObject
+  /** Public JWK with `kid`, `alg: ES256`, `use: sig`. */
+  readonly publicJwk: Readonly<Record<string, unknown>>
+}
+
+export interface KeyRing {
+  readonly sealing: { readonly current: SealingKey; readonly all: ReadonlyMap<string, SealingKey> }
+  readonly assertion: {
+    readonly current: AssertionKey
+    readonly next: AssertionKey | undefined
+    readonly previous: AssertionKey | undefined
+  }
+}
+
+/** Always returns the newest ring that loaded; a file that cannot be read never replaces one that could. */
+export type CurrentKeys = () => KeyRing

@@ -1,0 +1,57 @@
+/**
+ * The operational log: one JSON line an event, on standard output. It is not the audit trail.
+ *
+ * Redaction is by name and happens here, once: whatever is passed under a name that holds a secret prints as `***`.
+ * Nobody passes headers, cookies, tokens or bodies in the first place.
+ */
+
+import { type Logger as PinoLogger, pino } from 'pino'
+
+export type Logger = Pick<PinoLogger, 'debug' | 'info' | 'warn' | 'error' | 'fatal'> & { flush(callback?: () => void): void }
+export type LogLevel = 'debug' | 'info' | 'warn' | 'error'
+
+const secretNames = [
+  'password',
+  'secret',
+  'client_secret',
+  'clientSecret',
+  'token',
+  'cookie',
+  'authorization',
+  'code',
+  'refreshToken',
+  'accessToken',
+  'idToken',
+]
+
+/** A logger that writes asynchronously and is flushed at exit. */
+export function createLogger(level: LogLevel): Logger {
+  const paths = secretNames.flatMap((name) => [name, `*.${name}`, `*.*.${name}`])
+  return pino(
+    {
+      level,
+      base: null,
+      timestamp: () => `,"time":"${new Date().toISOString()}"`,
+      redact: { paths, censor: '***' },
+      serializers: { err: describeError },
+    },
+    pino.destination({ dest: 1, sync: false, minLength: 0 }),
+  )
+}
+
+/** An error as it may be logged: class, code, message and the same of its causes. URLs lose their credentials. */
+export function describeError(error: unknown, depth = 0): Record<string, unknown> {
+  if (!(error instanceof Error)) return { message: withoutCredentials(String(error)) }
+  const code = (error as { code?: unknown }).code
+  return {
+    name: error.name,
+    ...(typeof code === 'string' ? { code } : {}),
+    message: withoutCredentials(error.message),
+    ...(depth === 0 && error.name === 'TypeError' ? { stack: error.stack } : {}),
+    ...(error.cause !== undefined && depth < 4 ? { cause: describeError(error.cause, depth + 1) } : {}),
+  }
+}
+
+function withoutCredentials(text: string): string {
+  return text.replace(/\b([a-z][a-z0-9+.-]*:\/\/)[^\s/@]*@/gi, '$1***@').slice(0, 2000)
+}

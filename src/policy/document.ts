@@ -1,0 +1,145 @@
+/**
+ * The policy document as a value: what an admin wrote, after `config` has checked it. Nothing here does anything.
+ *
+ * `src/config` is the only producer. A value of these types is complete and consistent: every name that is used is
+ * defined, every address is claimed once, every pattern is canonical. `compilePolicy` turns it into what requests use.
+ */
+
+export type Sensitivity = 'open' | 'internal' | 'confidential' | 'restricted'
+
+/** `read` is GET, HEAD and OPTIONS without Upgrade; `websocket` is any Upgrade; `write` is everything else. */
+export type MethodClass = 'read' | 'write' | 'websocket'
+
+export type Scalar = string | number | boolean
+
+/** Whom a rule speaks of. A list in the document becomes `any_of`. */
+export type Who =
+  | { readonly kind: 'public' }
+  | { readonly kind: 'everyone' }
+  | { readonly kind: 'signed_in' }
+  | { readonly kind: 'users'; readonly emails: readonly string[] }
+  | { readonly kind: 'domains'; readonly domains: readonly string[] }
+  | { readonly kind: 'groups'; readonly groups: readonly string[] }
+  | { readonly kind: 'claims'; readonly claims: readonly ClaimSelector[] }
+  | { readonly kind: 'services'; readonly names: readonly string[] }
+  | { readonly kind: 'any_of'; readonly of: readonly Who[] }
+  | { readonly kind: 'all_of'; readonly of: readonly Who[] }
+
+/** One entry of `claims:`; `path` is split at its dots. The claim matches if it is, or contains, any of `values`. */
+export interface ClaimSelector {
+  readonly path: readonly string[]
+  readonly values: readonly Scalar[]
+}
+
+export interface Rule {
+  /** The admin's name for it, unique within its app (or within the top level). Made from verb and position if none was given. */
+  readonly name: string
+  readonly verb: 'allow' | 'deny'
+  readonly who: Who
+  /** `undefined` means every method. Names are upper-case and never match an Upgrade. */
+  readonly methods: { readonly names: readonly string[]; readonly classes: readonly MethodClass[] } | undefined
+  /** Canonical patterns; `undefined` means every path. */
+  readonly paths: readonly string[] | undefined
+}
+
+/** A rule at the top level: for every app, or for those that `apps` or `sensitivity` select. */
+export interface CompanyRule extends Rule {
+  readonly apps: readonly string[] | undefined
+  readonly sensitivity: readonly Sensitivity[] | undefined
+}
+
+/** A public address: an origin, or an origin and a path prefix. */
+export interface AppAddress {
+  /** `https://payroll.corp.example` or with `:port` where it is not the scheme's own. As `URL.origin` prints it. */
+  readonly origin: string
+  /** Lower-case hostname, no port. */
+  readonly hostname: string
+  /** The port of the URL, default filled in. */
+  readonly port: number
+  /** `/` or a canonical prefix without trailing slash, such as `/tools/wiki`. */
+  readonly prefix: string
+}
+
+export interface Upstream {
+  /** Scheme, host and port only, such as `http://payroll.internal:8080`. */
+  readonly origin: string
+  /** A path that is put before the forwarded one; empty if none. No trailing slash. */
+  readonly basePath: string
+  /** PEM text of the only authorities accepted for it; `undefined`: the system's. */
+  readonly ca: string | undefined
+  /** Name to ask for and to verify in TLS, where it is not the URL's host. */
+  readonly serverName: string | undefined
+}
+
+/** How the identity is stated to the upstream in headers; see `docs/upstream.md`. */
+export type IdentitySetting =
+  | { readonly kind: 'none' }
+  | {
+      readonly kind: 'headers'
+      /** Header name for each fact, lower-case; `undefined` leaves that header out. */
+      readonly user: string | undefined
+      readonly email: string | undefined
+      readonly preferredUsername: string | undefined
+      readonly groups: string | undefined
+      /** Further headers: lower-case name to a claim path. */
+      readonly extra: readonly { readonly header: string; readonly path: readonly string[] }[]
+      readonly groupsSeparator: string
+      /** Only groups that match one of these patterns (`*` for any run of characters); `undefined`: all. */
+      readonly onlyGroups: readonly string[] | undefined
+    }
+
+export type PathRule = 'encoded_slash' | 'semicolon' | 'double_slash'
+
+/** A header that Postern sets. A secret is named by the id it has in the instance configuration's `secrets:`. */
+export interface HeaderSetting {
+  readonly name: string
+  readonly value: { readonly kind: 'text'; readonly text: string } | { readonly kind: 'secret'; readonly id: string }
+}
+
+export interface App {
+  readonly id: string
+  readonly name: string
+  readonly description: string | undefined
+  readonly owner: string | undefined
+  /** Where to ask for access: a URL or an e-mail address. */
+  readonly help: string | undefined
+  readonly logo: string | undefined
+  readonly portal: 'if_relevant' | 'if_allowed' | 'listed' | 'hidden'
+  readonly address: AppAddress
+  /** At least one; tried in turn. */
+  readonly upstreams: readonly Upstream[]
+  readonly sensitivity: Sensitivity
+  readonly preserveHost: boolean
+  readonly identity: IdentitySetting
+  /** Stricter than the instance's where given. */
+  readonly session: { readonly idleTimeoutSeconds: number | undefined; readonly lifetimeSeconds: number | undefined }
+  readonly timeouts: {
+    readonly connectSeconds: number
+    /** Until the first byte of the answer's head. */
+    readonly responseSeconds: number
+    /** Silence allowed within a body or a WebSocket. */
+    readonly idleSeconds: number
+  }
+  /** Ids of apps whose pages may send `write` and `websocket` requests here with the person's cookie. */
+  readonly calledBy: readonly string[]
+  readonly crossSitePosts: readonly string[]
+  readonly pathRules: readonly PathRule[]
+  /** Bytes; `undefined` for no limit. */
+  readonly maxBodyBytes: number | undefined
+  /** Cut from the path before forwarding: the prefix of the address. */
+  readonly stripPrefix: boolean
+  readonly passAuthorization: boolean
+  readonly setRequestHeaders: readonly HeaderSetting[]
+  readonly removeRequestHeaders: readonly string[]
+  readonly setResponseHeaders: readonly HeaderSetting[]
+  readonly rules: readonly Rule[]
+}
+
+export interface PolicyDocument {
+  /** `sha256-` and the first 16 hex digits of the hash of the canonical form. */
+  readonly version: string
+  /** IANA name; for hours and dates that name none. */
+  readonly zone: string
+  readonly rules: readonly CompanyRule[]
+  readonly apps: readonly App[]
+}

@@ -1,0 +1,66 @@
+/**
+ * A session: one signed-in browser from sign-in to its end. Plain, immutable data; the rules about it are in `lifetime.ts`.
+ *
+ * A session has a stable internal id that never leaves the server except as `sid` in an assertion. Cookies hold secrets
+ * that point to it: one on the access host, one for each app origin (the *app session*).
+ */
+
+/** Claims as last heard from the provider: replaced whole, never merged. */
+export interface Claims {
+  /** Instant of the provider's answer. */
+  readonly at: number
+  /** Grows with each replacement; part of the assertion cache key. */
+  readonly version: number
+  /** ID Token and userinfo claims together; only own properties, null prototype. */
+  readonly all: Readonly<Record<string, unknown>>
+}
+
+export interface SignIn {
+  /** When the person last actively authenticated: `auth_time`, else the instant of the sign-in. */
+  readonly at: number
+  readonly acr: string | undefined
+  readonly amr: readonly string[]
+}
+
+export interface Tokens {
+  readonly idToken: string
+  readonly accessToken: string
+  readonly refreshToken: string | undefined
+}
+
+/** What a completed sign-in at the provider yields. */
+export interface SignedIn {
+  readonly issuer: string
+  readonly sub: string
+  readonly claims: Readonly<Record<string, unknown>>
+  readonly signIn: SignIn
+  readonly tokens: Tokens
+  /** The provider's `sid`, for back-channel logout. */
+  readonly providerSid: string | undefined
+}
+
+export interface Session {
+  readonly id: string
+  readonly issuer: string
+  readonly sub: string
+  readonly claims: Claims
+  readonly signIn: SignIn
+  readonly tokens: Tokens
+  readonly providerSid: string | undefined
+  /** Instants of the store's clock. */
+  readonly startedAt: number
+  readonly lastUsedAt: number
+  /** Where the person signed in from, for their own list of sessions. */
+  readonly origin: { readonly address: string; readonly userAgent: string }
+}
+
+/** Answer to "whose request is this?". `expired` and `ended` may be told apart from `none`, to the log and by the renewal rules. */
+export type SessionLookup =
+  | {
+      readonly state: 'live'
+      readonly session: Session /** Claims older than `claims_max_age` that could not be refreshed. */
+      readonly claimsState: 'fresh' | 'stale' | 'unknown'
+    }
+  | { readonly state: 'none' }
+  | { readonly state: 'expired' }
+  | { readonly state: 'ended'; readonly cause: string }

@@ -1,0 +1,56 @@
+/**
+ * What the two planes may do with sessions. `createSessions` (in `session-service.ts`) implements it over a `SessionStore`.
+ *
+ * A look-up answers from memory only while that is at most 5 s old on the monotonic clock, else from the store; a store
+ * that is away makes it reject with `session_store_unavailable`, which every caller turns into 503. Ends recorded through
+ * this instance count at once; others at the latest when memory runs out.
+ */
+
+import type { Session, SessionLookup, SignedIn } from './session.ts'
+import type { EndCause } from './store.ts'
+
+/** A one-time ticket from the access host to one app origin. 30 s, one use, bound to browser and origin. */
+export interface HandOff {
+  readonly sessionId: string
+  /** The app origin it is meant for. */
+  readonly origin: string
+  /** `base64url(SHA-256(secret))` of the attempt cookie on the app host. */
+  readonly attempt: string
+  /** Absolute URL on that origin, already parsed and re-serialised. */
+  readonly returnTo: string
+}
+
+export interface Sessions {
+  /** For the data plane: the session behind an app cookie of this origin. A secret of another origin is `none`. */
+  findByAppSecret(secret: string, origin: string): Promise<SessionLookup>
+  /** For the access host. */
+  findByAccessSecret(secret: string): Promise<SessionLookup>
+  /** For renewals, back-channel and the portal; straight from the store. */
+  findById(sessionId: string): Promise<SessionLookup>
+
+  /** Starts a session and returns the secret for the access host's cookie. */
+  begin(signedIn: SignedIn, origin: Session['origin']): Promise<{ readonly session: Session; readonly secret: string }>
+  /** The same subject signed in again: new facts, same id, same cookie. `undefined` if the session ended meanwhile. */
+  continueWith(session: Session, signedIn: SignedIn): Promise<Session | undefined>
+  /** Opens the right of this browser to use the session on one app origin; returns the secret for the app cookie. */
+  openAppSession(sessionId: string, origin: string): Promise<string | undefined>
+  /** Records use; writes at most once a minute a session, and never fails a request. */
+  recordUse(session: Session): void
+
+  /** Ends one session: every app session with it. Resolves once the end is on record. */
+  endSession(sessionId: string, cause: EndCause): Promise<void>
+  /** Ends every session of a subject, or of a provider `sid`, also those whose index is not written yet. Resolves to the ids found. */
+  endSubject(issuer: string, sub: string, cause: EndCause): Promise<readonly string[]>
+  endProviderSid(issuer: string, providerSid: string, cause: EndCause): Promise<readonly string[]>
+  /** Live sessions of a subject, newest first. */
+  listSubject(issuer: string, sub: string): Promise<readonly Session[]>
+
+  /** Mints a hand-off code. */
+  issueHandOff(handOff: HandOff): Promise<string>
+  /** Any presentation burns the code; `undefined` if it is unknown, used or too old. */
+  takeHandOff(code: string): Promise<HandOff | undefined>
+  /** `true` for the first caller with this id within `seconds`, on all instances. */
+  takeOnce(purpose: 'attempt' | 'logout_token', id: string, seconds: number): Promise<boolean>
+
+  close(): Promise<void>
+}

@@ -1,0 +1,64 @@
+/**
+ * The port to the place where sessions live: small atomic operations on opaque records, with the store's own clock.
+ *
+ * Two adapters (`stores/redis.ts`, `stores/embedded.ts`) pass one contract suite (`stores/stores.contract.ts`). The store sees
+ * hashed names and sealed bytes only; what they mean is `src/session`'s business. Every method rejects with
+ * `PosternError('session_store_unavailable')` when the store does not answer within its limit (never hangs, never guesses).
+ *
+ * Names are `kind:hash`. A record is gone at `expiresAt` exactly, by the store's clock, whether or not it was swept already.
+ */
+
+export interface StoredRecord {
+  readonly value: Buffer
+  /** Grows by one with each write; what `replaceRecord` compares. */
+  readonly version: number
+  readonly expiresAt: number
+}
+
+/** What can end. `subject` ids are `issuer\nsub`, `provider_sid` ids `issuer\nsid`; ids reach a store hashed. */
+export type EndKind = 'session' | 'app_session' | 'subject' | 'provider_sid' | 'device'
+
+export type EndCause = 'signed_out' | 'replaced' | 'revoked' | 'refused' | 'back_channel' | 'device_changed' | 'subject_changed'
+
+/** The fact that something ended; what began at or before `at` is dead. `idHash` is SHA-256, base64url. */
+export interface End {
+  readonly kind: EndKind
+  readonly idHash: string
+  readonly at: number
+  readonly cause: EndCause
+}
+
+export interface SessionStore {
+  /** The store's clock, epoch milliseconds. Start and end times come from here, never from an instance's clock. */
+  loadNow(): Promise<number>
+
+  /** Writes a record that must not exist yet; `false` if it does. `expiresAt` is an instant of the store's clock. */
+  createRecord(name: string, value: Buffer, expiresAt: number): Promise<boolean>
+  /** The record, or `undefined` for one that never was, expired or was removed. */
+  loadRecord(name: string): Promise<StoredRecord | undefined>
+  /** Compare-and-set. `false` if the version moved on or the record is gone: a replace never creates. */
+  replaceRecord(name: string, record: StoredRecord): Promise<boolean>
+  /** Returns the record and removes it in one step, so that of many takers one gets it. */
+  takeRecord(name: string): Promise<StoredRecord | undefined>
+  removeRecord(name: string): Promise<void>
+
+  /** Adds `member` to an index until `expiresAt`; an index never outlives its longest member. */
+  addToIndex(index: string, member: string, expiresAt: number): Promise<void>
+  removeFromIndex(index: string, member: string): Promise<void>
+  loadIndex(index: string): Promise<readonly string[]>
+
+  /** Records ends at the store's present instant, atomically, and returns that instant. A later end of the same thing wins. */
+  recordEnds(ends: readonly Omit<End, 'at'>[], keepSeconds: number): Promise<number>
+  /** Of these things, the ends that are on record; order and length as asked. One round trip. */
+  loadEnds(things: readonly Pick<End, 'kind' | 'idHash'>[]): Promise<readonly (End | undefined)[]>
+
+  /** Takes a lock for `holdSeconds`; the token releases or renews it, `undefined` if someone else has it. */
+  acquireLock(name: string, holdSeconds: number): Promise<string | undefined>
+  /** `false` if the lock was lost meanwhile. */
+  renewLock(name: string, token: string, holdSeconds: number): Promise<boolean>
+  releaseLock(name: string, token: string): Promise<void>
+
+  /** Resolves if the store answers now; for `/readyz`. */
+  checkReady(): Promise<void>
+  close(): Promise<void>
+}
