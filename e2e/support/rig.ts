@@ -1,0 +1,322 @@
+/**
+ * The composed system on this machine: real `postern serve` processes, a real OpenID Provider, raw upstreams as oracles, and Redis
+ * where asked. Every name is `NAME.corp.localhost`.
+ */
+
+import { type ChildProcess, spawn } from 'node:child_process'
+import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { createServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import type { Person } from '../../src/demo/people.ts'
+import { startDemoProvider } from '../../src/demo/provider.ts'
+import type { Answer, Client } from './client.ts'
+import { type RunningRedis, startRedis } from './redis.ts'
+import { startUpstream, type Upstream } from './upstream.ts'
+
+const root = join(import.meta.dirname, '..', '..')
+
+export const people: readonly Person[] = [
+  person('alice', 'Alice Archer', ['staff', 'admins', 'engineering', 'postern-admins']),
+  person('bob', 'Bob Baker', ['staff', 'finance']),
+  person('carol', 'Carol Cole', ['contractors']),
+]
+
+export interface AppWish {
+  readonly id: string
+  /** Rules and any other keys of an app; `url` and `upstream` are filled in. */
+  readonly [key: string]: unknown
+}
+
+export interface RigOptions {
+  readonly store?: 'embedded' | 'redis'
+  /** Apps with their keys; each gets an oracle upstream of its own unless it names one. Defaults to `app` and `wiki`. */
+  readonly apps?: readonly AppWish[]
+  /** Further top-level keys of the policy document. */
+  readonly policy?: Readonly<Record<string, unknown>>
+  /** Further keys of the instance configuration, merged at the top level. */
+  readonly configuration?: Readonly<Record<string, unknown>>
+  /** Merged into `provider:`. */
+  readonly provider?: Readonly<Record<string, unknown>>
+  /** Another provider than the demo's: its issuer. */
+  readonly issuer?: string
+  /** Merged into `session:`. */
+  readonly session?: Readonly<Record<string, unknown>>
+  readonly instances?: number
+  readonly people?: readonly Person[]
+}
+
+export interface Instance {
+  readonly port: number
+  readonly operationsPort: number
+  readonly folder: string
+  readonly pid: number
+  /** Everything it wrote to its log. */
+  log(): string
+  /** Sends a signal and resolves with how it ended. */
+  stop(signal?: NodeJS.Signals): Promise<{ readonly code: number | null; readonly signal: NodeJS.Signals | null }>
+  /** Starts the same instance again after `stop`. */
+  start(): Promise<void>
+  isRunning(): boolean
+}
+
+export interface Rig {
+  readonly port: number
+  readonly issuer: string
+  readonly instance: Instance
+  readonly instances: readonly Instance[]
+  readonly redis: RunningRedis | undefined
+  readonly policyFile: string
+  /** Origin of a name: `origin('app')` is `http://app.corp.localhost:PORT`. */
+  origin(name: string): string
+  upstream(id: string): Upstream
+  /** Signs `person` in through the provider, as a browser would, ending at `url`. */
+  signIn(client: Client, person: string, url: string): Promise<Answer & { readonly trail: readonly string[] }>
+  /** All audit lines of an instance so far, parsed. */
+  audit(instance?: Instance): Promise<readonly Readonly<Record<string, unknown>>[]>
+  writePolicy(document: Readonly<Record<string, unknown>> | string): Promise<void>
+  policy: Readonly<Record<string, unknown>>
+  providerStop(): Promise<void>
+  providerStart(): Promise<void>
+  stop(): Promise<void>
+}
+
+/** Starts everything and resolves when every instance is ready. */
+export async function startRig(options: RigOptions = {}): Promise<Rig> {
+  const folder = await mkdtemp(join(tmpdir(), 'postern-rig-'))
+  const port = await freePort()
+  const providerPort = await freePort()
+  const issuer = options.issuer ?? `http://login.corp.localhost:${providerPort}`
+  const origin = (name: string) => `http://${name}.corp.localhost:${port}`
+  const redis = options.store === 'redis' ? await startRedis({ password: 'rig-redis-password' }) : undefined
+
+  const upstreams = new Map<string, Upstream>()
+  const apps: Record<string, unknown>[] = []
+  for (const wish of options.apps ?? defaultApps) {
+    if (wish['upstream'] === undefined) upstreams.set(wish.id, await startUpstream())
+    apps.push({ url: origin(wish.id), upstream: upstreams.get(wish.id)?.origin, ...wish })
+  }
+  const policy = { ...options.policy, apps }
+  const policyFile = join(folder, 'policy.yaml')
+  await writeFile(policyFile, JSON.stringify(policy, undefined, 1))
+
+  const instances: Instance[] = []
+  for (let index = 0; index < (options.instances ?? 1); index += 1) {
+    const operationsPort = await freePort()
+    const dataFolder = join(folder, `data-${index}`)
+    const configuration = {
+      url: origin('access'),
+      listen: `127.0.0.1:${index === 0 ? port : await freePort()}`,
+      operations: `127.0.0.1:${operationsPort}`,
+      provider: {
+        issuer,
+        client_id: 'postern',
+        client_secret: 'rig-client-secret-0123456789abcdef',
+        scopes: ['openid', 'profile', 'email', 'groups', 'offline_access'],
+        ...options.provider,
+      },
+      data_dir: dataFolder,
+      keys_file: join(folder, 'keys.json'),
+      policy: policyFile,
+      ...options.configuration,
+      session: { store: redis === undefined ? 'embedded' : redis.url, ...options.session },
+    }
+    const file = join(folder, `postern-${index}.yaml`)
+    await writeFile(file, JSON.stringify(configuration, undefined, 1), { mode: 0o600 })
+    instances.push(createInstance(file, Number(String(configuration.listen).split(':')[1]), operationsPort, dataFolder))
+  }
+  if (redis !== undefined) await runCommand(['keys', 'generate', '--config', join(folder, 'postern-0.yaml')])
+
+  let provider: { close(): Promise<void> } | undefined
+  const providerStart = async () => {
+    if (options.issuer !== undefined) return
+    provider = await startDemoProvider({
+      issuer: new URL(issuer),
+      port: providerPort,
+      people: options.people ?? people,
+      client: {
+        id: 'postern',
+        secret: 'rig-client-secret-0123456789abcdef',
+        redirectUris: [`${origin('access')}/oidc/callback`],
+        postLogoutRedirectUris: [`${origin('access')}/signed-out`],
+        backchannelLogoutUri: `${origin('access')}/oidc/backchannel-logout`,
+      },
+    })
+  }
+  const providerStop = async () => {
+    await provider?.close()
+    provider = undefined
+  }
+  await providerStart()
+  for (const instance of instances) await instance.start()
+  const [instance] = instances
+  if (instance === undefined) throw new Error('a rig needs an instance')
+
+  return {
+    port,
+    issuer,
+    instance,
+    instances,
+    redis,
+    policyFile,
+    policy,
+    origin,
+    upstream: (id) => {
+      const found = upstreams.get(id)
+      if (found === undefined) throw new Error(`no upstream ${id}`)
+      return found
+    },
+    signIn: (client, who, url) => signIn(client, who, url),
+    audit: (of = instance) => readAudit(of.folder),
+    writePolicy: (document) => writeFile(policyFile, typeof document === 'string' ? document : JSON.stringify(document, undefined, 1)),
+    providerStart,
+    providerStop,
+    stop: async () => {
+      await Promise.all(instances.filter((each) => each.isRunning()).map((each) => each.stop('SIGKILL')))
+      await provider?.close()
+      await Promise.all([...upstreams.values()].map((upstream) => upstream.close()))
+      await redis?.stop()
+      await rm(folder, { recursive: true, force: true })
+    },
+  }
+}
+
+const defaultApps: readonly AppWish[] = [
+  {
+    id: 'app',
+    rules: [
+      { name: 'open to all', allow: { public: true }, paths: ['/public/**', '/health'] },
+      { name: 'administration', allow: { groups: ['admins'] }, paths: ['/admin/**'] },
+      { name: 'only admins administer', deny: { signed_in: true }, paths: ['/never/**'] },
+      {
+        name: 'staff',
+        allow: { groups: ['staff'] },
+        paths: ['/', '/ok', '/ok/**', '/a', '/b', '/x', '/ws', '/upload', '/download', '/echo', '/echo/**'],
+      },
+    ],
+  },
+  { id: 'wiki', rules: [{ name: 'staff', allow: { groups: ['staff'] } }] },
+]
+
+function person(id: string, name: string, groups: readonly string[]): Person {
+  return { id, name, email: `${id}@corp.example`, role: groups.join(', '), groups }
+}
+
+/** Follows redirects, and where the provider asks who it is, answers. */
+async function signIn(client: Client, who: string, url: string): Promise<Answer & { readonly trail: readonly string[] }> {
+  let answer = await client.follow(url)
+  const trail = [...answer.trail]
+  for (let forms = 0; forms < 3 && answer.url.includes('/interaction/'); forms += 1) {
+    const origin = new URL(answer.url).origin
+    const posted = await client.send(answer.url, {
+      method: 'POST',
+      body: `person=${who}`,
+      headers: { 'content-type': 'application/x-www-form-urlencoded', origin, 'sec-fetch-site': 'same-origin' },
+    })
+    answer = await client.follow(new URL(posted.header('location') ?? '/', answer.url).href)
+    trail.push(...answer.trail)
+  }
+  return Object.assign(answer, { trail })
+}
+
+async function readAudit(folder: string): Promise<readonly Readonly<Record<string, unknown>>[]> {
+  const lines: Record<string, unknown>[] = []
+  const base = join(folder, 'audit')
+  for (const trail of (await readdir(base).catch(() => [])).sort()) {
+    for (const file of (await readdir(join(base, trail))).filter((name) => name.endsWith('.ndjson')).sort()) {
+      for (const line of (await readFile(join(base, trail, file), 'utf8')).split('\n')) if (line !== '') lines.push(JSON.parse(line))
+    }
+  }
+  return lines
+}
+
+function createInstance(file: string, port: number, operationsPort: number, folder: string): Instance {
+  let child: ChildProcess | undefined
+  let log = ''
+  return {
+    port,
+    operationsPort,
+    folder,
+    get pid() {
+      return child?.pid ?? 0
+    },
+    log: () => log,
+    isRunning: () => child !== undefined,
+    start: async () => {
+      const started = spawn(process.execPath, [join(root, 'src', 'cli.ts'), 'serve', '--config', file], {
+        stdio: ['ignore', 'pipe', 'pipe'],
+      })
+      child = started
+      started.stdout.on('data', (chunk: Buffer) => {
+        log += chunk.toString('utf8')
+      })
+      started.stderr.on('data', (chunk: Buffer) => {
+        log += chunk.toString('utf8')
+      })
+      const from = log.length
+      started.once('exit', () => {
+        if (child === started) child = undefined
+      })
+      await waitFor(
+        () => log.slice(from).includes('"msg":"ready"') || child === undefined,
+        20_000,
+        () => `postern did not become ready:\n${log}`,
+      )
+      if (child === undefined) throw new Error(`postern ended at start:\n${log}`)
+    },
+    stop: (signal = 'SIGTERM') =>
+      new Promise((resolve) => {
+        const ending = child
+        if (ending === undefined) return resolve({ code: null, signal: null })
+        ending.once('exit', (code, bySignal) => {
+          child = undefined
+          resolve({ code, signal: bySignal })
+        })
+        ending.kill(signal)
+      }),
+  }
+}
+
+/** Runs a `postern` command to its end. */
+export function runCommand(
+  args: readonly string[],
+  input = '',
+): Promise<{ readonly code: number | null; readonly stdout: string; readonly stderr: string }> {
+  return new Promise((resolve, reject) => {
+    const child = spawn(process.execPath, [join(root, 'src', 'cli.ts'), ...args], { stdio: ['pipe', 'pipe', 'pipe'] })
+    let stdout = ''
+    let stderr = ''
+    child.stdout.on('data', (chunk: Buffer) => {
+      stdout += chunk.toString('utf8')
+    })
+    child.stderr.on('data', (chunk: Buffer) => {
+      stderr += chunk.toString('utf8')
+    })
+    child.on('error', reject)
+    child.on('exit', (code) => resolve({ code, stdout, stderr }))
+    child.stdin.end(input)
+  })
+}
+
+/** Waits until `condition` holds; the condition is looked at again every few milliseconds. */
+export async function waitFor(
+  condition: () => boolean | Promise<boolean>,
+  limitMs = 10_000,
+  describe: () => string = () => 'the condition never held',
+): Promise<void> {
+  const until = performance.now() + limitMs
+  while (!(await condition())) {
+    if (performance.now() > until) throw new Error(describe())
+    await new Promise((resolve) => setTimeout(resolve, 15))
+  }
+}
+
+/** A port that was free a moment ago. */
+export async function freePort(): Promise<number> {
+  const server = createServer()
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  const address = server.address()
+  const port = typeof address === 'object' && address !== null ? address.port : 0
+  await new Promise<void>((resolve) => server.close(() => resolve()))
+  return port
+}

@@ -1,0 +1,42 @@
+#!/usr/bin/env node
+/**
+ * The command line: `postern COMMAND`. Each command is one file in `commands/`; this file lists them and owns the exit status.
+ *
+ * Exit status: 0 good or allowed, 1 the answer is no (problems found, denied, not verified), 2 could not run.
+ */
+
+import { Command, CommanderError } from 'commander'
+import { registerCheck } from './commands/check.ts'
+import { registerDemo } from './commands/demo.ts'
+import { registerInit } from './commands/init.ts'
+import { registerKeys } from './commands/keys.ts'
+import { registerSchema } from './commands/schema.ts'
+import { registerServe } from './commands/serve.ts'
+import { liveProbes, readVersion, startPostern } from './compose.ts'
+import { isPosternError } from './errors.ts'
+import { serveUntilSignal } from './main.ts'
+
+const program = new Command('postern')
+  .description('Identity-aware access proxy: every request decided on fresh facts, proxied with signed identity.')
+  .version(readVersion())
+  .exitOverride()
+  .showHelpAfterError('(postern COMMAND --help tells more)')
+
+registerServe(program, { startPostern, serveUntilSignal })
+registerDemo(program, { startPostern, serveUntilSignal })
+registerInit(program)
+registerCheck(program, { probes: liveProbes })
+registerSchema(program)
+registerKeys(program)
+
+try {
+  await program.parseAsync(process.argv)
+} catch (error) {
+  process.exitCode = report(error)
+}
+
+function report(error: unknown): number {
+  if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2
+  console.error(isPosternError(error) ? `postern: ${error.message}` : error)
+  return 2
+}

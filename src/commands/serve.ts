@@ -1,0 +1,39 @@
+/**
+ * `postern serve`: run an instance until a signal. It does not start on a configuration or a policy with a problem; it prints all of them.
+ */
+
+import type { Command } from 'commander'
+import type { RunningPostern, StartOptions } from '../compose.ts'
+import { loadConfiguration } from '../config/load-configuration.ts'
+import { printProblems } from '../config/problems.ts'
+import { createLogger, type Logger, type LogLevel } from '../log.ts'
+
+export interface ServeParts {
+  readonly startPostern: (options: StartOptions) => Promise<RunningPostern>
+  readonly serveUntilSignal: (running: RunningPostern, log: Logger) => Promise<number>
+}
+
+/** Adds `serve`. */
+export function registerServe(program: Command, parts: ServeParts): void {
+  program
+    .command('serve')
+    .description('run an instance until SIGTERM')
+    .option('--config <file>', 'instance configuration', 'config/postern.yaml')
+    .option('--log-level <level>', 'debug, info, warn or error', 'info')
+    .action(async (options: { readonly config: string; readonly logLevel: string }) => {
+      const loaded = await loadConfiguration(options.config)
+      for (const warning of loaded.warnings) console.error(printProblems([warning], 'warning'))
+      if (loaded.value === undefined || loaded.problems.length > 0) {
+        console.error(printProblems(loaded.problems, 'error'))
+        process.exitCode = 2
+        return
+      }
+      const log = createLogger(parseLevel(options.logLevel))
+      const running = await parts.startPostern({ configuration: loaded.value, log, isDemo: false })
+      process.exitCode = await parts.serveUntilSignal(running, log)
+    })
+}
+
+function parseLevel(text: string): LogLevel {
+  return text === 'debug' || text === 'warn' || text === 'error' ? text : 'info'
+}
