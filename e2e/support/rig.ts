@@ -11,7 +11,7 @@ import { join } from 'node:path'
 import type { Person } from '../../src/demo/people.ts'
 import { startDemoProvider } from '../../src/demo/provider.ts'
 import type { Answer, Client } from './client.ts'
-import { type RunningRedis, startRedis } from './redis.ts'
+import { startRedis, type TestRedis } from './redis.ts'
 import { startUpstream, type Upstream } from './upstream.ts'
 
 const root = join(import.meta.dirname, '..', '..')
@@ -65,7 +65,7 @@ export interface Rig {
   readonly issuer: string
   readonly instance: Instance
   readonly instances: readonly Instance[]
-  readonly redis: RunningRedis | undefined
+  readonly redis: TestRedis | undefined
   readonly policyFile: string
   /** Origin of a name: `origin('app')` is `http://app.corp.localhost:PORT`. */
   origin(name: string): string
@@ -88,7 +88,7 @@ export async function startRig(options: RigOptions = {}): Promise<Rig> {
   const providerPort = await freePort()
   const issuer = options.issuer ?? `http://login.corp.localhost:${providerPort}`
   const origin = (name: string) => `http://${name}.corp.localhost:${port}`
-  const redis = options.store === 'redis' ? await startRedis({ password: 'rig-redis-password' }) : undefined
+  const redis = options.store === 'redis' ? await startRedis({ password: 'rig-redis-password', persist: true }) : undefined
 
   const upstreams = new Map<string, Upstream>()
   const apps: Record<string, unknown>[] = []
@@ -175,7 +175,7 @@ export async function startRig(options: RigOptions = {}): Promise<Rig> {
       await Promise.all(instances.filter((each) => each.isRunning()).map((each) => each.stop('SIGKILL')))
       await provider?.close()
       await Promise.all([...upstreams.values()].map((upstream) => upstream.close()))
-      await redis?.stop()
+      await redis?.close()
       await rm(folder, { recursive: true, force: true })
     },
   }

@@ -86,6 +86,8 @@ export type AuditEvent =
   | { readonly event: 'policy.loaded' | 'policy.refused'; readonly policy: string; readonly problems: number }
   | { readonly event: 'keys.rotated'; readonly kid: string }
   | { readonly event: 'instance.started' | 'instance.stopped'; readonly version: string }
+  /** Written first once the trail can be written again: how many lines are missing before this one. */
+  | { readonly event: 'audit.resumed'; readonly lost: number; readonly since: number }
 
 /** Where events go. */
 export interface AuditTrail {

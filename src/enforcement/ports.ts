@@ -6,6 +6,7 @@
  */
 
 import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { SubjectReader } from '../attributes/subject-facts.ts'
 import type { AuditTrail } from '../audit/event.ts'
 import type { CurrentKeys } from '../keys.ts'
 import type { Logger } from '../log.ts'
@@ -61,6 +62,8 @@ export interface EnforcementPorts {
   readonly keys: CurrentKeys
   readonly audit: AuditTrail
   readonly log: Logger
+  /** What the claims of a session prove; compiled from the provider's settings. */
+  readonly readSubject: SubjectReader
   /** Epoch milliseconds. */
   readonly now: () => number
   /** Monotonic milliseconds. */
@@ -113,5 +116,7 @@ export interface EnforcementSettings {
     readonly connections: number
   }
   readonly hstsSeconds: number | undefined
+  /** The instance's session limits: no assertion outlives its session, and `whoami` states both. */
+  readonly session: { readonly idleTimeoutSeconds: number; readonly lifetimeSeconds: number }
   readonly auditQuery: 'drop' | 'keep'
 }

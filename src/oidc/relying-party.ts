@@ -31,7 +31,7 @@ export type SignInResult =
 
 export type RefreshResult =
   | { readonly outcome: 'refreshed'; readonly signedIn: Omit<SignedIn, 'signIn'> }
-  /** Only `invalid_grant`. */
+  /** Only `invalid_grant`, and tokens that turn out to belong to another subject. */
   | { readonly outcome: 'refused' }
   | { readonly outcome: 'unreachable'; readonly cause: unknown }
 
@@ -54,7 +54,14 @@ export interface RelyingParty {
   isAnswerTo(answer: URLSearchParams, pending: PendingSignIn): boolean
   /** Redeems the code and verifies the ID Token. Rejects with `sign_in_invalid` if a check fails, `provider_unavailable` if it cannot tell. */
   completeSignIn(answer: URLSearchParams, pending: PendingSignIn): Promise<SignInResult>
-  refresh(refreshToken: string, expected: { readonly issuer: string; readonly sub: string }): Promise<RefreshResult>
+  /**
+   * New claims for a session. A provider may leave out the ID Token (then `tokens.idToken` is the expected one's, for the
+   * logout hint) and the refresh token (then it is the one that was given); `providerSid` is then `undefined` and stands as it was.
+   */
+  refresh(
+    refreshToken: string,
+    expected: { readonly issuer: string; readonly sub: string; readonly idToken?: string },
+  ): Promise<RefreshResult>
   /** Where to send the browser so that the provider's own session ends too; `undefined` if it has no such endpoint. */
   endSessionUrl(idToken: string): URL | undefined
   /** Back-Channel Logout 1.0 §2.6; rejects with `sign_in_invalid` if the token fails a check. */

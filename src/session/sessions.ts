@@ -42,6 +42,17 @@ export interface Sessions {
   /** Ends every session of a subject, or of a provider `sid`, also those whose index is not written yet. Resolves to the ids found. */
   endSubject(issuer: string, sub: string, cause: EndCause): Promise<readonly string[]>
   endProviderSid(issuer: string, providerSid: string, cause: EndCause): Promise<readonly string[]>
+  /**
+   * The latest end that a new sign-in has to be newer than: of the session behind this access secret (the browser), of this
+   * provider `sid`, or of this subject, `replaced` left out. `undefined` if there is none, also after `idle` or `lifetime`.
+   * Straight from the store.
+   */
+  findLatestEnd(of: {
+    readonly accessSecret: string | undefined
+    readonly issuer: string
+    readonly sub: string
+    readonly providerSid: string | undefined
+  }): Promise<{ readonly at: number; readonly cause: EndCause } | undefined>
   /** Live sessions of a subject, newest first. */
   listSubject(issuer: string, sub: string): Promise<readonly Session[]>
 

@@ -1,0 +1,53 @@
+/**
+ * The browser of every browser test: one Chromium, quiet, without a sandbox (test machines often run as root in a container).
+ *
+ * `POSTERN_TEST_CHROMIUM` names it; else a Chromium or Chrome on PATH; else Playwright's own. Chromium resolves
+ * `*.corp.localhost` to loopback by itself, so no test needs a name server.
+ */
+
+import { accessSync, constants } from 'node:fs'
+import { delimiter, join } from 'node:path'
+import { type Browser, chromium } from 'playwright'
+
+const names = ['chromium', 'chromium-browser', 'google-chrome-stable', 'google-chrome']
+
+/** Launches the browser; the caller closes it. Rejects with a sentence that says what to install. */
+export async function launchBrowser(): Promise<Browser> {
+  const executablePath = findChromium()
+  try {
+    return await chromium.launch({
+      ...(executablePath === undefined ? {} : { executablePath }),
+      headless: true,
+      args: [
+        '--no-sandbox',
+        '--disable-gpu',
+        '--disable-quic',
+        '--no-first-run',
+        '--disable-background-networking',
+        '--disable-component-update',
+        '--disable-sync',
+      ],
+    })
+  } catch (cause) {
+    const what = executablePath ?? 'the browser of Playwright'
+    throw new Error(`Could not start ${what}. Install Chromium (Debian: chromium) or name one in POSTERN_TEST_CHROMIUM.`, { cause })
+  }
+}
+
+/** Path of the Chromium to use; `undefined` leaves it to Playwright. */
+export function findChromium(): string | undefined {
+  const named = process.env['POSTERN_TEST_CHROMIUM']
+  if (named !== undefined && named !== '') return named
+  const folders = (process.env['PATH'] ?? '').split(delimiter).filter((folder) => folder !== '')
+  return folders.flatMap((folder) => names.map((name) => join(folder, name))).find(isExecutable)
+}
+
+function isExecutable(path: string): boolean {
+  try {
+    accessSync(path, constants.X_OK)
+    return true
+  } catch {
+    // Not there, or not for us: the next candidate is tried.
+    return false
+  }
+}

@@ -1,0 +1,179 @@
+/**
+ * A real Redis for tests: one `redis-server` child process on a free port of loopback, with nothing on disk unless asked for.
+ *
+ * The binary comes from PATH; `POSTERN_TEST_REDIS` may name another. Its configuration goes in by standard input, so that a
+ * password shows in no process list. Every server dies with the test process.
+ */
+
+import { type ChildProcess, spawn } from 'node:child_process'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { connect, createServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { Redis } from 'ioredis'
+
+export interface TestRedis {
+  /** `redis://` with the password, if there is one. */
+  readonly url: string
+  readonly port: number
+  readonly pid: () => number | undefined
+  /** Ends the server without saving, as `SHUTDOWN NOSAVE` would. Resolves once the port is free. */
+  stop(): Promise<void>
+  /** Stops it if it runs, and starts it on the same port: empty, or with its data if `persist` was asked for. */
+  restart(): Promise<void>
+  /** Stops answering without closing anything: a black hole that still accepts connections. */
+  pause(): void
+  resume(): void
+  /** Every key and value, readable as far as it is text; what somebody with a backup would see. */
+  dump(): Promise<string>
+  /** Removes every key. */
+  clear(): Promise<void>
+  /** Ends it for good and removes its folder. */
+  close(): Promise<void>
+}
+
+export interface TestRedisOptions {
+  readonly password?: string
+  readonly port?: number
+  /** Keeps data over `restart` (append-only file, always synced). */
+  readonly persist?: boolean
+}
+
+/** Starts a server and resolves once it answers. */
+export async function startRedis(options: TestRedisOptions = {}): Promise<TestRedis> {
+  const port = options.port ?? (await findFreePort())
+  const folder = mkdtempSync(join(tmpdir(), 'postern-redis-'))
+  const credentials = options.password === undefined ? '' : `:${encodeURIComponent(options.password)}@`
+  const url = `redis://${credentials}127.0.0.1:${port}`
+  let child: ChildProcess | undefined
+  const killAtExit = () => void child?.kill('SIGKILL')
+  process.on('exit', killAtExit)
+
+  async function start(): Promise<void> {
+    const lines = [
+      `port ${port}`,
+      'bind 127.0.0.1',
+      `dir ${folder}`,
+      'save ""',
+      'daemonize no',
+      ...(options.persist === true ? ['appendonly yes', 'appendfsync always'] : ['appendonly no']),
+      ...(options.password === undefined ? [] : [`requirepass "${options.password}"`]),
+    ]
+    const server = spawn(process.env['POSTERN_TEST_REDIS'] ?? 'redis-server', ['-'], { stdio: ['pipe', 'pipe', 'inherit'] })
+    child = server
+    let output = ''
+    server.stdout.on('data', (chunk) => {
+      output = (output + String(chunk)).slice(-4000)
+    })
+    const failed = new Promise<never>((_, reject) => {
+      server.once('error', (cause) => reject(new Error('redis-server could not be started; is it installed?', { cause })))
+      server.once('exit', (code) => reject(new Error(`redis-server ended with ${code}:\n${output}`)))
+    })
+    failed.catch(() => undefined)
+    server.stdin.on('error', () => undefined)
+    server.stdin.end(`${lines.join('\n')}\n`)
+    await Promise.race([untilItAnswers(port), failed])
+  }
+
+  async function stop(): Promise<void> {
+    const server = child
+    child = undefined
+    if (server === undefined || server.exitCode !== null || server.signalCode !== null) return
+    const gone = new Promise((resolve) => server.once('exit', resolve))
+    server.kill('SIGCONT')
+    server.kill('SIGTERM')
+    const killer = setTimeout(() => server.kill('SIGKILL'), 3_000)
+    await gone
+    clearTimeout(killer)
+  }
+
+  await start()
+  return {
+    url,
+    port,
+    pid: () => child?.pid,
+    stop,
+    async restart() {
+      await stop()
+      await start()
+    },
+    pause: () => void child?.kill('SIGSTOP'),
+    resume: () => void child?.kill('SIGCONT'),
+    dump: () => withClient(url, dumpAll),
+    clear: () => withClient(url, async (client) => void (await client.flushall())),
+    async close() {
+      await stop()
+      process.off('exit', killAtExit)
+      rmSync(folder, { recursive: true, force: true })
+    },
+  }
+}
+
+async function findFreePort(): Promise<number> {
+  const server = createServer()
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  const address = server.address()
+  await new Promise((resolve) => server.close(resolve))
+  if (address === null || typeof address === 'string') throw new Error('no port')
+  return address.port
+}
+
+async function untilItAnswers(port: number): Promise<void> {
+  const deadline = Date.now() + 10_000
+  for (;;) {
+    const answers = await new Promise<boolean>((resolve) => {
+      const socket = connect(port, '127.0.0.1', () => socket.write('PING\r\n'))
+      const settle = (result: boolean) => {
+        socket.destroy()
+        resolve(result)
+      }
+      // With a password the answer is NOAUTH, which is an answer. LOADING is not.
+      socket.once('data', (chunk) => settle(!String(chunk).startsWith('-LOADING')))
+      socket.once('error', () => settle(false))
+      socket.setTimeout(500, () => settle(false))
+    })
+    if (answers) return
+    if (Date.now() > deadline) throw new Error(`redis-server on port ${port} does not answer`)
+    await new Promise((resolve) => setTimeout(resolve, 20))
+  }
+}
+
+async function withClient<T>(url: string, work: (client: Redis) => Promise<T>): Promise<T> {
+  const client = new Redis(url, { maxRetriesPerRequest: 2 })
+  client.on('error', () => undefined)
+  try {
+    return await work(client)
+  } finally {
+    client.disconnect()
+  }
+}
+
+async function dumpAll(client: Redis): Promise<string> {
+  const parts: Buffer[] = []
+  for (const key of await client.keysBuffer('*')) {
+    parts.push(key, Buffer.from('\n'))
+    switch (await client.type(key)) {
+      case 'string':
+        parts.push((await client.getBuffer(key)) ?? Buffer.alloc(0))
+        break
+      case 'hash':
+        for (const [field, value] of Object.entries(await client.hgetallBuffer(key)))
+          parts.push(Buffer.from(`${field} `), value, Buffer.from('\n'))
+        break
+      case 'zset':
+        for (const item of await client.zrangeBuffer(key, '0', '-1', 'WITHSCORES')) parts.push(item, Buffer.from('\n'))
+        break
+      case 'set':
+        for (const item of await client.smembersBuffer(key)) parts.push(item, Buffer.from('\n'))
+        break
+      case 'list':
+        for (const item of await client.lrangeBuffer(key, 0, -1)) parts.push(item, Buffer.from('\n'))
+        break
+      case 'stream':
+        parts.push(Buffer.from(JSON.stringify(await client.xrange(key, '-', '+'))))
+        break
+    }
+    parts.push(Buffer.from('\n'))
+  }
+  return Buffer.concat(parts).toString('latin1')
+}

@@ -1,0 +1,125 @@
+/**
+ * Every page of ours with plausible content, for the tests that look at pages: one list, so that none is forgotten.
+ */
+
+import { pageHeaders } from '../../src/control/page-headers.ts'
+import type { AppCardView, OwnPage, PageRenderer, RefusalView } from '../../src/control/pages.ts'
+
+const requestId = '01JE4X8Q5ZK7R2M9'
+const portalUrl = 'http://access.corp.localhost:8080/'
+
+const payroll = {
+  name: 'Payroll',
+  url: 'http://payroll.corp.localhost:8080/',
+  owner: 'finance-systems@corp.example',
+  help: 'https://help.corp.example/access/payroll',
+}
+
+const refusal: RefusalView = {
+  status: 403,
+  reason: 'no_rule_matched',
+  requestId,
+  app: payroll,
+  person: 'alice@corp.example',
+  unmet: [{ condition: 'subject', outcome: 'false', remedy: 'ask_for_access' }],
+  retryPath: '/runs/2026-11',
+  signInUrl: `${portalUrl}sign-in?return_to=http%3A%2F%2Fpayroll.corp.localhost%3A8080%2F`,
+  signOutUrl: '/.postern/sign-out',
+  portalUrl,
+}
+
+const card = (id: string, name: string, description: string | undefined, more: Partial<AppCardView> = {}): AppCardView => ({
+  id,
+  name,
+  description,
+  url: `http://${id}.corp.localhost:8080/`,
+  logo: undefined,
+  sensitivity: 'internal',
+  access: 'open',
+  ...more,
+})
+
+/** Cards of a medium-sized company, with the names that break layouts. */
+export const sampleApps: readonly AppCardView[] = [
+  card('wiki', 'Wiki', 'Notes, how-tos and decisions. Everyone may write.'),
+  card('board', 'Live board', 'Who is working on what, right now.'),
+  card('payroll', 'Payroll', 'Salary statements and tax documents.', { sensitivity: 'restricted' }),
+  card('expenses', 'Expenses', 'Hand in receipts, see what was paid out and when the next run is.'),
+  card('crm', 'Customers & contracts', 'Accounts, contacts, offers.', { sensitivity: 'confidential' }),
+  card('grafana', 'Grafana', undefined),
+  card('builds', 'Build farm', 'Pipelines and artefacts.', { url: 'http://tools.corp.localhost:8080/builds/' }),
+  card('hr', 'الموارد البشرية', 'الإجازات والعقود والتقييم السنوي'),
+  card('lunch', '🍜 Lunch roulette', 'Eat with someone new on Thursdays.'),
+  card('warehouse', 'Lagerverwaltungssystemoberflächenkonfigurationswerkzeug', 'A name without a single break in it.', {
+    url: 'http://lagerverwaltungssystemoberflaechenkonfiguration.warehouse-and-logistics.corp.localhost:8080/start/overview',
+  }),
+  card('ledger', 'General ledger', 'Bookings and closing of the books.', { access: 'ask', sensitivity: 'restricted' }),
+]
+
+/** Names of all pages to what a browser would be sent. */
+export function samplePages(renderer: PageRenderer): ReadonlyMap<string, OwnPage> {
+  const html = (status: number, body: string): OwnPage => ({ status, headers: pageHeaders(), body })
+  const person = { name: 'Alice Liddell', email: 'alice@corp.example' }
+  const portal = (apps: readonly AppCardView[], query?: string): string =>
+    renderer.renderPortal({ person, apps, query, signOutUrl: '/.postern/sign-out' })
+  const refused = (more: Partial<RefusalView>): OwnPage => renderer.refusalPage({ ...refusal, ...more })
+  return new Map<string, OwnPage>([
+    ['portal', html(200, portal(sampleApps))],
+    ['portal-demo', html(200, portal(sampleApps.slice(0, 3)))],
+    ['portal-empty', html(200, portal([]))],
+    ['portal-searched', html(200, portal(sampleApps, 'nothing like it'))],
+    ['denied', refused({})],
+    ['denied-read-only', refused({ unmet: [{ condition: 'methods', outcome: 'false', remedy: 'read_only' }] })],
+    [
+      'denied-two-ways',
+      refused({
+        unmet: [
+          { condition: 'subject', outcome: 'unknown', remedy: 'verify_email' },
+          { condition: 'paths', outcome: 'false', remedy: 'other_path' },
+        ],
+        app: { ...payroll, help: undefined },
+      }),
+    ],
+    ['denied-by-rule', refused({ reason: 'denied_by_rule', unmet: [] })],
+    [
+      'denied-long',
+      refused({ app: { ...payroll, name: sampleApps[9]?.name ?? '' }, person: `${'a'.repeat(64)}@${'b'.repeat(60)}.example` }),
+    ],
+    ['locked', refused({ reason: 'locked', unmet: [] })],
+    ['not-found', refused({ status: 404, reason: 'app_not_found', app: undefined, unmet: [], person: undefined })],
+    ['upstream-down', refused({ status: 502, reason: 'upstream_unreachable', unmet: [] })],
+    ['upstream-slow', refused({ status: 504, reason: 'upstream_timeout', unmet: [] })],
+    ['broken', refused({ status: 503, reason: 'evaluation_failed', unmet: [] })],
+    ['frame', refused({ status: 401, reason: 'login_required', unmet: [], person: undefined })],
+    [
+      'provider-down',
+      html(503, renderer.renderUnavailable({ reason: 'provider_unavailable', requestId, portalUrl, retryPath: '/sign-in' })),
+    ],
+    [
+      'sign-in-error',
+      html(
+        400,
+        renderer.renderSignInError({
+          reason: 'provider_refused',
+          providerError: 'access_denied',
+          requestId,
+          startAgainUrl: '/sign-in?return_to=http%3A%2F%2Fwiki.corp.localhost%3A8080%2F',
+          portalUrl,
+        }),
+      ),
+    ],
+    ['page-not-found', html(404, renderer.renderNotFound({ requestId, portalUrl, person: undefined }))],
+    ['error', html(500, renderer.renderError({ reason: 'internal_error', requestId, portalUrl, person: undefined }))],
+    [
+      'sign-out',
+      renderer.signOutPage({
+        person: 'alice@corp.example',
+        appName: 'Payroll',
+        portalUrl,
+        formActionOrigins: ['http://access.corp.localhost:8080', 'http://id.corp.localhost:8080'],
+      }),
+    ],
+    ['signed-out', html(200, renderer.renderSignedOut({ signInUrl: '/', providerTold: 'yes' }))],
+    ['signed-out-here-only', html(200, renderer.renderSignedOut({ signInUrl: '/', providerTold: 'no' }))],
+  ])
+}

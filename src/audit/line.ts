@@ -1,0 +1,100 @@
+/**
+ * One audit event as one line of NDJSON: `at`, `event`, `instance`, then the event's own fields in snake_case.
+ *
+ * Nearly every string here was chosen by a stranger (path, host, user agent, claims). No line can be forged or split by one: what
+ * JSON leaves alone but a terminal, a log viewer or JavaScript acts upon (C1 controls, DEL, U+2028/9, bidirectional overrides) is
+ * escaped as well, and every string has a greatest length. Instants are RFC 3339 with milliseconds (UTC).
+ */
+
+import type { AuditEvent, AuditSubject } from './event.ts'
+
+/** The line, newline included. */
+export function formatAuditLine(event: AuditEvent, at: number, instance: string): string {
+  const head = `{"at":"${formatInstant(at)}","event":"${event.event}","instance":${quote(instance, 128)}`
+  return `${head}${event.event === 'access.decided' ? formatDecided(event) : formatFields(event)}}\n`
+}
+
+/** Most lines are these, and each is on the way of a request: written out, so that no object is built or walked for it. */
+function formatDecided(event: Extract<AuditEvent, { event: 'access.decided' }>): string {
+  return (
+    `,"request":${quote(event.request, 128)},"subject":${formatSubject(event.subject)}` +
+    optional('session', event.session, 128) +
+    optional('app', event.app, 128) +
+    `,"host":${quote(event.host, 255)},"method":${quote(event.method, 32)},"path":${quote(event.path, 2048)}` +
+    optional('query', event.query, 2048) +
+    `,"effect":"${event.effect}","reason":"${event.reason}"` +
+    optional('rule', event.rule, 256) +
+    `,"policy":${quote(event.policy, 128)},"address":${quote(event.address, 64)}` +
+    optional('user_agent', event.userAgent, 256) +
+    (event.claimsAt === undefined ? '' : `,"claims_at":"${formatInstant(event.claimsAt)}"`) +
+    (event.claimsState === undefined ? '' : `,"claims_state":"${event.claimsState}"`)
+  )
+}
+
+function formatSubject(subject: AuditSubject): string {
+  return (
+    `{"kind":"${subject.kind}"` +
+    optional('issuer', subject.issuer, 512) +
+    optional('sub', subject.sub, 1024) +
+    optional('email', subject.email, 320) +
+    '}'
+  )
+}
+
+function optional(name: string, value: string | undefined, longest: number): string {
+  return value === undefined ? '' : `,"${name}":${quote(value, longest)}`
+}
+
+const fieldLimits: Readonly<Record<string, number>> = {
+  path: 2048,
+  query: 2048,
+  sub: 1024,
+  issuer: 512,
+  email: 320,
+  address: 64,
+  error: 128,
+}
+const instantFields: ReadonlySet<string> = new Set(['since', 'claimsAt'])
+
+function formatFields(event: AuditEvent): string {
+  let text = ''
+  for (const [name, value] of Object.entries(event)) {
+    if (name === 'event' || value === undefined) continue
+    text += `,"${snakeCase(name)}":${instantFields.has(name) ? `"${formatInstant(Number(value))}"` : formatValue(name, value)}`
+  }
+  return text
+}
+
+function formatValue(name: string, value: unknown): string {
+  if (typeof value === 'string') return quote(value, fieldLimits[name] ?? 256)
+  if (Array.isArray(value)) {
+    return `[${value
+      .slice(0, 32)
+      .map((entry) => formatValue(name, entry))
+      .join(',')}]`
+  }
+  if (typeof value === 'object' && value !== null) {
+    const fields = Object.entries(value).filter(([, field]) => field !== undefined)
+    return `{${fields.map(([key, field]) => `"${snakeCase(key)}":${formatValue(key, field)}`).join(',')}}`
+  }
+  return typeof value === 'boolean' || (typeof value === 'number' && Number.isFinite(value)) ? String(value) : 'null'
+}
+
+function snakeCase(name: string): string {
+  return name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`)
+}
+
+const needsNoEscape = /^[\x20\x21\x23-\x5b\x5d-\x7e]*$/
+const activeCharacters = /[\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]/g
+
+/** A JSON string; what was longer ends in an ellipsis, so that a cut value never passes for a whole one. */
+function quote(text: string, longest: number): string {
+  const cut = text.length <= longest ? text : `${text.slice(0, longest)}…`
+  if (needsNoEscape.test(cut)) return `"${cut}"`
+  return JSON.stringify(cut).replace(activeCharacters, (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`)
+}
+
+/** An instant that no date can hold becomes the epoch rather than an exception: a line is never lost for its time. */
+function formatInstant(at: number): string {
+  return new Date(Math.abs(at) <= 8.64e15 ? at : 0).toISOString()
+}

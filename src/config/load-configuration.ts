@@ -1,0 +1,201 @@
+/**
+ * The instance configuration from file and environment to one checked value: the only producer of `InstanceConfiguration`.
+ *
+ * In order: read YAML, lay the environment over it, judge each value, resolve secrets and files, judge what depends on several
+ * keys. No step stops at a problem; the report is complete, and `parts` holds what was good, so that the policy document can be
+ * checked in the same run. Nothing here connects anywhere.
+ */
+
+import { dirname, resolve } from 'node:path'
+import { applyOverrides } from './environment-overrides.ts'
+import { type InstanceConfiguration, type ProviderConfiguration, Secret, type SessionConfiguration } from './instance.ts'
+import { checkInstance } from './instance-checks.ts'
+import { instanceSchema, type WrittenInstance } from './instance-schema.ts'
+import { type Partially, parseValue } from './parse-value.ts'
+import { createReport, type Loaded, type Path, type Problem, type Report } from './problem.ts'
+import { fillPreset } from './provider-presets.ts'
+import { type Environment, hasReference, resolveSecret } from './secret-values.ts'
+import { resolveStore } from './store-address.ts'
+import { loadYamlSource } from './yaml-source.ts'
+
+export { describeProblem, type Loaded, type Problem, printProblems } from './problem.ts'
+
+export interface LoadedConfiguration extends Loaded<InstanceConfiguration> {
+  /** What could be read although something else is wrong; for checking the policy document in the same run, and nothing else. */
+  readonly parts: Partial<InstanceConfiguration>
+}
+
+/** Loads `file` with the overrides of `environment`. Never rejects; what is wrong is in the result. */
+export async function loadConfiguration(file: string, environment: Environment): Promise<LoadedConfiguration> {
+  const lists = { problems: [] as Problem[], warnings: [] as Problem[] }
+  const source = await loadYamlSource(file, lists)
+  if (source.data === undefined) return { value: undefined, ...lists, parts: {} }
+
+  const { data, placeOf } = applyOverrides(instanceSchema, source.data, environment, source.report)
+  const report = createReport(file, (path, part) => placeOf(path) ?? source.report.place(path, part), lists)
+  refuseReferences(data, [], report)
+  // A name that ends in `_file` is the form with a path: `wiki_token_file` defines `wiki_token`.
+  const { parts } = parseValue(instanceSchema, data, report)
+  if (parts === undefined || typeof parts !== 'object') return { value: undefined, ...lists, parts: {} }
+
+  const absolute = (path: string) => resolve(dirname(file), path)
+  const before = report.problems.length
+  const secrets = await resolveSecrets(parts.secrets, environment, report, absolute)
+  const store = await resolveStore(parts.session, environment, report, absolute)
+  const clientSecret = await resolveSecret(
+    {
+      path: ['provider', 'client_secret'],
+      written: parts.provider?.client_secret,
+      file: parts.provider?.client_secret_file === undefined ? undefined : absolute(parts.provider.client_secret_file),
+      leastLength: 16,
+    },
+    environment,
+    report,
+  )
+  await checkInstance(parts, report, absolute)
+  const known = buildParts(parts, { secrets, store, clientSecret }, absolute)
+  const isGood = lists.problems.length === 0 && report.problems.length === before
+  return { value: isGood ? (known as InstanceConfiguration) : undefined, ...lists, parts: known }
+}
+
+interface Resolved {
+  readonly secrets: ReadonlyMap<string, Secret>
+  readonly store: SessionConfiguration['store'] | undefined
+  readonly clientSecret: Secret | undefined
+}
+
+/** Every field whose own keys are good. All are there when nothing was reported, which is when the result counts as whole. */
+function buildParts(
+  written: Partially<WrittenInstance>,
+  { secrets, store, clientSecret }: Resolved,
+  absolute: (path: string) => string,
+): Partial<InstanceConfiguration> {
+  const whole = written as WrittenInstance
+  const { provider, session, limits } = written
+  return {
+    ...(written.url === undefined ? {} : { url: written.url }),
+    ...(written.listen === undefined ? {} : { listen: whole.listen }),
+    tls: (whole.tls ?? []).filter(isComplete).map((pair) => ({ certFile: absolute(pair.cert_file), keyFile: absolute(pair.key_file) })),
+    httpRedirect: whole.http_redirect,
+    hstsSeconds: written.hsts,
+    trustedProxies: (written.trusted_proxies ?? []).filter((cidr) => cidr !== undefined),
+    ...(written.operations === undefined ? {} : { operations: whole.operations }),
+    ...(provider === undefined ? {} : buildProvider(whole.provider, clientSecret, absolute)),
+    ...(session === undefined || store === undefined
+      ? {}
+      : {
+          session: {
+            store,
+            idleTimeoutSeconds: whole.session.idle_timeout,
+            lifetimeSeconds: whole.session.lifetime,
+            refreshAfterSeconds: whole.session.refresh_after,
+            claimsMaxAgeSeconds: whole.session.claims_max_age,
+          },
+        }),
+    ...(limits === undefined
+      ? {}
+      : {
+          limits: {
+            headerBytes: whole.limits.header_bytes,
+            headers: whole.limits.headers,
+            headerSeconds: whole.limits.header_time,
+            requestSeconds: whole.limits.request_time,
+            idleSeconds: whole.limits.idle_time,
+            connections: whole.limits.connections,
+          },
+        }),
+    ...(written.keys_file === undefined ? {} : { keysFile: absolute(written.keys_file) }),
+    ...(written.data_dir === undefined ? {} : { dataDir: absolute(written.data_dir) }),
+    ...(written.policy === undefined ? {} : { policyPath: absolute(written.policy) }),
+    console: {
+      admin: whole.console?.roles?.admin,
+      auditor: whole.console?.roles?.auditor,
+      helpdesk: whole.console?.roles?.helpdesk,
+    },
+    ...(written.audit?.query === undefined ? {} : { audit: { query: written.audit.query } }),
+    secrets,
+    ...(written.brand?.name === undefined
+      ? {}
+      : {
+          brand: {
+            name: written.brand.name,
+            logoFile: written.brand.logo_file === undefined ? undefined : absolute(written.brand.logo_file),
+            support: written.brand.support,
+          },
+        }),
+  }
+}
+
+function isComplete(pair: WrittenInstance['tls'][number] | undefined): pair is WrittenInstance['tls'][number] {
+  return pair?.cert_file !== undefined && pair.key_file !== undefined
+}
+
+function buildProvider(
+  written: WrittenInstance['provider'],
+  clientSecret: Secret | undefined,
+  absolute: (path: string) => string,
+): { provider?: ProviderConfiguration } {
+  if (typeof written.issuer !== 'string' || !URL.canParse(written.issuer)) return {}
+  const filled = fillPreset(written)
+  return {
+    provider: {
+      issuer: new URL(written.issuer),
+      preset: written.preset,
+      clientId: written.client_id,
+      clientSecret,
+      clientKeyFile: written.client_key_file === undefined ? undefined : absolute(written.client_key_file),
+      scopes: filled.scopes,
+      claims: { groups: filled.groupClaims, deviceId: written.claims?.device_id },
+      groups: { stripPrefix: filled.stripPrefix, names: new Map(Object.entries(written.groups?.names ?? {})) },
+      groupsWhenMissing: written.groups_when_missing,
+      email: written.email,
+      providerGraceSeconds: written.provider_grace,
+      withoutRefreshToken: written.without_refresh_token,
+      dangerouslyAllowHttp: written.dangerously_allow_http,
+    },
+  }
+}
+
+async function resolveSecrets(
+  written: Readonly<Record<string, string | undefined>> | undefined,
+  environment: Environment,
+  report: Report,
+  absolute: (path: string) => string,
+): Promise<ReadonlyMap<string, Secret>> {
+  const secrets = new Map<string, Secret>()
+  const names = new Set(Object.keys(written ?? {}).map((key) => key.replace(/_file$/, '')))
+  for (const name of names) {
+    const file = written?.[`${name}_file`]
+    const secret = await resolveSecret(
+      { path: ['secrets', name], written: written?.[name], file: file === undefined ? undefined : absolute(file), leastLength: 8 },
+      environment,
+      report,
+    )
+    // A secret that could not be read still exists by name; the policy is not blamed for it as well.
+    secrets.set(name, secret ?? unresolved)
+  }
+  return secrets
+}
+
+/** Stands for a secret that is written but could not be read; a configuration with one never becomes a value. */
+const unresolved = new Secret('')
+
+/** The environment is expanded in secrets alone; elsewhere a `${NAME}` would be taken literally, which nobody means. */
+function refuseReferences(data: unknown, path: Path, report: Report): void {
+  if (typeof data === 'string') {
+    if (!hasReference(data) || isSecretPath(path)) return
+    const variable = path.every((step) => typeof step === 'string') ? `POSTERN_${path.join('__').toUpperCase()}` : undefined
+    report.problem(path, 'the environment is expanded in secrets only', {
+      suggestion: variable === undefined ? 'write the value itself' : `write the value itself, or set ${variable}`,
+    })
+  } else if (Array.isArray(data)) {
+    for (const [index, item] of data.entries()) refuseReferences(item, [...path, index], report)
+  } else if (typeof data === 'object' && data !== null) {
+    for (const [key, value] of Object.entries(data)) refuseReferences(value, [...path, key], report)
+  }
+}
+
+function isSecretPath(path: Path): boolean {
+  const text = path.join('.')
+  return text === 'provider.client_secret' || text === 'session.store' || (path.length === 2 && path[0] === 'secrets')
+}

@@ -1,0 +1,117 @@
+/**
+ * The policy document from its file, or folder of files, to one checked value: the only producer of `PolicyDocument`.
+ *
+ * Files of a folder are merged: their apps and rules stand side by side, in any order. No environment is expanded and no secret read.
+ * The version is a hash of the value and not of the text, so comments, key order and the split into files do not change it.
+ */
+
+import { createHash, X509Certificate } from 'node:crypto'
+import { readdir, stat } from 'node:fs/promises'
+import { dirname, join, resolve } from 'node:path'
+import type { App, PolicyDocument } from '../policy/document.ts'
+import { buildApp, buildCompanyRule } from './build-app.ts'
+import type { InstanceConfiguration } from './instance.ts'
+import { parseValue } from './parse-value.ts'
+import { checkPolicy, type ReadPolicy } from './policy-checks.ts'
+import { policySchema, type WrittenPolicy } from './policy-schema.ts'
+import { createReport, type Loaded, type Problem } from './problem.ts'
+import { explainFileError, loadFile, loadYamlSource } from './yaml-source.ts'
+
+export interface PolicyContext {
+  /** What is known of the instance: the whole of it, or the parts of one that has problems. `undefined` skips what depends on it. */
+  readonly configuration: Partial<InstanceConfiguration> | undefined
+}
+
+interface LoadedFile extends ReadPolicy {
+  readonly file: string
+  readonly value: WrittenPolicy | undefined
+}
+
+/** Loads a file, or the `*.yaml` of a folder. Never rejects; what is wrong is in the result. */
+export async function loadPolicy(path: string, context: PolicyContext): Promise<Loaded<PolicyDocument>> {
+  const lists = { problems: [] as Problem[], warnings: [] as Problem[] }
+  const files: LoadedFile[] = []
+  for (const file of await findFiles(path, lists)) {
+    const { data, report } = await loadYamlSource(file, lists)
+    if (data === undefined) continue
+    const { value, parts } = parseValue(policySchema, data, report)
+    if (parts !== undefined && typeof parts === 'object') files.push({ file, value, parts, report })
+  }
+  checkPolicy(files, context.configuration ?? {})
+  const authorities = await loadAuthorities(files)
+  if (lists.problems.length > 0 || files.length === 0) return { value: undefined, ...lists }
+  const written = files.flatMap(({ file, value }) => (value === undefined ? [] : [{ file, value }]))
+  return { value: buildDocument(written, authorities), ...lists }
+}
+
+async function findFiles(path: string, lists: { problems: Problem[]; warnings: Problem[] }): Promise<readonly string[]> {
+  const report = createReport(path, () => ({ file: path, line: 0, column: 0 }), lists)
+  try {
+    if (!(await stat(path)).isDirectory()) return [path]
+    const names = (await readdir(path)).filter((name) => !name.startsWith('.')).sort()
+    const files = names.filter((name) => name.endsWith('.yaml'))
+    for (const name of names.filter((other) => /\.(?:yml|YAML|YML)$/.test(other))) {
+      const file = join(path, name)
+      createReport(file, () => ({ file, line: 0, column: 0 }), lists).warning(
+        [],
+        'this file is not read: names of policy files end in .yaml',
+      )
+    }
+    if (files.length === 0) report.problem([], 'the folder holds no *.yaml file')
+    return files.map((name) => join(path, name))
+  } catch (error) {
+    report.problem([], explainFileError(error))
+    return []
+  }
+}
+
+/** PEM text of every `ca_file`, by absolute path. Certificates are public, so they may stand in the document's value. */
+async function loadAuthorities(files: readonly LoadedFile[]): Promise<ReadonlyMap<string, string>> {
+  const authorities = new Map<string, string>()
+  for (const { file, parts, report } of files) {
+    for (const [index, app] of (parts.apps ?? []).entries()) {
+      const written = app?.upstream
+      const list = Array.isArray(written) ? written : [written]
+      for (const [position, entry] of list.entries()) {
+        if (entry === undefined || 'basePath' in entry || entry.ca_file === undefined) continue
+        const path = ['apps', index, 'upstream', ...(Array.isArray(written) ? [position] : []), 'ca_file']
+        const absolute = resolve(dirname(file), entry.ca_file)
+        const bytes = await loadFile(absolute, 1_000_000)
+        if (typeof bytes === 'string') report.problem(path, bytes)
+        else if (!isCertificate(bytes)) report.problem(path, 'the file holds no PEM certificate')
+        else authorities.set(absolute, bytes.toString('latin1'))
+      }
+    }
+  }
+  return authorities
+}
+
+function isCertificate(pem: Buffer): boolean {
+  try {
+    return pem.includes('-----BEGIN CERTIFICATE-----') && new X509Certificate(pem).subject !== null
+  } catch {
+    // OpenSSL's own words name neither the file nor a remedy.
+    return false
+  }
+}
+
+function buildDocument(
+  files: readonly { readonly file: string; readonly value: WrittenPolicy }[],
+  authorities: ReadonlyMap<string, string>,
+): PolicyDocument {
+  const apps: App[] = files.flatMap(({ file, value }) =>
+    value.apps.map((app) => buildApp(app, (caFile) => authorities.get(resolve(dirname(file), caFile)))),
+  )
+  const rules = files.flatMap(({ value }) => value.rules.map(buildCompanyRule))
+  const zone = files.map(({ value }) => value.zone).find((name) => name !== undefined) ?? 'UTC'
+  const content = { zone, rules, apps: apps.sort((a, b) => (a.id < b.id ? -1 : 1)) }
+  return { version: `sha256-${createHash('sha256').update(canonicalJson(content)).digest('hex').slice(0, 16)}`, ...content }
+}
+
+/** JSON with the keys of every map in order, so that equal values have equal text. */
+export function canonicalJson(value: unknown): string {
+  return JSON.stringify(value, (_key, inner: unknown) => {
+    if (typeof inner !== 'object' || inner === null || Array.isArray(inner)) return inner
+    return Object.fromEntries(Object.entries(inner).sort(([a], [b]) => (a < b ? -1 : 1)))
+  })
+}

@@ -1,0 +1,228 @@
+/**
+ * From plain data to typed values along a zod schema, reporting every problem and keeping whatever part is good.
+ *
+ * zod decides about single values. Maps, lists and choices are walked here, for three reasons: an unknown key gets its nearest
+ * known one; a choice is reported for the branch that was meant and not for all of them; and one bad value does not hide its
+ * neighbours from the checks that compare them with each other. No value from the data ever enters a message.
+ */
+
+import { z } from 'zod'
+import { type Path, quote, type Report, suggestNearest } from './problem.ts'
+
+/** What of `T` could be read: every key of every map and every item of every list may be missing. */
+export type Partially<T> = T extends string | number | boolean | bigint | symbol | undefined | null
+  ? T
+  : T extends URL | ReadonlyMap<unknown, unknown> | { readonly kind: string }
+    ? T
+    : T extends readonly (infer E)[]
+      ? readonly (Partially<E> | undefined)[]
+      : { readonly [K in keyof T]?: Partially<T[K]> | undefined }
+
+/** Extra words of a refusal made in a schema: `addIssue({ code: 'custom', message, params })`. */
+export interface RefusalWords {
+  readonly expected?: string
+  readonly suggestion?: string
+  readonly at?: 'key' | 'value'
+}
+
+/** Parses `data`; `value` is there exactly if nothing was reported. Items that failed stay in `parts` as `undefined`, so positions hold. */
+export function parseValue<S extends z.ZodType>(
+  schema: S,
+  data: unknown,
+  report: Report,
+): { readonly value: z.output<S> | undefined; readonly parts: Partially<z.output<S>> | undefined } {
+  const before = report.problems.length
+  const parts = walk(schema, data, [], report)
+  const isGood = report.problems.length === before
+  return { value: isGood ? (parts as z.output<S>) : undefined, parts: parts as Partially<z.output<S>> | undefined }
+}
+
+function walk(schema: z.core.$ZodType, data: unknown, path: Path, report: Report): unknown {
+  if (schema instanceof z.ZodOptional) return data === undefined ? undefined : walk(schema.def.innerType, data, path, report)
+  if (schema instanceof z.ZodDefault) return data === undefined ? schema.def.defaultValue : walk(schema.def.innerType, data, path, report)
+  if (schema instanceof z.ZodPrefault) return walk(schema.def.innerType, data === undefined ? schema.def.defaultValue : data, path, report)
+  if (schema instanceof z.ZodLazy) return walk(schema.def.getter(), data, path, report)
+  if (data === null) {
+    report.problem(path, 'this key has no value', { expected: expectedBy(schema), suggestion: 'write a value or remove the key' })
+    return undefined
+  }
+  if (schema instanceof z.ZodPipe) {
+    if (isLeaf(schema.def.in)) return judge(schema, data, path, report)
+    const before = report.problems.length
+    walk(schema.def.in, data, path, report)
+    return report.problems.length === before ? judge(schema, data, path, report) : undefined
+  }
+  if (schema instanceof z.ZodObject && isMapLike(data)) return walkObject(schema, data, path, report)
+  if (schema instanceof z.ZodRecord && isMapLike(data)) return walkRecord(schema, data, path, report)
+  if (schema instanceof z.ZodArray && Array.isArray(data)) return walkArray(schema, data, path, report)
+  if (schema instanceof z.ZodUnion) {
+    const option = schema.options.find((candidate) => canHold(candidate, data))
+    if (option !== undefined) return walk(option, data, path, report)
+  }
+  return judge(schema, data, path, report)
+}
+
+function walkObject(schema: z.ZodObject, data: Record<string, unknown>, path: Path, report: Report): unknown {
+  const before = report.problems.length
+  const shape = schema.shape as Readonly<Record<string, z.core.$ZodType>>
+  const known = Object.keys(shape)
+  for (const key of Object.keys(data)) {
+    if (Object.hasOwn(shape, key)) continue
+    report.problem([...path, key], `unknown key ${quote(key)}`, {
+      expected: known.length <= 12 ? `one of ${known.join(', ')}` : undefined,
+      suggestion: suggestNearest(key, known),
+      at: 'key',
+    })
+  }
+  const value: Record<string, unknown> = {}
+  for (const key of known) {
+    const member = shape[key]
+    if (member === undefined) continue
+    const given = Object.hasOwn(data, key) ? data[key] : undefined
+    if (given === undefined && !isOmittable(member)) {
+      report.problem([...path, key], `the key ${quote(key)} is missing`, { expected: expectedBy(member) })
+      continue
+    }
+    const parsed = walk(member, given, [...path, key], report)
+    if (parsed !== undefined) value[key] = parsed
+  }
+  if (report.problems.length === before && schema.def.checks !== undefined && schema.def.checks.length > 0) {
+    return judge(schema, data, path, report)
+  }
+  return value
+}
+
+function walkRecord(schema: z.ZodRecord, data: Record<string, unknown>, path: Path, report: Report): unknown {
+  const value: Record<string, unknown> = Object.create(null)
+  for (const key of Object.keys(data)) {
+    const name = judge(schema.def.keyType, key, [...path, key], atKeys(report))
+    const parsed = walk(schema.def.valueType, data[key], [...path, key], report)
+    if (name !== undefined && parsed !== undefined) value[key] = parsed
+  }
+  return value
+}
+
+function walkArray(schema: z.ZodArray, data: readonly unknown[], path: Path, report: Report): unknown {
+  const before = report.problems.length
+  const value = data.map((item, index) => walk(schema.def.element, item, [...path, index], report))
+  if (report.problems.length === before && schema.def.checks !== undefined && schema.def.checks.length > 0) {
+    return judge(schema, data, path, report)
+  }
+  return value
+}
+
+/** Lets zod decide, and turns its issues into problems. */
+function judge(schema: z.core.$ZodType, data: unknown, path: Path, report: Report): unknown {
+  const result = z.safeParse(schema, data)
+  if (result.success) return result.data
+  for (const issue of result.error.issues) {
+    const place = [...path, ...issue.path.filter((step) => typeof step !== 'symbol')]
+    if (issue.code === 'custom') {
+      const words = (issue.params ?? {}) as RefusalWords
+      report.problem(place, issue.message, { expected: words.expected, suggestion: words.suggestion, at: words.at })
+      continue
+    }
+    const expected = expectedByIssue(issue)
+    if (issue.code === 'invalid_value' && typeof data === 'string') {
+      const choices = issue.values.filter((value) => typeof value === 'string')
+      report.problem(place, 'this value is not known here', {
+        expected,
+        suggestion: suggestNearest(data, choices) ?? suggestQuotes(schema, data),
+        at,
+      })
+    } else if (issue.code === 'invalid_type' || issue.code === 'invalid_union' || issue.code === 'invalid_value') {
+      report.problem(place, `${describeKind(data)} does not fit here`, { expected, suggestion: suggestQuotes(schema, data) })
+    } else {
+      report.problem(place, issue.message)
+    }
+  }
+  return undefined
+}
+
+/** The same report, pointing at keys unless told otherwise. */
+function atKeys(report: Report): Report {
+  return { ...report, problem: (path, message, detail = {}) => report.problem(path, message, { ...detail, at: detail.at ?? 'key' }) }
+}
+
+/** A schema's own words (`error:`) are a noun phrase, such as "a duration, such as `30m`"; zod's are replaced by plainer ones. */
+function expectedByIssue(issue: z.core.$ZodIssue): string {
+  if (!issue.message.startsWith('Invalid ')) return issue.message
+  if (issue.code === 'invalid_value') return `one of ${issue.values.map(String).join(', ')}`
+  if (issue.code !== 'invalid_type') return 'another kind of value'
+  const words: Record<string, string> = {
+    string: 'text',
+    boolean: '`true` or `false`',
+    number: 'a number',
+    object: 'a map',
+    array: 'a list',
+    record: 'a map',
+  }
+  return words[issue.expected] ?? issue.expected
+}
+
+function expectedBy(schema: z.core.$ZodType): string | undefined {
+  const result = z.safeParse(schema, Symbol('nothing fits'))
+  const issue = result.success ? undefined : result.error.issues[0]
+  return issue === undefined || issue.code === 'custom' ? undefined : expectedByIssue(issue)
+}
+
+function describeKind(data: unknown): string {
+  if (Array.isArray(data)) return 'a list'
+  switch (typeof data) {
+    case 'boolean':
+      return `the boolean \`${data}\``
+    case 'number':
+      return 'a number'
+    case 'string':
+      return 'text'
+    default:
+      return 'a map'
+  }
+}
+
+/** YAML reads `true` and `123` as something else than text; whoever wants the text has to quote it. */
+function suggestQuotes(schema: z.core.$ZodType, data: unknown): string | undefined {
+  if (typeof data === 'string') {
+    const isSwitch = /^(?:yes|no|on|off|true|false)$/i.test(data) && canHold(schema, true)
+    return isSwitch ? `write \`${/^(?:yes|on|true)$/i.test(data)}\` without quotes` : undefined
+  }
+  if (typeof data !== 'boolean' && typeof data !== 'number') return undefined
+  if (!canHold(schema, 'text')) return undefined
+  return typeof data === 'boolean' ? `quote it if the text is meant: "${data}"` : 'quote it if the text is meant'
+}
+
+function isMapLike(data: unknown): data is Record<string, unknown> {
+  return typeof data === 'object' && data !== null && !Array.isArray(data)
+}
+
+/** The schema inside optional, default and lazy wrappers, and in front of a transformation. */
+export function unwrapSchema(schema: z.core.$ZodType): z.core.$ZodType {
+  if (schema instanceof z.ZodOptional || schema instanceof z.ZodDefault || schema instanceof z.ZodPrefault) {
+    return unwrapSchema(schema.def.innerType)
+  }
+  if (schema instanceof z.ZodLazy) return unwrapSchema(schema.def.getter())
+  if (schema instanceof z.ZodPipe) return unwrapSchema(schema.def.in)
+  return schema
+}
+
+function isOmittable(schema: z.core.$ZodType): boolean {
+  return schema instanceof z.ZodOptional || schema instanceof z.ZodDefault || schema instanceof z.ZodPrefault
+}
+
+function isLeaf(schema: z.core.$ZodType): boolean {
+  const inner = unwrapSchema(schema)
+  return !(inner instanceof z.ZodObject || inner instanceof z.ZodRecord || inner instanceof z.ZodArray || inner instanceof z.ZodUnion)
+}
+
+/** Whether the kind of `data` (not its content) is what this schema is about. */
+export function canHold(schema: z.core.$ZodType, data: unknown): boolean {
+  const inner = unwrapSchema(schema)
+  if (inner instanceof z.ZodUnion) return inner.options.some((option) => canHold(option, data))
+  if (inner instanceof z.ZodObject || inner instanceof z.ZodRecord) return isMapLike(data)
+  if (inner instanceof z.ZodArray) return Array.isArray(data)
+  if (inner instanceof z.ZodString || inner instanceof z.ZodEnum) return typeof data === 'string'
+  if (inner instanceof z.ZodNumber) return typeof data === 'number'
+  if (inner instanceof z.ZodBoolean) return typeof data === 'boolean'
+  if (inner instanceof z.ZodLiteral) return [...inner.def.values].some((value) => typeof value === typeof data)
+  return false
+}

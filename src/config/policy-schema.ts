@@ -1,0 +1,241 @@
+/**
+ * The policy document as it is written: zone, rules and apps, key by key, with the words an editor shows.
+ *
+ * Only the form of each value is judged here; what needs other apps, the instance or a file is in `policy-checks.ts`. The document
+ * expands no environment and reads no secret, so that it can be edited, shown and replayed anywhere.
+ */
+
+import { z } from 'zod'
+import { findHeaderValueProblem } from './header-names.ts'
+import {
+  appAddress,
+  bool,
+  claimPath,
+  duration,
+  headerKey,
+  headerName,
+  id,
+  listOf,
+  method,
+  path,
+  pathPattern,
+  refuse,
+  size,
+  text,
+} from './plain-values.ts'
+import { isHostName, isRefusal, parseUpstreamUrl } from './web-address.ts'
+import { whoSchema } from './who-schema.ts'
+
+const sensitivity = z.enum(['open', 'internal', 'confidential', 'restricted'])
+
+const ruleKeys = {
+  name: text('a name for the rule', 120).optional().meta({ description: 'Shown in explanations; unique among the rules of its app.' }),
+  allow: whoSchema.optional().meta({ description: 'Lets these people in.' }),
+  deny: whoSchema.optional().meta({ description: 'Keeps these people out; wins over every allow.' }),
+  methods: listOf(method, 'a list of methods')
+    .optional()
+    .meta({ description: 'Method names, or the classes read, write and websocket. All, if left out.', examples: [['read']] }),
+  paths: listOf(pathPattern, 'a list of path patterns')
+    .optional()
+    .meta({ description: '`*` stays within a segment, a last `/**` is everything below. All, if left out.', examples: [['/admin/**']] }),
+}
+
+/** One verb a rule: with two, which of them the conditions belong to would be a guess. */
+function mustHaveOneVerb(rule: { allow?: unknown; deny?: unknown }, context: z.core.$RefinementCtx): void {
+  if (rule.allow !== undefined && rule.deny !== undefined)
+    refuse(context, 'a rule either allows or denies', { suggestion: 'write two rules', at: 'key' }, ['deny'])
+  if (rule.allow === undefined && rule.deny === undefined)
+    refuse(context, 'this rule neither allows nor denies', { expected: '`allow: WHO` or `deny: WHO`' })
+}
+
+const rule = z.strictObject(ruleKeys, { error: 'a rule: `{ name: …, allow: WHO }`' }).superRefine(mustHaveOneVerb).meta({ id: 'rule' })
+
+const companyRule = z
+  .strictObject(
+    {
+      ...ruleKeys,
+      apps: listOf(id, 'a list of app ids').optional().meta({ description: 'Only for these apps.' }),
+      sensitivity: listOf(sensitivity, 'a list of sensitivities').optional().meta({ description: 'Only for apps of these sensitivities.' }),
+    },
+    { error: 'a rule: `{ name: …, deny: WHO }`' },
+  )
+  .superRefine(mustHaveOneVerb)
+
+const upstreamWords = 'a URL such as `http://wiki.internal:3000`'
+
+const upstreamUrl = z.string({ error: upstreamWords }).transform((value, context) => {
+  const parsed = parseUpstreamUrl(value)
+  if (!isRefusal(parsed)) return parsed
+  return refuse(context, parsed.refusal, {
+    expected: parsed.expected ?? upstreamWords,
+    ...(parsed.suggestion === undefined ? {} : { suggestion: parsed.suggestion }),
+  })
+})
+
+const upstream = z.union(
+  [
+    upstreamUrl,
+    z.strictObject({
+      url: upstreamUrl.meta({ description: 'Internal address, http:// or https://.' }),
+      ca_file: path.optional().meta({ description: 'PEM file with the only authorities accepted for it.' }),
+      server_name: z
+        .string({ error: 'a host name' })
+        .superRefine((name, context) => {
+          if (!isHostName(name)) refuse(context, 'this is not a host name in lower case')
+        })
+        .optional()
+        .meta({ description: 'Name to ask for and verify in TLS, if it is not the host of the URL.' }),
+    }),
+  ],
+  { error: `${upstreamWords}, or \`{ url: …, ca_file: … }\`` },
+)
+
+const identityHeader = z.union([z.literal('none'), headerName('identity')], { error: 'a header name, or `none`' })
+
+const identity = z.union(
+  [
+    z.literal('none', { error: '`none`, or a map' }),
+    z.strictObject({
+      user: identityHeader.optional().meta({ description: 'Header for the subject; X-Forwarded-User if left out, `none` for no header.' }),
+      email: identityHeader.optional().meta({ description: 'Header for the e-mail address; X-Forwarded-Email if left out.' }),
+      preferred_username: identityHeader
+        .optional()
+        .meta({ description: 'Header for the preferred username; X-Forwarded-Preferred-Username if left out.' }),
+      groups: identityHeader.optional().meta({ description: 'Header for the groups; X-Forwarded-Groups if left out.' }),
+      add: z
+        .record(headerKey('identity'), claimPath, { error: 'a map of header names to claim paths' })
+        .optional()
+        .meta({ description: 'Further headers, each with the claim it carries.' }),
+      groups_separator: z
+        .string({ error: 'one or more characters' })
+        .superRefine((value, context) => {
+          if (!/^[\x20-\x7e]{1,4}$/.test(value)) refuse(context, 'the separator is one to four visible ASCII characters')
+        })
+        .optional()
+        .meta({ description: 'Between group names; a comma if left out.' }),
+      only_groups: listOf(text('a group name, in which `*` stands for any characters'), 'a list of group names')
+        .optional()
+        .meta({ description: 'States only groups that match; `*` stands for any characters.' }),
+    }),
+  ],
+  { error: '`none`, or a map such as `{ user: Remote-User }`' },
+)
+
+const headerValue = z.union(
+  [
+    z.string({ error: 'text' }).superRefine((value, context) => {
+      const problem = findHeaderValueProblem(value)
+      if (problem !== undefined) refuse(context, problem)
+    }),
+    z.strictObject({ secret: id.meta({ description: "Name in the instance configuration's `secrets`." }) }),
+  ],
+  { error: 'text, or `{ secret: NAME }`' },
+)
+
+const hour = { text: '1h', seconds: 3600 }
+const day = { text: '1d', seconds: 86400 }
+
+const app = z
+  .strictObject(
+    {
+      id: id.meta({ description: 'Stable name in rules, audit and commands.', examples: ['payroll'] }),
+      name: text('a name for people', 120).optional().meta({ description: 'Name on pages; the id if left out.' }),
+      description: text('a sentence').optional().meta({ description: 'One sentence in the portal.' }),
+      owner: text('an e-mail address or a team').optional().meta({ description: 'Who is responsible; shown with refusals.' }),
+      help: text('a URL or an e-mail address').optional().meta({ description: 'Where to ask for access.' }),
+      logo: text('a URL or a path on the app')
+        .optional()
+        .meta({ description: 'Picture in the portal: a path on the app, or an https:// URL.' }),
+      portal: z
+        .enum(['if_relevant', 'if_allowed', 'listed', 'hidden'])
+        .default('if_relevant')
+        .meta({ description: 'When the portal shows the app.' }),
+      url: appAddress.meta({
+        description: 'Public URL: an origin, or an origin and a path prefix.',
+        examples: ['https://payroll.corp.example'],
+      }),
+      upstream: z
+        .union([...upstream.options, listOf(upstream, 'a list of upstreams')], { error: `${upstreamWords}, a map or a list` })
+        .meta({
+          description: 'Where requests are forwarded: a URL, { url, ca_file, server_name }, or a list of these.',
+          examples: ['http://payroll.internal:8080'],
+        }),
+      sensitivity: sensitivity.default('internal').meta({ description: 'How much an error would cost; company rules select by it.' }),
+      preserve_host: bool.default(true).meta({ description: 'Whether the upstream sees the public Host.' }),
+      identity: identity.optional().meta({ description: 'Names of the identity headers, or `none`.' }),
+      session: z
+        .strictObject({
+          idle_timeout: duration().optional().meta({ description: 'Stricter idle timeout for this app.' }),
+          lifetime: duration().optional().meta({ description: 'Stricter lifetime for this app.' }),
+        })
+        .prefault({})
+        .meta({ description: "Stricter session limits than the instance's." }),
+      timeouts: z
+        .strictObject({
+          connect: duration(hour).prefault('5s').meta({ description: 'For a connection to the upstream.' }),
+          response: duration(day).prefault('60s').meta({ description: "Until the head of the upstream's answer." }),
+          idle: duration(day).prefault('5m').meta({ description: 'Silence allowed within a body or a WebSocket.' }),
+        })
+        .prefault({})
+        .meta({ description: 'How long to wait for the upstream.' }),
+      called_by: listOf(id, 'a list of app ids')
+        .optional()
+        .meta({ description: 'Apps whose pages may send writes and open WebSockets here.' }),
+      cross_site_posts: listOf(pathPattern, 'a list of path patterns')
+        .optional()
+        .meta({ description: 'Single endpoints that other sites may post to, such as a SAML ACS.' }),
+      path_rules: listOf(z.enum(['encoded_slash', 'semicolon', 'double_slash']), 'a list')
+        .optional()
+        .meta({ description: 'Unusual path forms that this app needs.' }),
+      max_body: size().optional().meta({ description: 'Largest request body; no limit if left out.' }),
+      strip_prefix: bool.default(false).meta({ description: "Cuts the URL's path prefix before forwarding." }),
+      pass_authorization: bool.default(false).meta({ description: 'Forwards an Authorization header that Postern itself has used.' }),
+      set_request_headers: z
+        .record(headerKey('request'), headerValue, { error: 'a map of header names to values' })
+        .optional()
+        .meta({ description: 'Headers set on every forwarded request.' }),
+      remove_request_headers: listOf(headerName('request'), 'a list of header names')
+        .optional()
+        .meta({ description: 'Headers removed from every forwarded request.' }),
+      set_response_headers: z
+        .record(headerKey('response'), headerValue, { error: 'a map of header names to values' })
+        .optional()
+        .meta({ description: "Headers set on every one of the app's answers." }),
+      rules: z.array(rule, { error: 'a list of rules' }).default([]).meta({ description: 'Who may do what. Without rules nobody may.' }),
+    },
+    { error: 'an app: `{ id: …, url: …, upstream: …, rules: […] }`' },
+  )
+  .meta({ id: 'app' })
+
+export const policySchema = z
+  .strictObject({
+    version: z.literal(1, { error: 'the number 1' }).optional().meta({ description: 'Version of this format.' }),
+    zone: z
+      .string({ error: 'a time zone such as `Europe/Berlin`' })
+      .superRefine((zone, context) => {
+        if (!isTimeZone(zone)) refuse(context, 'this time zone is not known', { expected: 'an IANA name such as `Europe/Berlin`' })
+      })
+      .optional()
+      .meta({ description: 'Time zone for hours and dates that name none; UTC if left out.' }),
+    rules: z
+      .array(companyRule, { error: 'a list of rules' })
+      .default([])
+      .meta({ description: 'Rules for every app, or for those that apps or sensitivity select.' }),
+    apps: z.array(app, { error: 'a list of apps' }).default([]).meta({ description: 'The protected apps.' }),
+  })
+  .meta({ title: 'Postern policy document' })
+
+export type WrittenPolicy = z.output<typeof policySchema>
+export type WrittenApp = WrittenPolicy['apps'][number]
+export type WrittenRule = WrittenApp['rules'][number]
+export type WrittenCompanyRule = WrittenPolicy['rules'][number]
+
+function isTimeZone(zone: string): boolean {
+  if (!/^[A-Za-z][A-Za-z0-9+_/-]{1,60}$/.test(zone)) return false
+  try {
+    return new Intl.DateTimeFormat('en', { timeZone: zone }).resolvedOptions().timeZone !== ''
+  } catch {
+    // RangeError: the name is in no time zone database.
+    return false
+  }
+}

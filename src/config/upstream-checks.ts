@@ -1,0 +1,71 @@
+/**
+ * Addresses that no app may be forwarded to, because what answers there trusts whoever reaches it: our own listeners, the
+ * operations address, the session store, and the public names that lead back to us.
+ *
+ * Names are compared, not resolved: DNS may answer differently later, so the forwarder checks the address it connects to as well.
+ */
+
+import type { AppAddress } from '../policy/document.ts'
+import type { HostPort, InstanceConfiguration } from './instance.ts'
+import type { FoundApp } from './policy-checks.ts'
+import type { Path } from './problem.ts'
+import { storeAddress } from './store-address.ts'
+import { canReach, portOf, unbracket } from './web-address.ts'
+
+interface Target extends HostPort {
+  readonly path: Path
+  readonly url: URL
+  readonly hasCa: boolean
+  readonly hasServerName: boolean
+}
+
+/** Reports upstreams of one app that lead to Postern itself or to its store, and TLS settings that have no effect. */
+export function checkUpstreams(found: FoundApp, instance: Partial<InstanceConfiguration>, apps: readonly FoundApp[]): void {
+  const targets = findTargets(found)
+  const seen = new Set<string>()
+  for (const target of targets) {
+    const problem = explainForbidden(target, instance, apps)
+    if (problem !== undefined) found.report.problem(target.path, problem)
+    if (seen.has(target.url.href)) found.report.problem(target.path, 'this upstream is already in the list')
+    seen.add(target.url.href)
+    if (target.url.protocol === 'http:' && (target.hasCa || target.hasServerName)) {
+      found.report.problem(target.path, 'ca_file and server_name have no effect on an http:// upstream', {
+        suggestion: 'write `https://`, or remove them',
+      })
+    }
+  }
+}
+
+function findTargets({ app, path }: FoundApp): Target[] {
+  const written = app.upstream
+  const list = Array.isArray(written) ? written : [written]
+  return list.flatMap((entry, index): Target[] => {
+    const at = [...path, 'upstream', ...(Array.isArray(written) ? [index] : [])]
+    const isMap = entry !== undefined && !('basePath' in entry)
+    const parsed = isMap ? entry.url : entry
+    if (parsed === undefined) return []
+    const { url } = parsed
+    return [
+      {
+        path: isMap ? [...at, 'url'] : at,
+        url,
+        host: unbracket(url.hostname),
+        port: portOf(url),
+        hasCa: isMap && entry.ca_file !== undefined,
+        hasServerName: isMap && entry.server_name !== undefined,
+      },
+    ]
+  })
+}
+
+function explainForbidden(target: Target, instance: Partial<InstanceConfiguration>, apps: readonly FoundApp[]): string | undefined {
+  if (instance.operations !== undefined && canReach(target, instance.operations)) return "this is Postern's own operations address"
+  if (instance.listen !== undefined && canReach(target, instance.listen))
+    return "this is Postern's own listener: requests would go round in circles"
+  if (instance.httpRedirect !== undefined && canReach(target, instance.httpRedirect)) return "this is Postern's own redirecting listener"
+  const store = instance.session?.store
+  if (store?.kind === 'redis' && canReach(target, storeAddress(store.url))) return 'this is the session store'
+  if (instance.url?.origin === target.url.origin) return 'this is the access host: requests would go round in circles'
+  const isPublic = apps.some(({ app }) => (app.url as AppAddress | undefined)?.origin === target.url.origin)
+  return isPublic ? 'this is the public address of an app: requests would go round in circles' : undefined
+}

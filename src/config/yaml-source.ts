@@ -1,0 +1,232 @@
+/**
+ * A YAML file as plain data in which every value still knows its line: the first step of both loaders.
+ *
+ * The file is not trusted to be small, sane or ours. Refused: more than 5 MB, not UTF-8, another YAML than 1.2 (in 1.1 `no` is a
+ * boolean and `010` is eight), tabs as indentation, the same key twice, tags, keys that are not text, aliases that contain
+ * themselves or multiply, and nesting that no configuration has. Messages are our own: the parser's quote the source, which may
+ * hold a secret.
+ */
+
+import { open } from 'node:fs/promises'
+import { type Document, isAlias, isMap, isScalar, isSeq, LineCounter, type Node, parseDocument } from 'yaml'
+import { createReport, type Path, type Place, type Problem, quote, type Report } from './problem.ts'
+
+/** Generous: ten thousand rules are about 2 MB. */
+const maxFileBytes = 5_000_000
+const maxDepth = 48
+/** Counts aliased values as often as they are used, so that a few lines cannot expand to gigabytes. */
+const maxValues = 400_000
+
+export interface YamlSource {
+  readonly file: string
+  /** Maps are objects without a prototype. `undefined` if the text could not be read as one document. */
+  readonly data: unknown
+  readonly report: Report
+}
+
+/** Reads and parses; whatever goes wrong is in the report, with `data` undefined. Never rejects. */
+export async function loadYamlSource(file: string, lists: { problems: Problem[]; warnings: Problem[] }): Promise<YamlSource> {
+  const atFile = createReport(file, () => ({ file, line: 0, column: 0 }), lists)
+  const bytes = await loadFile(file, maxFileBytes)
+  if (typeof bytes === 'string') {
+    atFile.problem([], bytes)
+    return { file, data: undefined, report: atFile }
+  }
+  let text: string
+  try {
+    text = new TextDecoder('utf-8', { fatal: true }).decode(bytes)
+  } catch {
+    // The decoder says nothing more than that some byte is wrong.
+    atFile.problem([], 'the file is not UTF-8 text')
+    return { file, data: undefined, report: atFile }
+  }
+  return parseYamlSource(file, text, lists)
+}
+
+/** The bytes of a regular file, or a sentence that says why there are none. */
+export async function loadFile(file: string, maxBytes: number): Promise<Buffer | string> {
+  try {
+    const handle = await open(file, 'r')
+    try {
+      const status = await handle.stat()
+      if (!status.isFile()) return status.isDirectory() ? 'is a folder, not a file' : 'is not a regular file'
+      if (status.size > maxBytes) return `the file is larger than ${maxBytes} bytes`
+      const bytes = await handle.readFile()
+      return bytes.length > maxBytes ? `the file is larger than ${maxBytes} bytes` : bytes
+    } finally {
+      await handle.close()
+    }
+  } catch (error) {
+    return explainFileError(error)
+  }
+}
+
+/** A sentence for an error of the file system, without the path: the problem names it. */
+export function explainFileError(error: unknown): string {
+  const code = (error as NodeJS.ErrnoException).code
+  if (code === 'ENOENT' || code === 'ENOTDIR') return 'the file does not exist'
+  if (code === 'EACCES' || code === 'EPERM') return 'the file may not be read by this user'
+  if (code === 'EISDIR') return 'is a folder, not a file'
+  if (code === 'ELOOP') return 'the file is a symbolic link to itself'
+  return `the file could not be read (${code ?? 'unknown error'})`
+}
+
+/** Parses text that came from `file`. */
+export function parseYamlSource(file: string, text: string, lists: { problems: Problem[]; warnings: Problem[] }): YamlSource {
+  const lines = new LineCounter()
+  const placeAt = (offset: number): Place => {
+    const { line, col } = lines.linePos(Math.max(0, Math.min(offset, text.length)))
+    return { file, line: Math.max(1, line), column: Math.max(1, col) }
+  }
+  let document: Document.Parsed
+  try {
+    document = parseDocument(text, { lineCounter: lines, prettyErrors: false, version: '1.2', schema: 'core', logLevel: 'error' })
+  } catch {
+    // The composer is recursive: only nesting deeper than the stack makes it throw.
+    const report = createReport(file, () => ({ file, line: 1, column: 1 }), lists)
+    report.problem([], 'values are nested too deeply to be a configuration')
+    return { file, data: undefined, report }
+  }
+
+  const report = createReport(file, (path, part) => placeAt(findOffset(document, path, part)), lists)
+  const atOffset = (offset: number, message: string, suggestion?: string) =>
+    void lists.problems.push({ ...placeAt(offset), path: '', message, ...(suggestion === undefined ? {} : { suggestion }) })
+
+  const directive = document.directives?.yaml
+  if (directive?.explicit === true && directive.version !== '1.2') {
+    atOffset(Math.max(0, text.indexOf('%YAML')), 'only YAML 1.2 is read', 'remove the %YAML line')
+    return { file, data: undefined, report }
+  }
+  let isReadable = true
+  for (const error of [...document.errors, ...document.warnings].slice(0, 20)) {
+    const [message, suggestion] = explainSyntax(error.code)
+    if (error.code !== 'DUPLICATE_KEY') isReadable = false
+    const key = error.code === 'DUPLICATE_KEY' ? /^[\w.-]{1,60}/.exec(text.slice(error.pos[0])) : null
+    atOffset(error.pos[0], key === null ? message : `the key ${quote(key[0])} is there twice`, suggestion)
+  }
+  if (!isReadable) return { file, data: undefined, report }
+  if (document.contents === null || (isScalar(document.contents) && document.contents.value === null)) {
+    atOffset(0, 'the file is empty')
+    return { file, data: undefined, report }
+  }
+  return { file, data: readTree(document, atOffset), report }
+}
+
+type Complain = (offset: number, message: string, suggestion?: string) => void
+
+const plainTags = new Set(['str', 'int', 'float', 'bool', 'null', 'map', 'seq'].map((name) => `tag:yaml.org,2002:${name}`))
+
+/** Node tree to plain data. Aliases are followed here, with a budget, and not by the library. */
+function readTree(document: Document.Parsed, complain: Complain): unknown {
+  let values = 0
+  let isExhausted = false
+  const open = new Set<Node>()
+
+  function read(node: unknown, depth: number): unknown {
+    if (isExhausted) return null
+    values += 1
+    const offset = offsetOf(node)
+    if (values > maxValues || depth > maxDepth) {
+      isExhausted = true
+      complain(offset, values > maxValues ? 'aliases multiply to more values than a configuration has' : 'values are nested too deeply')
+      return null
+    }
+    if (isAlias(node)) {
+      const target = node.resolve(document)
+      if (target === undefined) complain(offset, 'this alias has no anchor before it', 'a text that begins with * must be quoted')
+      else if (open.has(target)) complain(offset, 'this alias contains itself')
+      else return read(target, depth)
+      return null
+    }
+    if (isScalar(node) || isMap(node) || isSeq(node)) {
+      if (node.tag !== undefined && !plainTags.has(node.tag)) {
+        complain(offset, 'tags (!name) are not used here', 'a text that begins with ! must be quoted')
+        return null
+      }
+    }
+    if (isScalar(node)) return node.value
+    if (isSeq(node)) {
+      open.add(node)
+      const list = node.items.map((item) => read(item, depth + 1))
+      open.delete(node)
+      return list
+    }
+    if (!isMap(node)) return null
+    open.add(node)
+    const map: Record<string, unknown> = Object.create(null)
+    for (const pair of node.items) {
+      const key = isAlias(pair.key) ? pair.key.resolve(document) : pair.key
+      if (!isScalar(key) || typeof key.value !== 'string') complain(offsetOf(pair.key), 'a key must be text', 'quote the key')
+      else map[key.value] = read(pair.value, depth + 1)
+    }
+    open.delete(node)
+    return map
+  }
+
+  const data = read(document.contents, 0)
+  return isExhausted ? undefined : data
+}
+
+function offsetOf(node: unknown): number {
+  return (isScalar(node) || isMap(node) || isSeq(node) || isAlias(node)) && node.range ? node.range[0] : 0
+}
+
+/** Offset of the value (or key) at `path`, or of the innermost thing on the way that exists. */
+function findOffset(document: Document.Parsed, path: Path, part: 'key' | 'value'): number {
+  let node: unknown = document.contents
+  let offset = offsetOf(node)
+  for (const [index, step] of path.entries()) {
+    if (isAlias(node)) node = node.resolve(document)
+    let child: unknown
+    if (typeof step === 'number' && isSeq(node)) child = node.items[step]
+    else if (isMap(node)) {
+      const pair = node.items.find(({ key }) => isScalar(key) && key.value === step)
+      if (pair === undefined) return offset
+      // A key without a value has a null node whose range is where the value would stand.
+      if ((part === 'key' && index === path.length - 1) || pair.value === null) return offsetOf(pair.key)
+      child = pair.value
+      if (isScalar(child) && child.value === null) return offsetOf(pair.key)
+    }
+    if (child === undefined || child === null) return offset
+    node = child
+    offset = offsetOf(node)
+  }
+  return offset
+}
+
+/** Our words for the parser's codes, with what usually mends it. */
+function explainSyntax(code: string): readonly [string, string?] {
+  switch (code) {
+    case 'DUPLICATE_KEY':
+      return ['this key is there twice']
+    case 'TAB_AS_INDENT':
+      return ['a tab is not indentation in YAML', 'indent with spaces']
+    case 'TAG_RESOLVE_FAILED':
+      return ['tags (!name) are not used here', 'a text that begins with ! must be quoted']
+    case 'BAD_ALIAS':
+      return ['this is not a usable alias', 'a text that begins with * must be quoted']
+    case 'BAD_SCALAR_START':
+      return ['a text may not begin with this character', 'quote the text']
+    case 'MISSING_CHAR':
+      return ['a closing quote, bracket or separator is missing']
+    case 'BAD_INDENT':
+    case 'BAD_PROP_ORDER':
+      return ['the indentation does not fit what stands around it, or a closing bracket is missing']
+    case 'BLOCK_AS_IMPLICIT_KEY':
+    case 'MULTILINE_IMPLICIT_KEY':
+      return ['there is a second `: ` on this line, or a colon is missing', 'a text that contains `: ` must be quoted']
+    case 'BAD_COLLECTION_TYPE':
+    case 'UNEXPECTED_TOKEN':
+      return ['this does not belong here', 'a text with special characters must be quoted']
+    case 'MULTIPLE_DOCS':
+      return ['a second document begins here; a file holds one', 'remove the --- line']
+    case 'BAD_DIRECTIVE':
+      return ['directives (%NAME) are not used here', 'remove the line']
+    case 'BAD_DQ_ESCAPE':
+      return ['this escape is not known in a double-quoted text', 'use single quotes, or double the backslash']
+    case 'RESOURCE_EXHAUSTION':
+      return ['values are nested too deeply to be a configuration']
+    default:
+      return ['this is not valid YAML']
+  }
+}

@@ -1,0 +1,150 @@
+/**
+ * The typed view models: everything that a page of ours is told, one type a page.
+ *
+ * A view never receives a session, a configuration or an error; what is not written here cannot reach a browser. All text
+ * is untrusted (names come from the policy, from tokens, from the person) and is escaped by the renderer; every address
+ * that becomes a link is checked there to be `http:`, `https:` or a path of the same host.
+ */
+
+import type { Reason, Unmet } from '../policy/decision.ts'
+
+/** The person who is signed in, as they would recognise themselves. */
+export interface PersonView {
+  readonly name: string
+  /** Shown under the name where the two differ. */
+  readonly email: string | undefined
+}
+
+/** One app on the portal. */
+export interface AppCardView {
+  readonly id: string
+  readonly name: string
+  readonly description: string | undefined
+  /** Where the card leads. */
+  readonly url: string
+  /** An address of ours (`/.postern/assets/…`, from `PageRenderer.logoUrl`); anything else, or none, becomes a monogram. */
+  readonly logo: string | undefined
+  /** Said aloud only for `confidential` and `restricted`. */
+  readonly sensitivity: 'open' | 'internal' | 'confidential' | 'restricted' | undefined
+  /** `ask`: listed although this person may not open it now; the card says so, and the app's own refusal says what would help. */
+  readonly access: 'open' | 'ask'
+}
+
+/** `/` on the access host. */
+export interface PortalView {
+  readonly person: PersonView
+  readonly apps: readonly AppCardView[]
+  /** What was searched for without script (`?q=`); cards that do not match are hidden, not left out. */
+  readonly query: string | undefined
+  /** The `GET` page with the button. */
+  readonly signOutUrl: string
+}
+
+/** `GET /.postern/sign-out`, on an app host (`appName`) and on the access host (none). */
+export interface SignOutView {
+  readonly person: string | undefined
+  readonly appName: string | undefined
+  readonly portalUrl: string
+  /** Origins that the form's answer may lead to, besides our own: `form-action` names exactly these. */
+  readonly formActionOrigins: readonly string[]
+}
+
+/** `/signed-out` on the access host. */
+export interface SignedOutView {
+  readonly signInUrl: string
+  /** Whether the provider's own session ended too; `unknown` where it never came back to say so. */
+  readonly providerTold: 'yes' | 'no' | 'unknown'
+}
+
+/** The app that a refusal is about, if the person may know of it. */
+export interface RefusedAppView {
+  readonly name: string
+  readonly url: string
+  readonly owner: string | undefined
+  readonly help: string | undefined
+}
+
+/**
+ * Any answer that is not what was asked for. Equal in structure to the enforcement point's `RefusalView`, which this
+ * folder may not import; a test holds the two together.
+ */
+export interface RefusalView {
+  readonly status: number
+  readonly reason: Reason
+  readonly requestId: string
+  readonly app: RefusedAppView | undefined
+  readonly person: string | undefined
+  readonly unmet: readonly Unmet[]
+  /** Path on this host for "try again". */
+  readonly retryPath: string | undefined
+  readonly signInUrl: string | undefined
+  readonly signOutUrl: string | undefined
+  readonly portalUrl: string
+}
+
+/** An address on the access host where nothing is. */
+export interface NotFoundView {
+  readonly requestId: string
+  readonly portalUrl: string
+  readonly person: string | undefined
+}
+
+/** The provider, the session store or the audit trail is needed and away. */
+export interface UnavailableView {
+  readonly reason: 'provider_unavailable' | 'session_store_unavailable' | 'audit_unavailable' | 'shutting_down'
+  readonly requestId: string
+  readonly portalUrl: string
+  /** Path on this host for "try again". */
+  readonly retryPath: string | undefined
+}
+
+/** A sign-in that came back without success. */
+export interface SignInErrorView {
+  readonly reason: 'provider_refused' | 'sign_in_invalid' | 'bad_hand_off' | 'sign_in_too_old'
+  /** The provider's OAuth error code, sanitised; `undefined` where there was none. */
+  readonly providerError: string | undefined
+  readonly requestId: string
+  /** Where a new attempt begins. */
+  readonly startAgainUrl: string
+  readonly portalUrl: string
+}
+
+/** Anything else that went wrong on the access host. */
+export interface ErrorView {
+  readonly reason: Reason
+  readonly requestId: string
+  readonly portalUrl: string
+  readonly person: string | undefined
+}
+
+/** A complete answer, for the data plane, which writes it as it is. Header names are lower-case. */
+export interface OwnPage {
+  readonly status: number
+  readonly headers: Readonly<Record<string, string>>
+  readonly body: string
+}
+
+/** A file of our own pages. */
+export interface Asset {
+  readonly type: string
+  readonly body: Buffer
+}
+
+/** Renders the pages. A `render…` gives HTML for Express, whose security headers `helmet` sets from `page-headers.ts`. */
+export interface PageRenderer {
+  renderPortal(view: PortalView): string
+  renderSignOut(view: SignOutView): string
+  renderSignedOut(view: SignedOutView): string
+  renderNotFound(view: NotFoundView): string
+  renderUnavailable(view: UnavailableView): string
+  renderSignInError(view: SignInErrorView): string
+  renderError(view: ErrorView): string
+  /** For the data plane: every refusal on an app host. A 401 is the page for a frame. */
+  refusalPage(view: RefusalView): OwnPage
+  /** For the data plane: the sign-out page of an app host. */
+  signOutPage(view: SignOutView): OwnPage
+  /** `<hash>.<ext>` to content, for `/.postern/assets/`. */
+  findAsset(name: string): Asset | undefined
+  /** Takes a picture file in and returns its address for `AppCardView.logo`; `undefined` if it cannot be used. Not for the request path. */
+  logoUrl(file: string): string | undefined
+}

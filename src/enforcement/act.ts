@@ -1,0 +1,83 @@
+/**
+ * Acting on a decision: the last step of the flow. Forwarding for an allow, a way to sign in for a challenge, an answer for the rest.
+ *
+ * What is told depends on who asks: the app's name, its owner and the unmet conditions only to somebody who is signed in, and of a
+ * hidden app not even that it exists. The audit trail already has the true reason.
+ */
+
+import { displayNameOf } from '../attributes/subject-facts.ts'
+import type { Reason } from '../policy/decision.ts'
+import type { Arrival, EnforcementPoint } from './arrival.ts'
+import type { Target } from './exchange.ts'
+import type { Judgement } from './judge.ts'
+import { observeEnd, recordEnd, recordRefusal } from './record.ts'
+import { type Audience, type Refusal, readAudience, statusOf } from './respond.ts'
+import { isHiddenFrom } from './route-table.ts'
+import { beginSignIn, returnAddress, signInUrl } from './sign-in-challenge.ts'
+
+/** Forwards an allowed request and settles when its exchange is over. */
+export async function forward(point: EnforcementPoint, arrival: Arrival, judgement: Judgement): Promise<void> {
+  const { route, target, identity, decision } = judgement
+  const { app } = route
+  const { findSecret } = point.ports
+  const { id, request, address } = arrival
+  const outcome = await arrival.carry({ id, request, target, route, address, identity, findSecret })
+  if (outcome.refusal !== undefined) refuse(point, arrival, { ...aboutApp(judgement), reason: outcome.refusal, app })
+  recordEnd(point, arrival, app, outcome)
+  const status = outcome.refusal === undefined ? outcome.status : statusOf(outcome.refusal)
+  observeEnd(point, arrival, { app: app.id, effect: 'allow', reason: outcome.refusal ?? decision.reason, status })
+}
+
+/** Sends a person to sign in, and tells a program where one could. */
+export function challenge(point: EnforcementPoint, arrival: Arrival, { route, target, decision: { reason } }: Judgement): void {
+  const { accessUrl } = point.settings
+  const { method, headers } = arrival.request
+  const audience = audienceOf(arrival)
+  const isReading = method === 'GET' || method === 'HEAD'
+  if (audience === 'page') {
+    const start = beginSignIn(point.settings, point.ports, route, { method, target, cookieHeader: headers.cookie })
+    const { location, cookies } = start
+    arrival.answer(point.responder.redirect(isReading ? 302 : 303, location, { requestId: arrival.id, reason, cookies }))
+  } else {
+    // What script fetches is no page to come back to.
+    const returnTo = audience === 'frame' ? returnAddress(route, method, target) : route.audience
+    refuse(point, arrival, { reason, signInUrl: signInUrl(accessUrl, returnTo), realm: target.hostname })
+  }
+  const status = audience !== 'page' ? 401 : isReading ? 302 : 303
+  observeEnd(point, arrival, { app: route.app.id, effect: 'challenge', reason, status })
+}
+
+/** Refuses, with what failed and what would mend it. */
+export function deny(point: EnforcementPoint, arrival: Arrival, judgement: Judgement): void {
+  const { decision, route, subject, session } = judgement
+  const isHidden = session !== undefined && isHiddenFrom(route, subject)
+  // Only what a policy said is hidden: a store that is away is no secret, and a 404 for it would be a lie that is believed.
+  const reason = isHidden && statusOf(decision.reason) === 403 ? 'app_not_found' : decision.reason
+  const about = reason === 'app_not_found' ? {} : aboutApp(judgement)
+  refuse(point, arrival, { reason, realm: judgement.target.hostname, ...about })
+  observeEnd(point, arrival, { app: route.app.id, effect: 'deny', reason: decision.reason, status: statusOf(reason) })
+}
+
+/** Refuses what never came to a decision. Without a `target` there was none to speak of. */
+export function turnAway(point: EnforcementPoint, arrival: Arrival, reason: Reason, target?: Target): void {
+  recordRefusal(point, arrival, reason, target)
+  refuse(point, arrival, { reason })
+  observeEnd(point, arrival, { app: undefined, effect: 'deny', reason, status: statusOf(reason) })
+}
+
+/** A WebSocket handshake is a script's, whatever it says it accepts. */
+export function audienceOf(arrival: Arrival): Audience {
+  return arrival.isUpgrade ? 'program' : readAudience(arrival.request)
+}
+
+function refuse(point: EnforcementPoint, arrival: Arrival, refusal: Omit<Refusal, 'requestId' | 'audience'>): void {
+  arrival.answer(point.responder.refuse({ ...refusal, requestId: arrival.id, audience: audienceOf(arrival) }))
+}
+
+/** What somebody who is signed in is told. Strangers learn nothing of an app but that it wants a sign-in. */
+function aboutApp({ route, target, session, decision }: Judgement): Partial<Refusal> {
+  const retryPath = target.path
+  if (session === undefined) return { retryPath }
+  const unmet = decision.effect === 'deny' ? decision.unmet : []
+  return { app: route.app, person: displayNameOf(session), unmet, retryPath }
+}

@@ -1,0 +1,39 @@
+/**
+ * A request as it arrived, and the instance that it arrived at: what the flow is handed, and all it is handed.
+ *
+ * An Upgrade and a plain request differ only in how they are answered and carried, so both are two functions here and the flow has
+ * no second branch that could be forgotten.
+ */
+
+import type { IncomingMessage } from 'node:http'
+import type { Exchange, ExchangeOutcome, Target } from './exchange.ts'
+import type { IdentityIssuer } from './identity.ts'
+import type { EnforcementPorts, EnforcementSettings, Snapshot } from './ports.ts'
+import type { Answer, Responder } from './respond.ts'
+
+export interface Arrival {
+  readonly id: string
+  readonly request: IncomingMessage
+  /** The policy it is judged by, taken once: a reload never changes a request half way. */
+  readonly snapshot: Snapshot
+  /** A WebSocket handshake. Any other Upgrade is an ordinary request that loses the header. */
+  readonly isUpgrade: boolean
+  /** The client's, behind trusted proxies. */
+  readonly address: string
+  /** Monotonic instant. */
+  readonly arrivedAt: number
+  /** Answers with something of ours; whatever had begun before is cut. */
+  answer(answer: Answer): void
+  /** Hands an allowed exchange over to forwarding. */
+  carry(exchange: Exchange): Promise<ExchangeOutcome>
+  /** Hands a request for the access host over to the control plane. */
+  enterAccessHost(target: Target): void
+}
+
+/** One instance's enforcement point: made once, shared by every request. */
+export interface EnforcementPoint {
+  readonly settings: EnforcementSettings
+  readonly ports: EnforcementPorts
+  readonly responder: Responder
+  readonly issueIdentity: IdentityIssuer
+}

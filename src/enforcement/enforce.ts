@@ -1,0 +1,60 @@
+/**
+ * The policy enforcement point: everything that happens to a request for a protected app, in order. Plain requests and WebSocket
+ * handshakes take the same way.
+ *
+ *   1 target      one canonical form is matched, judged, logged and forwarded
+ *   2 host        ours, an app's, or nobody's
+ *   3 own paths   `/.postern/` leaves the flow here and is never forwarded
+ *   4 route       the app, and whether it keeps what is unusual in this path
+ *   5 judgement   session, cross-origin check, facts, decision, identity: any error in here is a denial, never a pass
+ *   6 audit       on record before the first byte is forwarded in either direction
+ *   7 act         forward, send to sign in, or refuse
+ *
+ * Absence of a match is a denial at every step.
+ */
+
+import { challenge, deny, forward, turnAway } from './act.ts'
+import type { Arrival, EnforcementPoint } from './arrival.ts'
+import { isAmbiguouslyFramed } from './framing.ts'
+import { judge } from './judge.ts'
+import { answerOwnPath, isOwnPath } from './own-endpoints.ts'
+import { recordDecision } from './record.ts'
+import { isHostOf, matchRoute } from './route-table.ts'
+import { readTarget } from './target.ts'
+
+/** Decides one request and acts on the decision. Settles when the exchange is over; rejects only through a mistake of ours. */
+export async function enforce(point: EnforcementPoint, arrival: Arrival): Promise<void> {
+  // 1 target
+  const target = readTarget(arrival.request)
+  if ('problem' in target) return turnAway(point, arrival, target.problem === 'method_refused' ? 'method_not_allowed' : 'bad_request')
+  if (isAmbiguouslyFramed(arrival.request, arrival.isUpgrade)) return turnAway(point, arrival, 'bad_request', target)
+
+  // 2 host
+  if (isHostOf(point.settings.accessUrl, target)) return arrival.enterAccessHost(target)
+  const host = arrival.snapshot.routes.findHost(target.hostname, target.port)
+  if (host === undefined) return turnAway(point, arrival, 'app_not_found', target)
+
+  // 3 own paths
+  if (isOwnPath(target.path)) return await answerOwnPath(point, arrival, host, target)
+
+  // 4 route
+  const route = matchRoute(host, target.path)
+  if (route === undefined) return turnAway(point, arrival, 'app_not_found', target)
+  if (!target.uses.every((unusual) => route.keeps.has(unusual))) return turnAway(point, arrival, 'bad_request', target)
+
+  // 5 judgement
+  const judgement = await judge(point, arrival, route, target)
+
+  // 6 audit
+  recordDecision(point, arrival, judgement)
+
+  // 7 act
+  switch (judgement.decision.effect) {
+    case 'allow':
+      return await forward(point, arrival, judgement)
+    case 'challenge':
+      return challenge(point, arrival, judgement)
+    case 'deny':
+      return deny(point, arrival, judgement)
+  }
+}

@@ -1,0 +1,368 @@
+/**
+ * One HTTP exchange: the request to the upstream, its answer to the client, as streams with backpressure in both directions.
+ *
+ * In order: 1 the client is told to go on if it asked (`Expect`), and a body must begin before it costs the upstream a connection ·
+ * 2 upstreams are tried in turn until one can be connected to · 3 the head of the answer is checked and cleaned before any of it is
+ * sent · 4 the body is passed on unchanged · 5 the end is reported. Whichever side fails or leaves, the other is aborted at once.
+ *
+ * The upstream is not trusted to speak HTTP: an unsolicited 100 or 101, a status below 200 that never ends, a body of another length
+ * than announced or a head that is no head is `upstream_protocol_error`, or, once the answer has begun, a cut connection.
+ * Redirects are not followed, nothing is decompressed. RFC 9110 §7.6, §10.1.1, §15.2; RFC 9112 §6, §9.
+ */
+
+import { type IncomingMessage, type ServerResponse, STATUS_CODES } from 'node:http'
+import type { Dispatcher } from 'undici'
+import type { Logger } from '../log.ts'
+import { ClientStall, closeGently } from './client-connection.ts'
+import type { Exchange, ExchangeOutcome, Route } from './exchange.ts'
+import type { CompiledForwarding, OpenExchanges } from './forwarding.ts'
+import type { ParsedHeaders } from './header-hygiene.ts'
+import { hasBody, RequestBody, type RequestBodyListener } from './request-body.ts'
+import { isFaultOfOurs, reasonOfFailure } from './upstream-failure.ts'
+import { upstreamTarget } from './upstream-locations.ts'
+import { inOrderOfHope, type ReachableUpstream } from './upstreams.ts'
+
+export interface ForwardParts {
+  readonly compile: (route: Route) => CompiledForwarding
+  readonly open: OpenExchanges
+  readonly log: Logger
+}
+
+/** Returns the function that forwards; see `Forwarding`. */
+export function createForward(parts: ForwardParts): (exchange: Exchange, response: ServerResponse) => Promise<ExchangeOutcome> {
+  const warned = new WeakSet<object>()
+  return (exchange, response) =>
+    new Promise((resolve) => {
+      new HttpExchange(exchange, response, { ...parts, warned, resolve }).begin()
+    })
+}
+
+interface ExchangeParts extends ForwardParts {
+  /** Apps about whose way of authenticating the log was told. */
+  readonly warned: WeakSet<object>
+  readonly resolve: (outcome: ExchangeOutcome) => void
+}
+
+/** Options that the client reads and its types leave out. */
+type DispatchOptions = Omit<Dispatcher.DispatchOptions, 'reset'> & { readonly servername: string; readonly reset: true | null }
+
+type Refusal = NonNullable<ExchangeOutcome['refusal']>
+
+/** Early hints and progress reports before one answer; more is nonsense or an attack on memory. */
+const maxInformational = 64
+
+class HttpExchange implements Dispatcher.DispatchHandler, RequestBodyListener {
+  readonly #exchange: Exchange
+  readonly #request: IncomingMessage
+  readonly #response: ServerResponse
+  readonly #parts: ExchangeParts
+  readonly #compiled: CompiledForwarding
+  #candidates: readonly ReachableUpstream[]
+  #body: RequestBody | undefined = undefined
+  #controller: Dispatcher.DispatchController | undefined = undefined
+  #deadline: NodeJS.Timeout | undefined = undefined
+  #lines: string[] | undefined = undefined
+  #stall: ClientStall | undefined = undefined
+  #isSettled = false
+  #isHeadSent = false
+  #isEnded = false
+  #hasUpstreamSpoken = false
+  #hasRetried = false
+  #informational = 0
+  /** Length of the answer's body where it is known and there is one; else -1. */
+  #expectedBytes = -1
+  #bytesOut = 0
+
+  constructor(exchange: Exchange, response: ServerResponse, parts: ExchangeParts) {
+    this.#exchange = exchange
+    this.#request = exchange.request
+    this.#response = response
+    this.#parts = parts
+    this.#compiled = parts.compile(exchange.route)
+    this.#candidates = inOrderOfHope(this.#compiled.upstreams)
+  }
+
+  begin(): void {
+    if (this.#request.socket.destroyed) {
+      this.#settle('client_gone')
+      return
+    }
+    this.#response.on('close', () => this.#onClientClose())
+    this.#parts.open.set(this.#exchange.id, () => this.#endUnfinished('cut'))
+    if (!hasBody(this.#request)) {
+      this.#startDeadline()
+      this.#dispatch()
+      return
+    }
+
+    const { maxBodyBytes, timeouts } = this.#exchange.route.app
+    if (maxBodyBytes !== undefined && Number(this.#request.headers['content-length'] ?? 0) > maxBodyBytes) {
+      this.#fail('body_too_large', new Error('the announced body is larger than the limit'))
+      return
+    }
+    // 1 only now is the body wanted; the upstream never sees the expectation (RFC 9110 §10.1.1)
+    if (this.#request.headers.expect !== undefined && this.#request.httpVersionMinor > 0) this.#response.writeContinue()
+    this.#body = new RequestBody(this.#request, { maxBytes: maxBodyBytes, idleMs: timeouts.idleSeconds * 1000 }, this)
+  }
+
+  onBegun(): void {
+    if (!this.#isSettled) this.#dispatch()
+  }
+
+  onComplete(): void {
+    if (!this.#isHeadSent && !this.#isSettled) this.#startDeadline()
+  }
+
+  onTooLarge(): void {
+    this.#fail('body_too_large', new Error('the body grew past the limit'))
+  }
+
+  onSilence(who: 'client' | 'upstream'): void {
+    if (!this.#isHeadSent) this.#fail(who === 'client' ? 'request_timeout' : 'upstream_timeout', new Error(`silence of the ${who}`))
+  }
+
+  // 2 the request
+
+  #dispatch(): void {
+    const [current] = this.#candidates
+    if (current === undefined || this.#isSettled) return
+    const { app } = this.#exchange.route
+    this.#lines ??= this.#writeRequestLines()
+    const options: DispatchOptions = {
+      path: upstreamTarget(app, current.upstream, this.#exchange.target),
+      method: this.#request.method as Dispatcher.HttpMethod,
+      headers: this.#lines,
+      body: this.#body ?? null,
+      bodyTimeout: app.timeouts.idleSeconds * 1000,
+      // A constant: taken from Host, the client would choose which certificate is asked for.
+      servername: current.serverName,
+      // NTLM and its kin authenticate a connection, not a request: nobody else may come after on the same one.
+      reset: authenticatesConnection(this.#request.headers.authorization) ? true : null,
+    }
+    current.connections.dispatch(options, this)
+  }
+
+  #writeRequestLines(): string[] {
+    const lines = this.#compiled.hygiene.writeRequestHeaders(this.#exchange)
+    const length = this.#request.headers['content-length']
+    if (this.#body !== undefined && length !== undefined) lines.push('Content-Length', length)
+    return lines
+  }
+
+  #startDeadline(): void {
+    this.#deadline = setTimeout(onDeadline, this.#exchange.route.app.timeouts.responseSeconds * 1000, this)
+  }
+
+  onDeadline(): void {
+    this.#fail('upstream_timeout', new Error('no answer in time'))
+  }
+
+  onRequestStart(controller: Dispatcher.DispatchController): void {
+    this.#controller = controller
+    if (this.#isSettled) controller.abort(new Error('the exchange is over'))
+  }
+
+  onResponseStarted(): void {
+    this.#hasUpstreamSpoken = true
+  }
+
+  // 3 the head of the answer
+
+  onResponseStart(_controller: Dispatcher.DispatchController, status: number, headers: ParsedHeaders, statusMessage?: string): void {
+    if (this.#isSettled) return
+    if (status < 200) {
+      this.#passInformational(status, headers)
+      return
+    }
+    clearTimeout(this.#deadline)
+    const response = this.#response
+    // The client may still be sending what nobody wants any more; the connection cannot be used again (RFC 9112 §9.3).
+    if (this.#body !== undefined && !this.#request.complete) closeGently(this.#request, response)
+    if (status === 401) this.#warnOfConnectionAuthentication(headers)
+    try {
+      response.writeHead(
+        status,
+        reasonPhrase(status, statusMessage),
+        this.#compiled.hygiene.writeResponseHeaders(this.#exchange, status, headers),
+      )
+    } catch (error) {
+      this.#fail('upstream_protocol_error', error)
+      return
+    }
+    this.#isHeadSent = true
+    const length = headers['content-length']
+    if (length !== undefined && this.#request.method !== 'HEAD' && status !== 204 && status !== 304) this.#expectedBytes = Number(length)
+    // Head and body usually arrive together and leave as one write; a head that comes alone must not wait for its body.
+    process.nextTick(flushHead, this)
+  }
+
+  flushHead(): void {
+    if (this.#bytesOut === 0 && !this.#isEnded && !this.#isSettled) this.#response.flushHeaders()
+  }
+
+  #passInformational(status: number, headers: ParsedHeaders): void {
+    this.#informational++
+    if (status < 100 || status === 101 || this.#informational > maxInformational) {
+      this.#fail('upstream_protocol_error', new Error(`status ${status} where an answer was due`))
+      return
+    }
+    // HTTP/1.0 knows none of them; others than these two have no meaning across a proxy that buffers nothing.
+    if (this.#request.httpVersionMinor === 0) return
+    try {
+      if (status === 103 && headers['link'] !== undefined) this.#response.writeEarlyHints({ link: headers['link'] as string | string[] })
+      else if (status === 102) this.#response.writeProcessing()
+    } catch {
+      // A hint that Node does not take for a valid Link is only a hint.
+    }
+  }
+
+  #warnOfConnectionAuthentication(headers: ParsedHeaders): void {
+    const { app } = this.#exchange.route
+    const challenges = headers['www-authenticate']
+    if (challenges === undefined || this.#parts.warned.has(app)) return
+    if (![challenges].flat().some(authenticatesConnection)) return
+    this.#parts.warned.add(app)
+    this.#parts.log.warn(
+      { app: app.id },
+      'the app asks for NTLM or Negotiate; connections that carry it are never shared, so NTLM cannot complete',
+    )
+  }
+
+  // 4 the body
+
+  onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
+    if (this.#isSettled) return
+    this.#bytesOut += chunk.length
+    if (this.#bytesOut === this.#expectedBytes) {
+      this.#end(chunk)
+      return
+    }
+    if (this.#response.write(chunk)) return
+    controller.pause()
+    this.#stall ??= new ClientStall(this.#request.socket, this.#exchange.route.app.timeouts.idleSeconds * 1000)
+    this.#stall.start()
+    this.#response.once('drain', () => {
+      this.#stall?.stop()
+      controller.resume()
+    })
+  }
+
+  onResponseEnd(_controller: Dispatcher.DispatchController, trailers: ParsedHeaders): void {
+    if (this.#isSettled || this.#isEnded) return
+    try {
+      const lines = this.#compiled.hygiene.writeTrailers(trailers)
+      if (lines.length > 0) this.#response.addTrailers(lines)
+    } catch (error) {
+      this.#fail('upstream_protocol_error', error)
+      return
+    }
+    this.#end()
+  }
+
+  #end(chunk?: Buffer): void {
+    this.#isEnded = true
+    this.#response.end(chunk)
+    // What a stalled client leaves in memory must not stay there for ever.
+    this.#stall?.start()
+  }
+
+  // 5 the end
+
+  onResponseError(_controller: Dispatcher.DispatchController | null, error: Error): void {
+    if (this.#isSettled || this.#isEnded) return
+    const [current, ...others] = this.#candidates
+    if (current === undefined) return
+    if (this.#controller === undefined) {
+      // No connection, so nothing was sent and the body is untouched: any method may go elsewhere.
+      if (!isFaultOfOurs(error)) current.connections.recordUnreachable()
+      if (others.length > 0 && !isFaultOfOurs(error)) {
+        this.#candidates = others
+        queueMicrotask(() => this.#dispatch())
+        return
+      }
+    } else if (this.#mayRetry(current, error)) {
+      this.#hasRetried = true
+      this.#controller = undefined
+      queueMicrotask(() => this.#dispatch())
+      return
+    }
+    this.#fail(reasonOfFailure(error, this.#hasUpstreamSpoken), error)
+  }
+
+  /** Upstreams close idle connections just when a request sets out; it was not looked at, and repeating it changes nothing. */
+  #mayRetry(current: ReachableUpstream, error: Error): boolean {
+    const { method } = this.#request
+    const isSafe = method === 'GET' || method === 'HEAD' || method === 'OPTIONS'
+    return (
+      isSafe &&
+      this.#body === undefined &&
+      !this.#hasUpstreamSpoken &&
+      !this.#hasRetried &&
+      current.connections.brokeReusedConnection(error)
+    )
+  }
+
+  /** Ends the exchange for a failure: a refusal for the caller to answer, or a cut once the answer has begun. */
+  #fail(reason: Refusal, error: unknown): void {
+    if (this.#isSettled) return
+    const { app } = this.#exchange.route
+    const facts = { request: this.#exchange.id, app: app.id, reason, err: error }
+    if (isFaultOfOurs(error)) this.#parts.log.error(facts, 'a request could not be put on the wire')
+    else if (reason !== 'body_too_large' && reason !== 'request_timeout') this.#parts.log.warn(facts, 'the upstream failed')
+    if (this.#isHeadSent) {
+      this.#endUnfinished('upstream_failed')
+      return
+    }
+    if (this.#body !== undefined && !this.#request.complete) closeGently(this.#request, this.#response)
+    this.#settle(reason.startsWith('upstream') ? 'upstream_failed' : 'cut', reason)
+  }
+
+  /** The client must notice that something is missing: without a length, only a reset says so. */
+  #endUnfinished(outcome: 'upstream_failed' | 'cut'): void {
+    if (this.#isSettled) return
+    const { socket } = this.#request
+    const hasFraming = this.#response.chunkedEncoding || this.#expectedBytes !== -1
+    this.#settle(outcome)
+    if (hasFraming || 'encrypted' in socket) socket.destroy()
+    else socket.resetAndDestroy()
+  }
+
+  #onClientClose(): void {
+    if (!this.#isSettled) this.#settle(this.#isEnded && this.#response.writableFinished ? 'completed' : 'client_gone')
+  }
+
+  #settle(outcome: ExchangeOutcome['outcome'], refusal?: Refusal): void {
+    this.#isSettled = true
+    clearTimeout(this.#deadline)
+    this.#stall?.stop()
+    this.#parts.open.delete(this.#exchange.id)
+    if (outcome !== 'completed') this.#controller?.abort(new Error(`the exchange ended: ${refusal ?? outcome}`))
+    this.#body?.destroy()
+    this.#parts.resolve({
+      status: this.#isHeadSent ? this.#response.statusCode : 0,
+      bytesIn: this.#body?.bytes ?? 0,
+      bytesOut: this.#bytesOut,
+      outcome,
+      refusal,
+    })
+  }
+}
+
+function onDeadline(exchange: HttpExchange): void {
+  exchange.onDeadline()
+}
+
+function flushHead(exchange: HttpExchange): void {
+  exchange.flushHead()
+}
+
+/** Schemes that authenticate the connection (RFC 4559 §6; NTLM over HTTP). */
+function authenticatesConnection(value: string | undefined): boolean {
+  return value !== undefined && /^\s*(?:ntlm|negotiate)\b/i.test(value)
+}
+
+/** The upstream's own words where they are plain text; they may be anything (RFC 9112 §4). */
+function reasonPhrase(status: number, received: string | undefined): string | undefined {
+  if (received === undefined || received === '' || received === STATUS_CODES[status]) return undefined
+  return /^[\x20-\x7e]+$/.test(received) ? received : undefined
+}

@@ -1,0 +1,199 @@
+/**
+ * Who is asking, as the upstream is told: one statement, from which the header lines, the assertion and `whoami` are all made.
+ *
+ * Made only after `allow`, and kept for a minute per session and app, because a signature costs more than the rest of a request.
+ * Trusts subject facts alone: an address that nobody vouched for, and claims that are too old, are not stated at all. Values are
+ * UTF-8 on the wire; a control character can end a header line early in some server, so none ever leaves.
+ */
+
+import { findClaim } from '../policy/claim-path.ts'
+import type { App, IdentitySetting } from '../policy/document.ts'
+import type { SubjectFacts } from '../policy/facts.ts'
+import type { Session } from '../session/session.ts'
+import type { HeaderLine } from './exchange.ts'
+import type { AssertionSigner } from './identity-assertion.ts'
+import type { Route } from './route-table.ts'
+
+export type Person = Extract<SubjectFacts, { kind: 'person' }>
+
+/** What one app is told about a person. A field that is not known is absent everywhere. */
+export interface IdentityStatement {
+  readonly sub: string
+  readonly email: string | undefined
+  readonly name: string | undefined
+  readonly preferredUsername: string | undefined
+  readonly groups: readonly string[] | undefined
+}
+
+/** Header lines and assertion for an allowed request; none for a stranger, and none where the app wants no identity. */
+export type IdentityIssuer = (route: Route, subject: SubjectFacts, session: Session | undefined) => readonly HeaderLine[]
+
+/** Reused at most this long, so that an upstream never sees an assertion with less than four of its five minutes left. */
+const reuseMs = 60_000
+
+/** Sessions × apps in use within a minute on one instance; beyond it the oldest are minted anew. */
+const maxKept = 20_000
+
+interface Kept {
+  readonly route: Route
+  readonly claimsVersion: number
+  readonly claimsAreKnown: boolean
+  readonly signedInAt: number
+  readonly kid: string
+  readonly mintedAt: number
+  readonly lines: readonly HeaderLine[]
+}
+
+/** The issuer of one instance. */
+export function createIdentityIssuer({ signer, now }: { readonly signer: AssertionSigner; readonly now: () => number }): IdentityIssuer {
+  const kept = new Map<string, Kept>()
+
+  return (route, subject, session) => {
+    const { identity } = route.app
+    if (identity.kind === 'none') return []
+    if (subject.kind === 'service')
+      return subject.names[0] === undefined ? [] : writeLines(identity, { user: `service:${subject.names[0]}` })
+    if (subject.kind === 'nobody' || session === undefined) return []
+
+    const key = `${session.id}\n${route.app.id}`
+    const at = now()
+    const kid = signer.currentKid()
+    const earlier = kept.get(key)
+    if (earlier !== undefined && isStillTrue(earlier, { route, subject, session, kid, at })) return earlier.lines
+
+    const statement = stateIdentity(route.app, subject)
+    const lines = [
+      ...writeIdentityHeaders(identity, statement, subject),
+      ['X-Postern-Assertion', signer.sign(route, statement, session)] as const,
+    ]
+    kept.delete(key)
+    const [oldest] = kept.size < maxKept ? [] : kept.keys()
+    if (oldest !== undefined) kept.delete(oldest)
+    kept.set(key, {
+      route,
+      claimsVersion: session.claims.version,
+      claimsAreKnown: subject.claims.known,
+      signedInAt: session.signIn.at,
+      kid,
+      mintedAt: at,
+      lines,
+    })
+    return lines
+  }
+}
+
+function isStillTrue(
+  kept: Kept,
+  present: { readonly route: Route; readonly subject: Person; readonly session: Session; readonly kid: string; readonly at: number },
+): boolean {
+  const age = present.at - kept.mintedAt
+  return (
+    age >= 0 &&
+    age < reuseMs &&
+    // A reload makes new routes: whatever the policy says about identities now, counts now.
+    kept.route === present.route &&
+    kept.claimsVersion === present.session.claims.version &&
+    kept.claimsAreKnown === present.subject.claims.known &&
+    kept.signedInAt === present.session.signIn.at &&
+    kept.kid === present.kid
+  )
+}
+
+/** What this app may know about this person. */
+export function stateIdentity(app: App, subject: Person): IdentityStatement {
+  const claims = subject.claims.known ? subject.claims.value : undefined
+  const textOf = (claim: string) => {
+    const value = claims === undefined ? undefined : findClaim(claims, [claim])
+    return typeof value === 'string' && value !== '' ? value : undefined
+  }
+  const patterns = app.identity.kind === 'headers' ? app.identity.onlyGroups : undefined
+  const mayPass = patterns === undefined ? () => true : compileNamePatterns(patterns)
+  return {
+    sub: subject.sub,
+    email: subject.email.known ? subject.email.value : undefined,
+    name: textOf('name'),
+    preferredUsername: textOf('preferred_username'),
+    groups: subject.groups.known ? subject.groups.value.filter(mayPass) : undefined,
+  }
+}
+
+/** The identity as header lines under the names that the app asked for. */
+export function writeIdentityHeaders(
+  setting: Extract<IdentitySetting, { kind: 'headers' }>,
+  statement: IdentityStatement,
+  subject: Person,
+): readonly HeaderLine[] {
+  const { groupsSeparator } = setting
+  const lines = writeLines(setting, {
+    user: statement.sub,
+    email: statement.email,
+    preferredUsername: statement.preferredUsername,
+    groups: statement.groups === undefined ? undefined : joinNames(statement.groups, groupsSeparator),
+  })
+  const claims = subject.claims.known ? subject.claims.value : undefined
+  for (const { header, path } of claims === undefined ? [] : setting.extra) {
+    const value = claims === undefined ? undefined : findClaim(claims, path)
+    const text = Array.isArray(value)
+      ? joinNames(value.filter(isScalar).map(String), groupsSeparator)
+      : isScalar(value)
+        ? String(value)
+        : ''
+    pushLine(lines, header, text)
+  }
+  return lines
+}
+
+type HeaderFacts = Partial<Record<'user' | 'email' | 'preferredUsername' | 'groups', string | undefined>>
+
+function writeLines(setting: Extract<IdentitySetting, { kind: 'headers' }>, facts: HeaderFacts): HeaderLine[] {
+  const lines: HeaderLine[] = []
+  pushLine(lines, setting.user, facts.user)
+  pushLine(lines, setting.email, facts.email)
+  pushLine(lines, setting.preferredUsername, facts.preferredUsername)
+  pushLine(lines, setting.groups, facts.groups)
+  return lines
+}
+
+function pushLine(lines: HeaderLine[], header: string | undefined, text: string | undefined): void {
+  if (header === undefined || text === undefined) return
+  const bytes = toWireBytes(text)
+  if (bytes !== '') lines.push([header, bytes])
+}
+
+/** A name with the separator in it would be read as two, one of which the person may not have; it is in the assertion all the same. */
+function joinNames(names: readonly string[], separator: string): string {
+  return names.filter((name) => !name.includes(separator) && !control.test(name)).join(separator)
+}
+
+const control = /\p{Cc}/u
+const controls = /\p{Cc}/gu
+
+/** UTF-8, one character a byte, which is what a header value is to Node and undici. */
+function toWireBytes(text: string): string {
+  return Buffer.from(text.replace(controls, '').trim(), 'utf8').toString('latin1')
+}
+
+function isScalar(value: unknown): value is string | number | boolean {
+  return typeof value === 'string' || typeof value === 'number' || typeof value === 'boolean'
+}
+
+/** `*` is any run of characters. Pieces are searched left to right, so no name takes longer than its length. */
+function compileNamePatterns(patterns: readonly string[]): (name: string) => boolean {
+  const matchers = patterns.map((pattern) => {
+    const pieces = pattern.split('*')
+    const first = pieces[0] ?? ''
+    const last = pieces.at(-1) ?? ''
+    if (pieces.length === 1) return (name: string) => name === pattern
+    return (name: string) => {
+      if (!name.startsWith(first) || !name.endsWith(last)) return false
+      let from = first.length
+      for (const piece of pieces.slice(1, -1)) {
+        const at = name.indexOf(piece, from)
+        if (at === -1) return false
+        from = at + piece.length
+      }
+      return from <= name.length - last.length
+    }
+  })
+  return (name) => matchers.some((matches) => matches(name))
+}

@@ -1,0 +1,108 @@
+/**
+ * From a routed request to a decision about it: session, cross-origin check, facts, decision, identity.
+ *
+ * Never rejects and never passes by accident: whatever goes wrong in here, a store that is away or a mistake of ours, is a denial
+ * with a reason. The identity is made here too, so that an assertion which cannot be signed denies instead of forwarding without one.
+ */
+
+import { nobody } from '../attributes/subject-facts.ts'
+import { isPosternError } from '../errors.ts'
+import { decide } from '../policy/decide.ts'
+import { type Decision, type DenyReason, reasons } from '../policy/decision.ts'
+import type { MethodClass } from '../policy/document.ts'
+import type { RequestFacts, SubjectFacts } from '../policy/facts.ts'
+import type { Session, SessionLookup } from '../session/session.ts'
+import type { Arrival, EnforcementPoint } from './arrival.ts'
+import { isCrossOrigin } from './cross-origin.ts'
+import type { HeaderLine, Target } from './exchange.ts'
+import type { Route } from './route-table.ts'
+import { isOverFor } from './session-limits.ts'
+
+/** A decision about one request with what it was made from, as the audit trail and the answer need it. */
+export interface Judgement {
+  readonly route: Route
+  readonly target: Target
+  readonly decision: Decision
+  readonly subject: SubjectFacts
+  /** Live, or `undefined`. */
+  readonly session: Session | undefined
+  readonly claimsState: Extract<SessionLookup, { state: 'live' }>['claimsState'] | undefined
+  /** What the upstream is told; empty unless allowed. */
+  readonly identity: readonly HeaderLine[]
+}
+
+/** Judges one request for one app. */
+export async function judge(point: EnforcementPoint, arrival: Arrival, route: Route, target: Target): Promise<Judgement> {
+  const { sessions, cookies, readSubject, audit, now } = point.ports
+  let lookup: SessionLookup = { state: 'none' }
+  let subject: SubjectFacts = nobody
+  const conclude = (decision: Decision, identity: Judgement['identity'] = []): Judgement => {
+    const live = lookup.state === 'live' ? lookup : undefined
+    return { route, target, decision, subject, session: live?.session, claimsState: live?.claimsState, identity }
+  }
+  try {
+    // session: what a cookie of this very origin points to, and only within this app's own limits
+    const secret = cookies.readSession('app', arrival.request.headers.cookie, route.origin)
+    const found: SessionLookup = secret === undefined ? lookup : await sessions.findByAppSecret(secret, route.origin.origin)
+    const isOver = found.state === 'live' && isOverFor(route, found.session, point.settings.session, now())
+    lookup = isOver ? { state: 'expired' } : found
+    if (lookup.state === 'live') subject = readSubject(lookup.session, lookup.claimsState)
+
+    // cross-origin check: with our cookie only; a stranger has nothing that another site could spend
+    const request = readRequestFacts(arrival, target)
+    if (secret !== undefined && isCrossOrigin(route, request, arrival.request.headers)) {
+      return conclude(deny('cross_origin'))
+    }
+
+    // decision
+    const facts = { subject, request, environment: { address: arrival.address, at: now() } }
+    const decision = decide(route.policy, facts)
+    if (lookup.state === 'live') sessions.recordUse(lookup.session)
+    if (decision.effect === 'challenge') return conclude({ ...decision, reason: challengeReasonOf(lookup) })
+    if (decision.effect === 'deny') return conclude(decision)
+
+    // what must be on record may not happen off it
+    if (route.app.sensitivity === 'restricted' && !audit.isWritable()) return conclude(deny('audit_unavailable'))
+
+    // identity
+    return conclude(decision, point.issueIdentity(route, subject, lookup.state === 'live' ? lookup.session : undefined))
+  } catch (cause) {
+    const reason = reasonOf(cause)
+    // A store that is away is logged where that is noticed, once, and not here for every request.
+    if (reason === 'evaluation_failed') point.ports.log.error({ err: cause, request: arrival.id }, 'a request could not be judged')
+    return conclude(deny(reason))
+  }
+}
+
+/** The public reason for a failure; anything unknown is `evaluation_failed`. */
+export function reasonOf(error: unknown): DenyReason {
+  if (!isPosternError(error)) return 'evaluation_failed'
+  const { code } = error
+  return code in reasons ? (code as Extract<typeof code, DenyReason>) : 'evaluation_failed'
+}
+
+/** An Upgrade is no reading, whatever its method: what it opens goes both ways. */
+export function classOf(method: string, isUpgrade: boolean): MethodClass {
+  if (isUpgrade) return 'websocket'
+  return method === 'GET' || method === 'HEAD' || method === 'OPTIONS' ? 'read' : 'write'
+}
+
+function readRequestFacts({ request: { method = '' }, isUpgrade }: Arrival, { path }: Target): RequestFacts {
+  return { method, methodClass: classOf(method, isUpgrade), path }
+}
+
+function challengeReasonOf({ state }: SessionLookup): 'login_required' | 'session_expired' | 'session_ended' {
+  switch (state) {
+    case 'expired':
+      return 'session_expired'
+    case 'ended':
+      return 'session_ended'
+    case 'live':
+    case 'none':
+      return 'login_required'
+  }
+}
+
+function deny(reason: DenyReason): Decision {
+  return { effect: 'deny', reason, rule: undefined, unmet: [] }
+}

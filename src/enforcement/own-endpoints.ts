@@ -1,0 +1,200 @@
+/**
+ * The paths of ours on app hosts: everything under `/.postern/`. They have left the flow before routing and are never forwarded,
+ * also not the ones that do not exist, so that no app can ever stand where a person expects Postern.
+ *
+ * Reading changes nothing; `sign-out` ends a session only by a POST from a page of the same origin. Every answer is ours, with our headers.
+ */
+
+import { displayNameOf } from '../attributes/subject-facts.ts'
+import type { Reason } from '../policy/decision.ts'
+import type { Session, SessionLookup } from '../session/session.ts'
+import { audienceOf } from './act.ts'
+import type { Arrival, EnforcementPoint } from './arrival.ts'
+import { isSameOriginPost } from './cross-origin.ts'
+import type { Target } from './exchange.ts'
+import { stateIdentity } from './identity.ts'
+import { publicKeys } from './identity-assertion.ts'
+import { reasonOf } from './judge.ts'
+import { observeEnd, recordRefusal } from './record.ts'
+import type { Answer } from './respond.ts'
+import { type AppHost, matchRoute, type Route } from './route-table.ts'
+import { endOfSession, idleEndOfSession, isOverFor } from './session-limits.ts'
+import { completeHandOff, signInUrl } from './sign-in-challenge.ts'
+
+/** Whether a canonical path is ours. */
+export function isOwnPath(path: string): boolean {
+  return path === '/.postern' || path.startsWith('/.postern/')
+}
+
+/** One request for a path of ours, on one app host. */
+interface OwnRequest {
+  readonly point: EnforcementPoint
+  readonly arrival: Arrival
+  readonly host: AppHost
+  readonly target: Target
+  /** The app that speaks for the origin: the one nearest its root. */
+  readonly route: Route
+}
+
+type Endpoint = (request: OwnRequest) => Answer | Promise<Answer>
+
+const endpoints: Readonly<Record<string, Readonly<Record<string, Endpoint>>>> = {
+  '/.postern/callback': { GET: callback },
+  '/.postern/sign-out': { GET: signOutPage, POST: signOut },
+  '/.postern/whoami': { GET: whoami },
+  '/.postern/jwks.json': { GET: jwks },
+}
+
+/** Answers a path of ours. A failure in here is answered too: 503 while a store is away. */
+export async function answerOwnPath(point: EnforcementPoint, arrival: Arrival, host: AppHost, target: Target): Promise<void> {
+  const own: OwnRequest = { point, arrival, host, target, route: host.routes.at(-1) ?? host.routes[0] }
+  try {
+    arrival.answer(await findEndpoint(own)(own))
+  } catch (cause) {
+    const reason = reasonOf(cause)
+    if (reason === 'evaluation_failed') point.ports.log.error({ err: cause, request: arrival.id }, 'a path of ours failed')
+    arrival.answer(refuse(own, reason))
+  }
+}
+
+function findEndpoint({ arrival, target }: OwnRequest): Endpoint {
+  const methods = target.path.startsWith('/.postern/assets/') ? { GET: asset } : findOwn(endpoints, target.path)
+  // None of ours is a WebSocket, although a handshake is a GET.
+  if (methods === undefined || arrival.isUpgrade) return (own) => refuse(own, 'path_not_found')
+  const { method = '' } = arrival.request
+  const endpoint = findOwn(methods, method === 'HEAD' ? 'GET' : method)
+  // HEAD on the callback would burn the code of the person whose link somebody's scanner looks at.
+  if (endpoint !== undefined && !(method === 'HEAD' && endpoint === callback)) return endpoint
+  const allow = Object.entries(methods).flatMap(([name, one]) => (name === 'GET' && one !== callback ? ['GET', 'HEAD'] : [name]))
+  return (own) => refuse(own, 'method_not_allowed', { allow: allow.join(', ') })
+}
+
+async function callback(own: OwnRequest): Promise<Answer> {
+  const { point, arrival, host, target, route } = own
+  const codes = new URLSearchParams(target.query).getAll('code')
+  const [code] = codes
+  if (code === undefined || codes.length > 1) return refuse(own, 'bad_hand_off')
+
+  const handOff = await completeHandOff(point.ports, host, code, arrival.request.headers.cookie)
+  const { id: requestId } = arrival
+  switch (handOff.outcome) {
+    case 'refused':
+      return refuse(own, 'bad_hand_off')
+    case 'restart':
+      return point.responder.redirect(303, handOff.returnTo, { requestId })
+    case 'accepted': {
+      const lookup = await point.ports.sessions.findById(handOff.sessionId)
+      if (lookup.state !== 'live') return refuse(own, 'bad_hand_off')
+      point.ports.sessions.recordUse(lookup.session)
+      const asked = matchRoute(host, new URL(handOff.returnTo).pathname) ?? route
+      // Silent single sign-on cannot mend a session that has grown too old for this app: sending it back would go round for ever.
+      if (point.ports.now() >= endOfSession(lookup.session, asked, point.settings.session)) {
+        return refuse(own, 'sign_in_too_old', { person: displayNameOf(lookup.session) })
+      }
+      return point.responder.redirect(303, handOff.returnTo, { requestId, cookies: handOff.cookies })
+    }
+  }
+}
+
+async function signOutPage(own: OwnRequest): Promise<Answer> {
+  const { point, arrival, route } = own
+  const session = await findSession(own)
+  const page = point.ports.renderSignOut({
+    person: session === undefined ? undefined : displayNameOf(session),
+    appName: route.app.name,
+    portalUrl: `${point.settings.accessUrl.origin}/`,
+    // The form's answer is a redirect there, and from there on; browsers hold redirects to `form-action` too.
+    formActionOrigins: [point.settings.accessUrl.origin],
+  })
+  return point.responder.page(page, { requestId: arrival.id })
+}
+
+async function signOut(own: OwnRequest): Promise<Answer> {
+  const { point, arrival, host } = own
+  if (!isSameOriginPost(host.origin, arrival.request.headers)) return refuse(own, 'cross_origin')
+  const session = await findSession(own)
+  const signedOut = `${point.settings.accessUrl.origin}/signed-out`
+  const next = session === undefined ? signedOut : (await point.ports.signOut(session, arrival.id)).href
+  return point.responder.redirect(303, next, { requestId: arrival.id, cookies: [point.ports.cookies.clearSession('app', host.origin)] })
+}
+
+async function whoami(own: OwnRequest): Promise<Answer> {
+  const { point, arrival, route } = own
+  const lookup = await findLookup(own)
+  if (lookup.state !== 'live') return refuse(own, 'login_required', { audience: 'program' })
+  const { session, claimsState } = lookup
+  const subject = point.ports.readSubject(session, claimsState)
+  const limits = point.settings.session
+  // Script of the app reads this: it learns what the app's own assertion says, and not more.
+  const known = route.app.identity.kind === 'none' || subject.kind !== 'person' ? undefined : stateIdentity(route.app, subject)
+  const body = {
+    subject: known?.sub ?? null,
+    email: known?.email ?? null,
+    name: known?.name ?? null,
+    groups: known?.groups ?? null,
+    session: {
+      started_at: seconds(session.startedAt),
+      ends_at: seconds(endOfSession(session, route, limits)),
+      idle_ends_at: seconds(idleEndOfSession(session, route, limits)),
+    },
+    sign_in: { at: seconds(session.signIn.at), acr: session.signIn.acr ?? null, amr: session.signIn.amr },
+    device: null,
+    claims_at: seconds(session.claims.at),
+  }
+  return point.responder.json(200, body, { requestId: arrival.id })
+}
+
+function jwks({ point, arrival }: OwnRequest): Answer {
+  // Five minutes: a key is published a quarter of an hour before it signs.
+  return point.responder.json(200, publicKeys(point.ports.keys), { requestId: arrival.id, cacheSeconds: 300 })
+}
+
+function asset(own: OwnRequest): Answer {
+  const { point, arrival, target } = own
+  const found = point.ports.findAsset(target.path.slice('/.postern/assets/'.length))
+  return found === undefined ? refuse(own, 'path_not_found') : point.responder.asset(found.type, found.body, arrival.id)
+}
+
+async function findSession(own: OwnRequest): Promise<Session | undefined> {
+  const lookup = await findLookup(own)
+  return lookup.state === 'live' ? lookup.session : undefined
+}
+
+async function findLookup({ point, arrival, host, route }: OwnRequest): Promise<SessionLookup> {
+  const secret = point.ports.cookies.readSession('app', arrival.request.headers.cookie, host.origin)
+  if (secret === undefined) return { state: 'none' }
+  const lookup = await point.ports.sessions.findByAppSecret(secret, host.origin.origin)
+  const isOver = lookup.state === 'live' && isOverFor(route, lookup.session, point.settings.session, point.ports.now())
+  return isOver ? { state: 'expired' } : lookup
+}
+
+function refuse(
+  { point, arrival, target, route }: OwnRequest,
+  reason: Reason,
+  more: { readonly person?: string; readonly allow?: string; readonly audience?: 'program' } = {},
+): Answer {
+  const { prefix } = route.app.address
+  const answer = point.responder.refuse({
+    reason,
+    requestId: arrival.id,
+    audience: audienceOf(arrival),
+    app: more.person === undefined ? undefined : route.app,
+    realm: target.hostname,
+    // Where to begin again; the address of a used code leads nowhere.
+    retryPath: reason === 'bad_hand_off' ? prefix : undefined,
+    signInUrl: signInUrl(point.settings.accessUrl, route.audience),
+    ...more,
+  })
+  recordRefusal(point, arrival, reason, target)
+  observeEnd(point, arrival, { app: undefined, effect: 'deny', reason, status: answer.status })
+  return answer
+}
+
+function findOwn<T>(table: Readonly<Record<string, T>>, name: string): T | undefined {
+  return Object.hasOwn(table, name) ? table[name] : undefined
+}
+
+/** The public contract speaks JWT's language of time. */
+function seconds(instant: number): number {
+  return Math.floor(instant / 1000)
+}

@@ -1,0 +1,103 @@
+/**
+ * What the audit trail and the metrics hear of a request: its decision before anything is forwarded, and its end.
+ *
+ * A query is no fact and is dropped unless the instance keeps it. Nothing that is not canonical gets in: a request without a target
+ * has neither host nor path here. Whether a stranger's refusal becomes a line or a count is the trail's to say.
+ */
+
+import type { AuditEvent, AuditSubject } from '../audit/event.ts'
+import type { Reason } from '../policy/decision.ts'
+import type { App } from '../policy/document.ts'
+import type { SubjectFacts } from '../policy/facts.ts'
+import type { Arrival, EnforcementPoint } from './arrival.ts'
+import type { ExchangeOutcome, Target } from './exchange.ts'
+import type { Judgement } from './judge.ts'
+import { statusOf } from './respond.ts'
+
+/** Records a decision about a routed request. */
+export function recordDecision(point: EnforcementPoint, arrival: Arrival, judgement: Judgement): void {
+  const { decision, route, session, claimsState } = judgement
+  point.ports.audit.record({
+    ...describeRequest(point, arrival, judgement.target),
+    subject: describeSubject(judgement.subject),
+    session: session?.id,
+    app: route.app.id,
+    effect: decision.effect,
+    reason: decision.reason,
+    rule: decision.effect === 'challenge' ? undefined : decision.rule,
+    claimsAt: session?.claims.at,
+    claimsState,
+  })
+}
+
+/** Records a refusal of something that never came to a decision: malformed, nobody's address, a path of ours that went wrong. */
+export function recordRefusal(point: EnforcementPoint, arrival: Arrival, reason: Reason, target: Target | undefined): void {
+  point.ports.audit.record({
+    ...describeRequest(point, arrival, target),
+    subject: { kind: 'nobody' },
+    session: undefined,
+    app: undefined,
+    effect: 'deny',
+    reason,
+    rule: undefined,
+    claimsAt: undefined,
+    claimsState: undefined,
+  })
+}
+
+/** Records how an allowed exchange ended. */
+export function recordEnd(point: EnforcementPoint, arrival: Arrival, app: App, outcome: ExchangeOutcome): void {
+  point.ports.audit.record({
+    event: 'access.ended',
+    request: arrival.id,
+    app: app.id,
+    status: outcome.refusal === undefined ? outcome.status : statusOf(outcome.refusal),
+    bytesIn: outcome.bytesIn,
+    bytesOut: outcome.bytesOut,
+    durationMs: Math.round(point.ports.monotonicNow() - arrival.arrivedAt),
+    outcome: outcome.outcome,
+    reason: outcome.refusal,
+  })
+}
+
+/** Tells the metrics that a request is over. */
+export function observeEnd(
+  point: EnforcementPoint,
+  arrival: Arrival,
+  end: { readonly app: string | undefined; readonly effect: string; readonly reason: Reason; readonly status: number },
+): void {
+  point.ports.observe({ ...end, seconds: (point.ports.monotonicNow() - arrival.arrivedAt) / 1000 })
+}
+
+function describeRequest({ settings }: EnforcementPoint, { id, request, address, snapshot }: Arrival, target: Target | undefined) {
+  return {
+    event: 'access.decided',
+    request: id,
+    host: target?.hostname ?? '',
+    method: request.method ?? '',
+    path: target?.path ?? '',
+    query: settings.auditQuery === 'keep' && target !== undefined ? target.query : undefined,
+    policy: snapshot.version,
+    address,
+    userAgent: request.headers['user-agent']?.slice(0, maxUserAgentLength),
+  } satisfies Partial<Extract<AuditEvent, { event: 'access.decided' }>>
+}
+
+/** Real ones are shorter; a line of the trail is not a place for a stranger's prose. */
+const maxUserAgentLength = 400
+
+function describeSubject(subject: SubjectFacts): AuditSubject {
+  switch (subject.kind) {
+    case 'nobody':
+      return { kind: 'nobody' }
+    case 'person':
+      return {
+        kind: 'person',
+        issuer: subject.issuer,
+        sub: subject.sub,
+        ...(subject.email.known ? { email: subject.email.value } : {}),
+      }
+    case 'service':
+      return { kind: 'service', ...(subject.names[0] === undefined ? {} : { sub: subject.names[0] }) }
+  }
+}

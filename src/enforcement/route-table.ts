@@ -1,0 +1,105 @@
+/**
+ * The route table: from host and canonical path to one app. Compiled with the policy, read by every request, never changed.
+ *
+ * Hosts are an exact map; there is no default app and no wildcard, so an unknown Host can only be "not found". One hostname has one
+ * port: another port in Host is another address, and nobody has that. Among the apps of one origin the longest prefix wins, cut at
+ * a segment boundary, so that `/wiki` is never a way into `/wiki-admin`.
+ */
+
+import type { CompiledPolicy } from '../policy/compile.ts'
+import type { App, PathRule } from '../policy/document.ts'
+import type { SubjectFacts } from '../policy/facts.ts'
+import { compilePathPattern, type PathMatcher } from '../policy/path-pattern.ts'
+import type { Route as ForwardedRoute, Target } from './exchange.ts'
+
+/** An app as the request path sees it, with everything that would otherwise be worked out again for each request. */
+export interface Route extends ForwardedRoute {
+  /** The app's origin, for cookies of ours and for comparing. */
+  readonly origin: URL
+  /** The app's public URL without trailing slash: `aud` of its assertions. */
+  readonly audience: string
+  /** Origins of the apps whose pages may send writes and open WebSockets here with the person's cookie. */
+  readonly calledBy: ReadonlySet<string>
+  /** `cross_site_posts`. */
+  readonly opensToOtherSites: PathMatcher
+  readonly keeps: ReadonlySet<PathRule>
+}
+
+/** Every app of one origin. */
+export interface AppHost {
+  readonly origin: URL
+  /** Longest prefix first. */
+  readonly routes: readonly [Route, ...Route[]]
+}
+
+export interface RouteTable {
+  /** The origin behind a Host; `port` is what Host named, `undefined` standing for the scheme's own. */
+  findHost(hostname: string, port: number | undefined): AppHost | undefined
+  /** The origin that owns this hostname on whatever port, for redirects from `http_redirect`. */
+  findHostname(hostname: string): AppHost | undefined
+  /** Of every app, in no particular order. */
+  readonly routes: readonly Route[]
+}
+
+/** Compiles the apps of a checked document. Throws `TypeError` where two apps claim one address or an app has no policy. */
+export function compileRoutes(apps: readonly App[], policy: CompiledPolicy): RouteTable {
+  const origins = new Map(apps.map((app) => [app.id, app.address.origin]))
+  const routes = apps.map((app) => compileRoute(app, policy, origins))
+
+  const hosts = new Map<string, AppHost>()
+  for (const route of routes) {
+    const { hostname, origin, prefix } = route.app.address
+    const host = hosts.get(hostname)
+    if (host !== undefined && host.origin.origin !== origin) throw new TypeError(`${hostname} is claimed by two origins`)
+    if (host?.routes.some(({ app }) => app.address.prefix === prefix)) throw new TypeError(`${origin}${prefix} is claimed by two apps`)
+    const [first, ...rest] = [...(host?.routes ?? []), route].sort((a, b) => b.app.address.prefix.length - a.app.address.prefix.length)
+    hosts.set(hostname, { origin: route.origin, routes: [first ?? route, ...rest] })
+  }
+
+  return {
+    routes,
+    findHost(hostname, port) {
+      const host = hosts.get(hostname)
+      return host !== undefined && isHostOf(host.origin, { hostname, port }) ? host : undefined
+    },
+    findHostname: (hostname) => hosts.get(hostname),
+  }
+}
+
+/** The app that a canonical path of this host belongs to. */
+export function matchRoute(host: AppHost, path: string): Route | undefined {
+  return host.routes.find(({ app }) => isWithin(path, app.address.prefix))
+}
+
+/** Whether an authority is that of `url`: one hostname has one port, named or not. */
+export function isHostOf(url: URL, { hostname, port }: Pick<Target, 'hostname' | 'port'>): boolean {
+  return hostname === url.hostname && (port ?? defaultPortOf(url)) === (url.port === '' ? defaultPortOf(url) : Number(url.port))
+}
+
+/** Whether the app is hidden and holds nothing at all for this subject, so that even its existence is none of their business. */
+export function isHiddenFrom({ app, policy }: Route, subject: SubjectFacts): boolean {
+  return app.portal === 'hidden' && !policy.allows.some((rule) => rule.who.judge(subject) === 'true')
+}
+
+function defaultPortOf(url: URL): number {
+  return url.protocol === 'https:' ? 443 : 80
+}
+
+function compileRoute(app: App, policy: CompiledPolicy, origins: ReadonlyMap<string, string>): Route {
+  const compiled = policy.apps.get(app.id)
+  if (compiled === undefined) throw new TypeError(`app ${app.id} has no compiled policy`)
+  const posts = app.crossSitePosts.map((pattern) => compilePathPattern(pattern, 'exact'))
+  return {
+    app,
+    policy: compiled,
+    origin: new URL(app.address.origin),
+    audience: app.address.prefix === '/' ? app.address.origin : app.address.origin + app.address.prefix,
+    calledBy: new Set(app.calledBy.flatMap((id) => origins.get(id) ?? [])),
+    opensToOtherSites: (path) => posts.some((matches) => matches(path)),
+    keeps: new Set(app.pathRules),
+  }
+}
+
+function isWithin(path: string, prefix: string): boolean {
+  return prefix === '/' || path === prefix || path.startsWith(`${prefix}/`)
+}

@@ -1,0 +1,262 @@
+/**
+ * The relying party over `openid-client`: authorization code flow with PKCE, state and nonce, always; and its upkeep.
+ *
+ * The order is a security property. `isAnswerTo` compares `state` and `iss` while the code is still unspent (RFC 9207, RFC
+ * 9700 §4.4); only then does `completeSignIn` redeem it, once, and verify the ID Token with its signature: `openid-client`
+ * leaves that out unless `enableNonRepudiationChecks` is called. Userinfo is fetched wherever the provider has it, at
+ * sign-in and at each refresh alike, so that claims never depend on which of the two delivered them.
+ *
+ * A `Configuration` is made for each exchange. That is cheap, and it keeps the key cache ours: the library's own is bound
+ * to one object, forgets its keys in an outage, and cannot follow a rotation within a minute of its last read.
+ */
+
+import {
+  // biome-ignore lint/suspicious/noDeprecatedImports: called only where `permitsHttp` says so: this machine, or the admin's own words
+  allowInsecureRequests,
+  authorizationCodeGrant,
+  buildAuthorizationUrl,
+  buildEndSessionUrl,
+  Configuration,
+  calculatePKCECodeChallenge,
+  clockTolerance,
+  customFetch,
+  enableNonRepudiationChecks,
+  fetchUserInfo,
+  randomNonce,
+  randomPKCECodeVerifier,
+  randomState,
+  refreshTokenGrant,
+} from 'openid-client'
+import type { ProviderConfiguration } from '../config/instance.ts'
+import { PosternError } from '../errors.ts'
+import type { Logger } from '../log.ts'
+import { mergeClaims, parseSub, readProviderSid, readSignIn } from './claims.ts'
+import { type KnownProvider, permitsHttp, startDiscovery } from './discovery.ts'
+import { checkIdToken, readJwsHeader } from './id-token.ts'
+import { verifyLogoutToken } from './logout-token.ts'
+import { sortFailure } from './provider-failure.ts'
+import { createProviderFetch } from './provider-fetch.ts'
+import { createProviderKeys } from './provider-keys.ts'
+import type { PendingSignIn, RefreshResult, RelyingParty, SignInWish } from './relying-party.ts'
+
+/** A code is worth nothing after a minute and a person waits; a provider slower than this is down. */
+const defaultTimeoutSeconds = 8
+/** What clocks that are kept by NTP differ at the very most. Beyond it the sign-in is refused and the log names the clock. */
+const clockToleranceSeconds = 60
+/** Beyond this length an end-session URL risks 414; without the hint a provider asks the person, which is the better end. */
+const maxEndSessionUrl = 6000
+
+export interface RelyingPartySettings {
+  readonly configuration: ProviderConfiguration
+  /** Origin of the access host; redirect and post-logout URLs are built from it, never from a request. */
+  readonly accessUrl: URL
+  /** Epoch milliseconds. */
+  readonly now: () => number
+  readonly log: Logger
+  /** For one exchange with the provider, name look-up to last byte. */
+  readonly timeoutSeconds?: number
+}
+
+/** Creates the relying party and starts discovery. Throws `configuration_invalid` if the issuer is plain HTTP without leave. */
+export function createRelyingParty(settings: RelyingPartySettings): RelyingParty {
+  const { configuration, accessUrl, now, log, timeoutSeconds = defaultTimeoutSeconds } = settings
+  const { clientId, issuer } = configuration
+  const allowsHttp = permitsHttp(configuration)
+  if (issuer.protocol !== 'https:' && !allowsHttp) {
+    throw new PosternError('configuration_invalid', `issuer ${issuer.href} is not HTTPS; dangerously_allow_http would permit it`)
+  }
+  const providerFetch = createProviderFetch(timeoutSeconds)
+  const discovery = startDiscovery({ configuration, providerFetch, timeoutSeconds, log })
+  const keys = createProviderKeys(async () => {
+    const url = getKnown().metadata.jwks_uri ?? ''
+    const response = await providerFetch.fetch(url, { method: 'GET', headers: { accept: 'application/json, application/jwk-set+json' } })
+    if (response.status !== 200) throw new PosternError('provider_unavailable', `jwks_uri answered ${response.status}`)
+    return await response.json().catch(() => undefined)
+  }, now)
+
+  function getKnown(): KnownProvider {
+    const known = discovery.find()
+    if (known === undefined) throw new PosternError('provider_unavailable', `provider ${issuer.href} has not been discovered yet`)
+    return known
+  }
+
+  /** One exchange's configuration. Its `fetch` answers for `jwks_uri` from our cache, and notes which key an answer names. */
+  function configure({ metadata, authentication }: KnownProvider): Configuration {
+    const config = new Configuration(metadata, clientId, { [clockTolerance]: clockToleranceSeconds }, authentication)
+    const jwksUri = URL.parse(metadata.jwks_uri ?? '')?.href
+    let kid: string | undefined
+    config[customFetch] = async (url, options) => {
+      if (url === jwksUri) return Response.json(await keys.load(kid))
+      const response = await providerFetch.fetch(url, options)
+      kid = await readKid(response.clone())
+      return response
+    }
+    config.timeout = timeoutSeconds
+    enableNonRepudiationChecks(config)
+    if (allowsHttp) allowInsecureRequests(config)
+    return config
+  }
+
+  function alarm(error: string): void {
+    if (error === 'invalid_client' || error === 'unauthorized_client') {
+      log.error({ issuer: issuer.href, error }, 'the provider refuses our client credentials')
+    }
+  }
+
+  async function loadUserinfo(config: Configuration, accessToken: string, sub: string): Promise<Record<string, unknown> | undefined> {
+    if (config.serverMetadata().userinfo_endpoint === undefined) return undefined
+    return await fetchUserInfo(config, accessToken, sub)
+  }
+
+  return {
+    isReady: () => discovery.find() !== undefined,
+
+    async beginSignIn(wish) {
+      const config = configure(getKnown())
+      const pending: PendingSignIn = {
+        state: randomState(),
+        nonce: randomNonce(),
+        codeVerifier: randomPKCECodeVerifier(),
+        begunAt: now(),
+      }
+      const challenge = await calculatePKCECodeChallenge(pending.codeVerifier)
+      const url = buildAuthorizationUrl(config, {
+        redirect_uri: new URL('/oidc/callback', accessUrl).href,
+        scope: configuration.scopes.join(' '),
+        state: pending.state,
+        nonce: pending.nonce,
+        code_challenge: challenge,
+        code_challenge_method: 'S256',
+        ...wishParameters(wish),
+      })
+      return { url, pending }
+    },
+
+    isAnswerTo(answer, pending) {
+      const { metadata } = getKnown()
+      const names = ['state', 'iss', 'code', 'error', 'response', 'id_token', 'access_token']
+      if (names.some((name) => answer.getAll(name).length > 1)) return false
+      if (answer.has('response') || answer.has('id_token') || answer.has('access_token')) return false
+      if (answer.get('state') !== pending.state) return false
+      const iss = answer.get('iss')
+      if (iss === null) return metadata.authorization_response_iss_parameter_supported !== true
+      return iss === metadata.issuer
+    },
+
+    async completeSignIn(answer, pending) {
+      const known = getKnown()
+      const config = configure(known)
+      const url = new URL('/oidc/callback', accessUrl)
+      url.search = answer.toString()
+      try {
+        const { codeVerifier: pkceCodeVerifier, state: expectedState, nonce: expectedNonce } = pending
+        const checks = { pkceCodeVerifier, expectedState, expectedNonce, idTokenExpected: true }
+        const tokens = await authorizationCodeGrant(config, url, checks)
+        const claims = tokens.claims()
+        if (claims === undefined || tokens.id_token === undefined) throw new PosternError('sign_in_invalid', 'the answer has no ID Token')
+        const { access_token: accessToken, id_token: idToken } = tokens
+        const { begunAt: requestedAt } = pending
+        checkIdToken(idToken, claims, { clientId, accessToken, requestedAt, clockToleranceSeconds, at: now() })
+        const identity = { issuer: known.metadata.issuer, sub: parseSub(claims.sub) }
+        const userinfo = await loadUserinfo(config, accessToken, identity.sub)
+        return {
+          outcome: 'signed_in',
+          signedIn: {
+            ...identity,
+            claims: mergeClaims(claims, userinfo, identity),
+            signIn: readSignIn(claims, now()),
+            tokens: { idToken, accessToken, refreshToken: tokens.refresh_token },
+            providerSid: readProviderSid(claims),
+          },
+        }
+      } catch (cause) {
+        const failure = sortFailure(cause)
+        if (failure.kind === 'failed') throw failure.error
+        alarm(failure.error)
+        return { outcome: 'refused', error: failure.error }
+      }
+    },
+
+    async refresh(refreshToken, expected): Promise<RefreshResult> {
+      try {
+        const known = getKnown()
+        const config = configure(known)
+        const tokens = await refreshTokenGrant(config, refreshToken)
+        const claims = tokens.claims()
+        const { access_token: accessToken, id_token: idToken } = tokens
+        if (known.metadata.issuer !== expected.issuer) return { outcome: 'refused' }
+        if (claims !== undefined && claims.sub !== expected.sub) return { outcome: 'refused' }
+        if (claims !== undefined && idToken !== undefined) {
+          checkIdToken(idToken, claims, { clientId, accessToken, requestedAt: undefined, clockToleranceSeconds, at: now() })
+        }
+        const userinfo = await loadUserinfo(config, accessToken, expected.sub)
+        if (claims === undefined && userinfo === undefined) {
+          throw new PosternError('provider_unavailable', 'the refresh brought no claims: neither an ID Token nor userinfo')
+        }
+        return {
+          outcome: 'refreshed',
+          signedIn: {
+            issuer: expected.issuer,
+            sub: expected.sub,
+            claims: mergeClaims(claims, userinfo, expected),
+            tokens: { idToken: idToken ?? expected.idToken ?? '', accessToken, refreshToken: tokens.refresh_token ?? refreshToken },
+            providerSid: readProviderSid(claims),
+          },
+        }
+      } catch (cause) {
+        const failure = sortFailure(cause)
+        if (failure.kind === 'failed') return { outcome: 'unreachable', cause: failure.error }
+        if (failure.error === 'invalid_grant') return { outcome: 'refused' }
+        alarm(failure.error)
+        return { outcome: 'unreachable', cause: new PosternError('provider_refused', `the provider answers ${failure.error} to a refresh`) }
+      }
+    },
+
+    endSessionUrl(idToken) {
+      const known = discovery.find()
+      if (known?.metadata.end_session_endpoint === undefined) return undefined
+      const parameters = { post_logout_redirect_uri: new URL('/signed-out', accessUrl).href }
+      const withHint = buildEndSessionUrl(configure(known), idToken === '' ? parameters : { ...parameters, id_token_hint: idToken })
+      return withHint.href.length <= maxEndSessionUrl ? withHint : buildEndSessionUrl(configure(known), parameters)
+    },
+
+    async verifyLogoutToken(token) {
+      const { metadata } = getKnown()
+      try {
+        return await verifyLogoutToken(token, keys, { issuer: metadata.issuer, clientId, clockToleranceSeconds, at: now() })
+      } catch (cause) {
+        const failure = sortFailure(cause)
+        throw failure.kind === 'failed'
+          ? failure.error
+          : new PosternError('sign_in_invalid', `the logout token is refused: ${failure.error}`)
+      }
+    },
+
+    close() {
+      discovery.close()
+      providerFetch.close()
+    },
+  }
+}
+
+/** `max_age=0` beside `prompt=login` obliges the provider to state `auth_time` (Core §2), by which a fresh sign-in is recognised. */
+function wishParameters({ prompt, loginHint }: SignInWish): Record<string, string> {
+  return {
+    ...(prompt === undefined ? {} : { prompt }),
+    ...(prompt === 'login' ? { max_age: '0' } : {}),
+    ...(loginHint === undefined ? {} : { login_hint: loginHint }),
+  }
+}
+
+/** The `kid` of the token in an answer of the provider, so that its key can be looked for before it is verified. */
+async function readKid(response: Response): Promise<string | undefined> {
+  const text = await response.text()
+  if (response.headers.get('content-type')?.startsWith('application/jwt')) return readJwsHeader(text)?.kid
+  try {
+    const body: unknown = JSON.parse(text)
+    const idToken = typeof body === 'object' && body !== null ? (body as { id_token?: unknown }).id_token : undefined
+    return typeof idToken === 'string' ? readJwsHeader(idToken)?.kid : undefined
+  } catch {
+    return undefined // Not JSON: `openid-client` says so with the reason.
+  }
+}

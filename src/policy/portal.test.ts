@@ -1,0 +1,57 @@
+/** Which apps a portal shows: the `portal:` setting against what a person may do. */
+
+import { describe, expect, it } from 'vitest'
+import { compilePolicy } from './compile.ts'
+import type { App, Rule, Who } from './document.ts'
+import type { SubjectFacts } from './facts.ts'
+import { appWith, documentWith, person, rule } from './policy.fixture.ts'
+import { decidePortal } from './portal.ts'
+
+const staff: Who = { kind: 'groups', groups: ['staff'] }
+const admins: Who = { kind: 'groups', groups: ['admins'] }
+
+function entryOf(portal: App['portal'], rules: readonly Rule[], subject: SubjectFacts = person(), prefix = '/') {
+  const address = { origin: 'https://tools.corp.example', hostname: 'tools.corp.example', port: 443, prefix }
+  const app = compilePolicy(documentWith([appWith(rules, { portal, address })])).apps.get('wiki')
+  if (app === undefined) throw new Error('the app is missing')
+  return decidePortal(app, subject, { address: '192.0.2.1', at: 0 })
+}
+
+describe('an app', () => {
+  it.each<[string, readonly Rule[], Record<App['portal'], boolean>]>([
+    ['whose start page is open', [rule('allow', staff)], { listed: true, hidden: false, if_allowed: true, if_relevant: true }],
+    [
+      'open in another path only',
+      [rule('allow', staff, { paths: ['/docs/**'] })],
+      { listed: true, hidden: false, if_allowed: false, if_relevant: true },
+    ],
+    ['for others', [rule('allow', admins)], { listed: true, hidden: false, if_allowed: false, if_relevant: false }],
+    ['without rules', [], { listed: true, hidden: false, if_allowed: false, if_relevant: false }],
+    [
+      'closed to this person altogether',
+      [rule('allow', staff), rule('deny', staff)],
+      { listed: true, hidden: false, if_allowed: false, if_relevant: false },
+    ],
+    [
+      'closed to this person for writing',
+      [rule('allow', staff), rule('deny', staff, { methods: { names: [], classes: ['write'] } })],
+      { listed: true, hidden: false, if_allowed: true, if_relevant: true },
+    ],
+  ])('%s', (_name, rules, expected) => {
+    for (const portal of ['listed', 'hidden', 'if_allowed', 'if_relevant'] as const) {
+      expect(`${portal}: ${entryOf(portal, rules).isVisible}`).toBe(`${portal}: ${expected[portal]}`)
+    }
+  })
+
+  it('is not given away by a fact that is unknown', () => {
+    const unknown = person({ groups: { known: false, why: 'claim_absent' } })
+    expect(entryOf('if_relevant', [rule('allow', staff)], unknown).isVisible).toBe(false)
+    expect(entryOf('if_relevant', [rule('allow', { kind: 'signed_in' }), rule('deny', admins)], unknown).isVisible).toBe(false)
+  })
+
+  it('is judged at the path where it begins', () => {
+    const rules = [rule('allow', staff, { paths: ['/wiki/**'] })]
+    expect(entryOf('if_allowed', rules, person(), '/wiki')).toMatchObject({ isVisible: true, decision: { effect: 'allow' } })
+    expect(entryOf('if_allowed', rules, person(), '/')).toMatchObject({ isVisible: false, decision: { effect: 'deny' } })
+  })
+})

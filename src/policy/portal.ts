@@ -1,0 +1,41 @@
+/**
+ * Which apps a person's portal shows, by the real policy and each app's `portal:` setting.
+ *
+ * Showing an app gives away that it exists, so an unknown fact never shows one. The decision beside it is for opening the
+ * app's start page now, made by the same function that will guard it.
+ */
+
+import type { CompiledApp, CompiledRule } from './compile.ts'
+import { decide } from './decide.ts'
+import type { Decision } from './decision.ts'
+import type { EnvironmentFacts, SubjectFacts } from './facts.ts'
+
+export interface PortalEntry {
+  readonly isVisible: boolean
+  /** Of a GET for the app's start page. */
+  readonly decision: Decision
+}
+
+/** Whether this subject's portal lists the app, and whether opening it would be allowed now. */
+export function decidePortal(app: CompiledApp, subject: SubjectFacts, environment: EnvironmentFacts): PortalEntry {
+  const decision = decide(app, { subject, environment, request: { method: 'GET', methodClass: 'read', path: app.startPath } })
+  return { isVisible: isVisible(app, subject, decision), decision }
+}
+
+function isVisible(app: CompiledApp, subject: SubjectFacts, decision: Decision): boolean {
+  switch (app.portal) {
+    case 'listed':
+      return true
+    case 'hidden':
+      return false
+    case 'if_allowed':
+      return decision.effect === 'allow'
+    case 'if_relevant':
+      return app.allows.some((rule) => rule.who.judge(subject) === 'true') && !app.denies.some((rule) => shutsOut(rule, subject))
+  }
+}
+
+/** A deny about the subject alone leaves nothing of the app to open. */
+function shutsOut(rule: CompiledRule, subject: SubjectFacts): boolean {
+  return rule.parts.every((part) => part.condition === 'subject') && rule.who.judge(subject) !== 'false'
+}

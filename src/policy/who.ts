@@ -1,0 +1,180 @@
+/**
+ * Selectors of subjects (`users`, `groups`, `domains`, `claims` …) compiled to functions with a three-valued result.
+ *
+ * What nobody and services lack is known to be lacking; what a person's provider did not say, or said too long ago, is unknown.
+ * Addresses are compared as a whole and only if they have exactly one `@`: no plus or dot equivalence, no suffix match, and
+ * letters beyond ASCII are never folded, since several of them fold to ASCII ones and could impersonate an address.
+ */
+
+import { findClaim } from './claim-path.ts'
+import type { Unmet } from './decision.ts'
+import type { ClaimSelector, Rule, Scalar, Who } from './document.ts'
+import type { SubjectFacts, UnknownReason } from './facts.ts'
+import { and, type Outcome, or, outcomeOf } from './outcome.ts'
+
+export interface CompiledWho {
+  /** Whether the subject is one of those meant. */
+  readonly judge: (subject: SubjectFacts) => Outcome
+  /** What this subject could do about an outcome that is not `true`. */
+  readonly findRemedy: (subject: SubjectFacts) => Unmet['remedy']
+  /** Whether this selector opens a rule to anybody, signed in or not. */
+  readonly isPublic: boolean
+}
+
+/**
+ * Compiles a selector. The verb matters for nobody: an allow for `everyone` still means everyone who signed in (opening something
+ * to strangers takes the word `public`), a deny on `everyone` keeps strangers out too. `public` in a deny is a `TypeError`.
+ */
+export function compileWho(who: Who, verb: Rule['verb']): CompiledWho {
+  switch (who.kind) {
+    case 'public':
+      if (verb === 'deny') throw new TypeError('`public` has no meaning in a deny')
+      return { judge: () => 'true', findRemedy: () => 'ask_for_access', isPublic: true }
+    case 'everyone':
+      return known((subject) => verb === 'deny' || subject.kind === 'person' || subject.kind === 'service')
+    case 'signed_in':
+      return known((subject) => subject.kind === 'person')
+    case 'services': {
+      const names = new Set(who.names)
+      return known((subject) => subject.kind === 'service' && subject.names.some((name) => names.has(name)))
+    }
+    case 'users':
+      return compileUsers(who.emails)
+    case 'domains':
+      return compileDomains(who.domains)
+    case 'groups':
+      return compileGroups(who.groups)
+    case 'claims':
+      return combine(who.claims.map(compileClaim), and, 'true')
+    case 'any_of':
+      return combine(
+        who.of.map((one) => compileWho(one, verb)),
+        or,
+        'false',
+      )
+    case 'all_of':
+      return combine(
+        who.of.map((one) => compileWho(one, verb)),
+        and,
+        'true',
+      )
+  }
+}
+
+/** An address as it is compared: ASCII letters small; `undefined` unless there is exactly one `@` with text on both sides. */
+export function normaliseEmail(email: string): string | undefined {
+  const at = email.indexOf('@')
+  if (at <= 0 || at === email.length - 1 || email.includes('@', at + 1)) return undefined
+  return lowerAscii(email)
+}
+
+function known(holds: (subject: SubjectFacts) => boolean): CompiledWho {
+  return { judge: (subject) => outcomeOf(holds(subject)), findRemedy: () => 'ask_for_access', isPublic: false }
+}
+
+function compileUsers(emails: readonly string[]): CompiledWho {
+  const wanted = new Set(emails.map(lowerAscii))
+  return byEmail((email) => wanted.has(email))
+}
+
+function compileDomains(domains: readonly string[]): CompiledWho {
+  const wanted = new Set(domains.map(lowerAscii))
+  return byEmail((email) => wanted.has(email.slice(email.indexOf('@') + 1)))
+}
+
+function byEmail(holds: (email: string) => boolean): CompiledWho {
+  return {
+    judge: (subject) => {
+      if (subject.kind !== 'person') return 'false'
+      const email = subject.email.known ? normaliseEmail(subject.email.value) : undefined
+      return email === undefined ? 'unknown' : outcomeOf(holds(email))
+    },
+    findRemedy: (subject) => {
+      if (subject.kind !== 'person') return 'ask_for_access'
+      if (subject.email.known) return normaliseEmail(subject.email.value) === undefined ? 'verify_email' : 'ask_for_access'
+      return remedyForUnknown(subject.email.why, 'verify_email')
+    },
+    isPublic: false,
+  }
+}
+
+function compileGroups(groups: readonly string[]): CompiledWho {
+  const wanted = new Set(groups)
+  return {
+    judge: (subject) => {
+      if (subject.kind !== 'person') return 'false'
+      if (!subject.groups.known) return 'unknown'
+      for (const group of subject.groups.value) if (wanted.has(group)) return 'true'
+      return 'false'
+    },
+    findRemedy: (subject) =>
+      subject.kind !== 'person' || subject.groups.known ? 'ask_for_access' : remedyForUnknown(subject.groups.why, 'groups_missing'),
+    isPublic: false,
+  }
+}
+
+function compileClaim({ path, values }: ClaimSelector): CompiledWho {
+  const wanted = new Set<unknown>(values)
+  return {
+    judge: (subject) => {
+      if (subject.kind === 'nobody') return 'false'
+      if (subject.kind === 'service') return outcomeOf(holdsAny(findClaim(subject.claims, path), wanted))
+      const claim = subject.claims.known ? findClaim(subject.claims.value, path) : undefined
+      return claim === undefined ? 'unknown' : outcomeOf(holdsAny(claim, wanted))
+    },
+    findRemedy: (subject) =>
+      subject.kind === 'person' && !subject.claims.known ? remedyForUnknown(subject.claims.why, 'ask_for_access') : 'ask_for_access',
+    isPublic: false,
+  }
+}
+
+/** The claim is one of the values, or a list that contains one. Types count: `1` is not `"1"`. */
+function holdsAny(claim: unknown, wanted: ReadonlySet<unknown>): boolean {
+  return Array.isArray(claim) ? claim.some((entry: Scalar) => wanted.has(entry)) : wanted.has(claim)
+}
+
+/** An empty list is refused: the neutral outcome of `and` is `true`, and a selector that selects nothing must not mean everybody. */
+function combine(parts: readonly CompiledWho[], join: (left: Outcome, right: Outcome) => Outcome, neutral: Outcome): CompiledWho {
+  const [only] = parts
+  if (only === undefined) throw new TypeError('a list of selectors must not be empty')
+  if (parts.length === 1) return only
+  const decisive: Outcome = neutral === 'true' ? 'false' : 'true'
+  return {
+    judge: (subject) => {
+      let outcome = neutral
+      for (const part of parts) {
+        outcome = join(outcome, part.judge(subject))
+        if (outcome === decisive) return outcome
+      }
+      return outcome
+    },
+    findRemedy: (subject) => {
+      const unmet = parts.filter((part) => part.judge(subject) !== 'true')
+      // Of a conjunction with a part that is certainly false, mending the rest would not help.
+      if (neutral === 'true' && unmet.some((part) => part.judge(subject) === 'false')) return 'ask_for_access'
+      const remedies = unmet.map((part) => part.findRemedy(subject))
+      return easiestFirst.find((remedy) => remedies.includes(remedy)) ?? 'ask_for_access'
+    },
+    isPublic: neutral === 'true' ? parts.every((part) => part.isPublic) : parts.some((part) => part.isPublic),
+  }
+}
+
+/** A fixed order, so that of several ways in the same is named wherever it stands in the document. */
+const easiestFirst: readonly Unmet['remedy'][] = ['claims_stale', 'verify_email', 'groups_missing']
+
+function remedyForUnknown(why: UnknownReason, otherwise: Unmet['remedy']): Unmet['remedy'] {
+  switch (why) {
+    case 'claims_too_old':
+      return 'claims_stale'
+    case 'groups_overage':
+      return 'groups_missing'
+    case 'email_unverified':
+      return 'verify_email'
+    case 'claim_absent':
+      return otherwise
+  }
+}
+
+function lowerAscii(text: string): string {
+  return text.replace(/[A-Z]+/g, (letters) => letters.toLowerCase())
+}

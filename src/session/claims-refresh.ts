@@ -1,0 +1,205 @@
+/**
+ * Keeps the claims of sessions fresh: one refresh at a time for a session over all instances, safe for providers that rotate refresh tokens.
+ *
+ * A lock in the store, renewed while the provider works, decides who asks; the others wait for what the winner writes. The tokens that come
+ * back are written only over those that were used. A refusal (`invalid_grant`) of the session's present token ends it, another
+ * subject ends it, everything else is "unreachable" and leaves the claims to their age.
+ */
+
+import { setTimeout as pause } from 'node:timers/promises'
+import { isPosternError } from '../errors.ts'
+import type { Logger } from '../log.ts'
+import type { RefreshResult } from '../oidc/relying-party.ts'
+import type { SealedRecords } from './sealed-records.ts'
+import type { Session } from './session.ts'
+import { hashSessionId, recordNames, restoreSession, type SessionRecord } from './session-record.ts'
+import type { EndCause, SessionStore } from './store.ts'
+
+/** `renewed`: the store holds something newer, read it again. `failed`: the claims are as old as they were. */
+export type RefreshOutcome = 'renewed' | 'failed'
+
+export interface ClaimsRefresh {
+  /** Starts a refresh, or joins the one under way, and returns at once. */
+  begin(session: Session): void
+  /** As `begin`, and waits for the outcome; at most two seconds since the refresh began, and not at all shortly after a failure. */
+  wait(session: Session): Promise<RefreshOutcome>
+  /** Resolves when nothing is under way any more. */
+  settle(): Promise<void>
+}
+
+export interface ClaimsRefreshParts {
+  readonly store: SessionStore
+  readonly records: SealedRecords
+  readonly monotonicNow: () => number
+  readonly refresh: (refreshToken: string, expected: { readonly issuer: string; readonly sub: string }) => Promise<RefreshResult>
+  /** Called with each session whose claims were written. */
+  readonly onRefreshed: (before: Session, after: Session) => Promise<void>
+  readonly endSession: (session: Session, cause: EndCause) => Promise<void>
+  readonly log: Logger
+}
+
+/** What a request may wait for the provider. */
+const longestWaitMs = 2_000
+/** After a failure the provider is left alone for this long, for this session. */
+const pauseAfterFailureMs = 10_000
+/** Longer than a pause of the event loop; a holder that is alive renews it three times as often. */
+const lockSeconds = 10
+const lockRenewalMs = 3_000
+/** How often a loser looks for the winner's result, and for how long: longer than a provider may take. */
+const pollMs = 100
+const pollForMs = 15_000
+/** A rotated token that could not be written is lost for good, so writing is tried for this long. */
+const writeForMs = 15_000
+const maxRemembered = 50_000
+
+interface Flight {
+  readonly begunAt: number
+  readonly outcome: Promise<RefreshOutcome>
+}
+
+/** Refreshes for the sessions of one instance. */
+export function createClaimsRefresh(parts: ClaimsRefreshParts): ClaimsRefresh {
+  const { store, records, monotonicNow, log } = parts
+  const flights = new Map<string, Flight>()
+  const failedAt = new Map<string, number>()
+
+  function join(session: Session): Flight | undefined {
+    const underWay = flights.get(session.id)
+    if (underWay !== undefined) return underWay
+    const failed = failedAt.get(session.id)
+    if (failed !== undefined && monotonicNow() - failed < pauseAfterFailureMs) return undefined
+    const outcome = fly(session)
+      .catch((error: unknown): RefreshOutcome => {
+        log.warn({ err: error }, 'claims could not be refreshed')
+        return 'failed'
+      })
+      .then((result) => {
+        flights.delete(session.id)
+        if (result === 'failed') rememberFailure(session.id)
+        else failedAt.delete(session.id)
+        return result
+      })
+    const flight = { begunAt: monotonicNow(), outcome }
+    flights.set(session.id, flight)
+    return flight
+  }
+
+  function rememberFailure(sessionId: string): void {
+    failedAt.delete(sessionId)
+    failedAt.set(sessionId, monotonicNow())
+    for (const [id, at] of failedAt) {
+      if (monotonicNow() - at < pauseAfterFailureMs && failedAt.size <= maxRemembered) break
+      failedAt.delete(id)
+    }
+  }
+
+  async function fly(session: Session): Promise<RefreshOutcome> {
+    const lock = recordNames.refreshLock(hashSessionId(session.id))
+    const giveUpAt = monotonicNow() + pollForMs
+    for (;;) {
+      const token = await store.acquireLock(lock, lockSeconds)
+      const current = await loadSession(session.id)
+      // Gone, or written by whoever held the lock before.
+      if (current === undefined || current.claims.version !== session.claims.version) {
+        if (token !== undefined) await store.releaseLock(lock, token)
+        return 'renewed'
+      }
+      if (token !== undefined) return whileHolding(lock, token, () => ask(current))
+      if (monotonicNow() > giveUpAt) return 'failed'
+      await pause(pollMs, undefined, { ref: false })
+    }
+  }
+
+  async function whileHolding(lock: string, token: string, work: () => Promise<RefreshOutcome>): Promise<RefreshOutcome> {
+    const renewal = setInterval(() => void store.renewLock(lock, token, lockSeconds).catch(() => false), lockRenewalMs)
+    renewal.unref()
+    try {
+      return await work()
+    } finally {
+      clearInterval(renewal)
+      // A lock that cannot be released runs out by itself.
+      await store.releaseLock(lock, token).catch(() => undefined)
+    }
+  }
+
+  async function ask(session: Session): Promise<RefreshOutcome> {
+    const used = session.tokens.refreshToken
+    if (used === undefined) return 'failed'
+    const result = await parts.refresh(used, { issuer: session.issuer, sub: session.sub })
+    switch (result.outcome) {
+      case 'unreachable':
+        log.warn({ err: result.cause }, 'the provider could not be asked for fresh claims')
+        return 'failed'
+      case 'refused': {
+        // The refusal counts only while the session still lives by that token: somebody may have signed in again meanwhile.
+        const current = await loadSession(session.id)
+        if (current?.tokens.refreshToken === used) await parts.endSession(session, 'refused')
+        return 'renewed'
+      }
+      case 'refreshed': {
+        const { signedIn } = result
+        if (signedIn.issuer !== session.issuer || signedIn.sub !== session.sub) {
+          await parts.endSession(session, 'subject_changed')
+          return 'renewed'
+        }
+        const renewed = await write(session, used, signedIn)
+        if (renewed !== undefined) await parts.onRefreshed(session, renewed)
+        return 'renewed'
+      }
+    }
+  }
+
+  async function write(
+    session: Session,
+    used: string,
+    signedIn: Extract<RefreshResult, { outcome: 'refreshed' }>['signedIn'],
+  ): Promise<Session | undefined> {
+    const name = recordNames.session(hashSessionId(session.id))
+    const giveUpAt = monotonicNow() + writeForMs
+    for (;;) {
+      try {
+        const at = await store.loadNow()
+        const written = await records.update<SessionRecord>(name, ({ value }) => {
+          if (value.session.tokens.refreshToken !== used) return undefined
+          const { idToken, accessToken, refreshToken } = signedIn.tokens
+          return {
+            ...value,
+            session: {
+              ...value.session,
+              claims: { at, version: value.session.claims.version + 1, all: signedIn.claims },
+              tokens: { idToken, accessToken, refreshToken: refreshToken ?? used },
+              providerSid: signedIn.providerSid ?? value.session.providerSid,
+            },
+          }
+        })
+        return written === undefined ? undefined : restoreSession(written.session)
+      } catch (error) {
+        if (!isPosternError(error) || monotonicNow() > giveUpAt) throw error
+        await pause(pollMs, undefined, { ref: false })
+      }
+    }
+  }
+
+  async function loadSession(sessionId: string): Promise<Session | undefined> {
+    return (await records.load<SessionRecord>(recordNames.session(hashSessionId(sessionId))))?.value.session
+  }
+
+  return {
+    begin: (session) => void join(session),
+    async wait(session) {
+      const flight = join(session)
+      if (flight === undefined) return 'failed'
+      const remainingMs = flight.begunAt + longestWaitMs - monotonicNow()
+      if (remainingMs <= 0) return 'failed'
+      const waiting = new AbortController()
+      try {
+        return await Promise.race([flight.outcome, pause(remainingMs, 'failed' as const, { signal: waiting.signal, ref: false })])
+      } finally {
+        waiting.abort()
+      }
+    },
+    async settle() {
+      await Promise.all([...flights.values()].map((flight) => flight.outcome))
+    },
+  }
+}

@@ -1,0 +1,171 @@
+/**
+ * Reads sessions and the ends that touch them, from memory while that is young enough, else from the store, and says what state they are in.
+ *
+ * A miss costs two round trips: the pointer behind the cookie with its own end, then the session with its ends and the store's
+ * clock. What was read is judged again at each answer, against the clock and against the ends this instance has heard of since.
+ */
+
+import type { Logger } from '../log.ts'
+import { isEndedBy, isExpired, type SessionLimits, stricterLimits } from './lifetime.ts'
+import { createRecentEnds } from './recent-ends.ts'
+import type { SealedRecords } from './sealed-records.ts'
+import { hashOf, isSecret } from './secret.ts'
+import type { Session } from './session.ts'
+import { hashSessionId, hashSubject, type Pointer, providerSidHashOf, recordNames, restoreSession, type SessionRecord } from './session-record.ts'
+import { createShortMemory } from './short-memory.ts'
+import type { End, EndCause, SessionStore } from './store.ts'
+
+/** A session as it was read, with what was on record about its end. */
+export interface ReadSession {
+  readonly sessionHash: string
+  /** `undefined` if there is no record (any more). */
+  readonly session: Session | undefined
+  readonly limits: SessionLimits
+  readonly end: End | undefined
+  /** The store's clock, as of `readAt` on ours. */
+  readonly storeNow: number
+  readonly readAt: number
+}
+
+export type SessionState =
+  | { readonly state: 'live'; readonly session: Session; readonly limits: SessionLimits; readonly now: number; readonly sessionHash: string }
+  | { readonly state: 'none' | 'expired' }
+  | { readonly state: 'ended'; readonly cause: EndCause }
+
+export interface SessionReader {
+  /** The session a cookie's secret stands for; `origin` is `null` on the access host. A secret of another origin is `none`. */
+  findBySecret(kind: 'access' | 'app', secret: string, origin: string | null): Promise<SessionState>
+  /** Past memory. */
+  findByHash(sessionHash: string): Promise<SessionState>
+  /** Ends that count from now on, before any read could see them. */
+  noteEnds(ends: readonly End[]): void
+  /** The session was written: what memory holds, and every read under way, is out of date. */
+  forget(sessionHash: string): void
+}
+
+/** What a request may be decided on without asking the store. */
+const memoryMaxAgeMs = 5_000
+const memoryMaxEntries = 20_000
+/** From here on the assertion's times and the provider's would be judged wrongly somewhere. */
+const clockSkewWarningMs = 30_000
+const clockSkewWarningPauseMs = 600_000
+
+export interface SessionReaderParts {
+  readonly store: SessionStore
+  readonly records: SealedRecords
+  readonly limits: SessionLimits
+  readonly now: () => number
+  readonly monotonicNow: () => number
+  readonly log: Logger
+}
+
+interface ReadPointer {
+  readonly pointer: Pointer | undefined
+  readonly end: End | undefined
+}
+
+/** A reader with an empty memory. */
+export function createSessionReader(parts: SessionReaderParts): SessionReader {
+  const { store, records, monotonicNow } = parts
+  const memory = { monotonicNow, maxAgeMs: memoryMaxAgeMs, maxEntries: memoryMaxEntries }
+  const pointers = createShortMemory<ReadPointer>({ ...memory, isWorthKeeping: ({ pointer }) => pointer !== undefined })
+  const sessions = createShortMemory<ReadSession>({ ...memory, isWorthKeeping: ({ session }) => session !== undefined })
+  const recentEnds = createRecentEnds(monotonicNow)
+  let warnedAt = Number.NEGATIVE_INFINITY
+
+  async function readPointer(kind: 'access' | 'app', secretHash: string): Promise<ReadPointer> {
+    const [record, [end]] = await Promise.all([
+      records.load<Pointer>(recordNames.pointer(kind, secretHash)),
+      store.loadEnds([{ kind: 'app_session', idHash: secretHash }]),
+    ])
+    return { pointer: record?.value, end }
+  }
+
+  async function readSession(sessionHash: string, pointer: Pointer | undefined): Promise<ReadSession> {
+    const readAt = monotonicNow()
+    const things = thingsThatEnd(sessionHash, pointer?.subjectHash, pointer?.providerSidHash ?? undefined)
+    // One round trip: the three commands leave together.
+    const [record, ends, storeNow] = await Promise.all([
+      records.load<SessionRecord>(recordNames.session(sessionHash)),
+      store.loadEnds(things),
+      store.loadNow(),
+    ])
+    warnOfClockSkew(storeNow)
+    const common = { sessionHash, storeNow, readAt }
+    if (record === undefined) {
+      return { ...common, session: undefined, limits: parts.limits, end: firstEnd(ends, pointer?.startedAt ?? 0) }
+    }
+    const session = restoreSession(record.value.session)
+    const limits = stricterLimits(record.value.limits, parts.limits)
+    // A sign-in that continued the session may have moved it to another session at the provider than its pointers say.
+    const exactThings = thingsOf(sessionHash, session)
+    const exactEnds = isSame(things, exactThings) ? ends : await store.loadEnds(exactThings)
+    return { ...common, session, limits, end: firstEnd(exactEnds, session.startedAt) }
+  }
+
+  function judge(read: ReadSession, pointer: Pointer | undefined): SessionState {
+    const { session, sessionHash } = read
+    const things =
+      session === undefined
+        ? thingsThatEnd(sessionHash, pointer?.subjectHash, pointer?.providerSidHash ?? undefined)
+        : thingsOf(sessionHash, session)
+    const startedAt = session?.startedAt ?? pointer?.startedAt ?? 0
+    const end = read.end ?? firstEnd(things.map(recentEnds.find), startedAt)
+    if (end !== undefined) return { state: 'ended', cause: end.cause }
+    if (session === undefined) return { state: 'none' }
+    const now = read.storeNow + (monotonicNow() - read.readAt)
+    return isExpired(session, read.limits, now) ? { state: 'expired' } : { state: 'live', session, limits: read.limits, now, sessionHash }
+  }
+
+  function warnOfClockSkew(storeNow: number): void {
+    const skewMs = storeNow - parts.now()
+    if (Math.abs(skewMs) < clockSkewWarningMs || monotonicNow() - warnedAt < clockSkewWarningPauseMs) return
+    warnedAt = monotonicNow()
+    parts.log.warn({ skewMs }, 'the clocks of this machine and of the session store differ; set both by NTP')
+  }
+
+  return {
+    async findBySecret(kind, secret, origin) {
+      if (!isSecret(secret)) return { state: 'none' }
+      const secretHash = hashOf(secret)
+      const { pointer, end } = await pointers.get(`${kind}:${secretHash}`, () => readPointer(kind, secretHash))
+      if (pointer === undefined || pointer.origin !== origin) return { state: 'none' }
+      const pointerEnd = end ?? recentEnds.find({ kind: 'app_session', idHash: secretHash })
+      if (pointerEnd !== undefined) return { state: 'ended', cause: pointerEnd.cause }
+      const sessionHash = hashSessionId(pointer.sessionId)
+      const read = await sessions.get(sessionHash, () => readSession(sessionHash, pointer))
+      return judge(read, pointer)
+    },
+    async findByHash(sessionHash) {
+      return judge(await sessions.reload(sessionHash, () => readSession(sessionHash, undefined)), undefined)
+    },
+    noteEnds(ends) {
+      recentEnds.note(ends)
+      for (const end of ends) {
+        if (end.kind === 'session') sessions.forget(end.idHash)
+      }
+    },
+    forget: (sessionHash) => sessions.forget(sessionHash),
+  }
+}
+
+type Thing = Pick<End, 'kind' | 'idHash'>
+
+function thingsOf(sessionHash: string, session: Session): readonly Thing[] {
+  return thingsThatEnd(sessionHash, hashSubject(session.issuer, session.sub), providerSidHashOf(session))
+}
+
+function thingsThatEnd(sessionHash: string, subjectHash: string | undefined, providerSidHash: string | undefined): readonly Thing[] {
+  const things: Thing[] = [{ kind: 'session', idHash: sessionHash }]
+  if (subjectHash !== undefined) things.push({ kind: 'subject', idHash: subjectHash })
+  if (providerSidHash !== undefined) things.push({ kind: 'provider_sid', idHash: providerSidHash })
+  return things
+}
+
+function firstEnd(ends: readonly (End | undefined)[], startedAt: number): End | undefined {
+  return ends.find((end) => end !== undefined && isEndedBy(startedAt, end))
+}
+
+function isSame(a: readonly Thing[], b: readonly Thing[]): boolean {
+  return a.length === b.length && a.every((thing, position) => thing.kind === b[position]?.kind && thing.idHash === b[position]?.idHash)
+}

@@ -1,0 +1,90 @@
+/**
+ * How a session is stored: the sealed form of its record, of the pointers that cookies lead to, and every name involved.
+ *
+ * JSON has no `undefined` and gives every object a prototype; reading puts both right, so that a claim called `__proto__` or
+ * `constructor` is a claim and nothing else.
+ */
+
+import type { SessionLimits } from './lifetime.ts'
+import { hashOf } from './secret.ts'
+import type { Session } from './session.ts'
+
+/** The sealed content of `session:…`. */
+export interface SessionRecord {
+  readonly session: Session
+  /** The limits it began with. */
+  readonly limits: SessionLimits
+}
+
+/** The sealed content of `access:…` and `app:…`: which session a cookie stands for. It never changes. */
+export interface Pointer {
+  readonly sessionId: string
+  /** The app origin it is good for; `null` on the access host. */
+  readonly origin: string | null
+  /** Begin of the session, and whose it is: ends can be asked for in the same round trip as the session. */
+  readonly startedAt: number
+  readonly subjectHash: string
+  readonly providerSidHash: string | null
+}
+
+/** A record is kept this much longer than its session, so that "expired" can be told from "never was". */
+export const expiredIsKnownForMs = 600_000
+
+export const recordNames = {
+  session: (sessionHash: string) => `session:${sessionHash}`,
+  pointer: (kind: 'access' | 'app', secretHash: string) => `${kind}:${secretHash}`,
+  handOff: (codeHash: string) => `hand_off:${codeHash}`,
+  once: (idHash: string) => `once:${idHash}`,
+  person: (subjectHash: string) => `person:${subjectHash}`,
+  subjectIndex: (subjectHash: string) => `subject:${subjectHash}`,
+  providerSidIndex: (providerSidHash: string) => `provider_sid:${providerSidHash}`,
+  emailIndex: (emailHash: string) => `email:${emailHash}`,
+  peopleIndex: 'people:all',
+  refreshLock: (sessionHash: string) => `refresh:${sessionHash}`,
+} as const
+
+export function hashSessionId(sessionId: string): string {
+  return hashOf(sessionId)
+}
+
+export function hashSubject(issuer: string, sub: string): string {
+  return hashOf(issuer, sub)
+}
+
+export function hashProviderSid(issuer: string, providerSid: string): string {
+  return hashOf(issuer, providerSid)
+}
+
+/** Hash of the provider session a session belongs to; `undefined` if the provider named none. */
+export function providerSidHashOf(session: Pick<Session, 'issuer' | 'providerSid'>): string | undefined {
+  return session.providerSid === undefined ? undefined : hashProviderSid(session.issuer, session.providerSid)
+}
+
+/** A session as it was before JSON. */
+export function restoreSession(stored: Session): Session {
+  return {
+    id: stored.id,
+    issuer: stored.issuer,
+    sub: stored.sub,
+    claims: { at: stored.claims.at, version: stored.claims.version, all: withoutPrototypes(stored.claims.all) as Record<string, unknown> },
+    signIn: { at: stored.signIn.at, acr: stored.signIn.acr ?? undefined, amr: stored.signIn.amr },
+    tokens: {
+      idToken: stored.tokens.idToken,
+      accessToken: stored.tokens.accessToken,
+      refreshToken: stored.tokens.refreshToken ?? undefined,
+    },
+    providerSid: stored.providerSid ?? undefined,
+    startedAt: stored.startedAt,
+    lastUsedAt: stored.lastUsedAt,
+    origin: stored.origin,
+  }
+}
+
+/** The same JSON value, its objects without a prototype. */
+export function withoutPrototypes(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(withoutPrototypes)
+  if (typeof value !== 'object' || value === null) return value
+  const copy: Record<string, unknown> = Object.create(null)
+  for (const [key, member] of Object.entries(value)) copy[key] = withoutPrototypes(member)
+  return copy
+}

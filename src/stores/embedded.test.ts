@@ -1,0 +1,103 @@
+/** The embedded store: the contract, and what only a file can get wrong. */
+
+import { spawnSync } from 'node:child_process'
+import { mkdtempSync, rmSync, statSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, describe, expect, it } from 'vitest'
+import { createEmbeddedStore } from './embedded.ts'
+import { storeContract } from './stores.contract.ts'
+
+const folders: string[] = []
+function freshFile(): string {
+  const folder = mkdtempSync(join(tmpdir(), 'postern-embedded-'))
+  folders.push(folder)
+  return join(folder, 'data', 'store.db')
+}
+
+storeContract('the embedded store', async () => {
+  let shift = 0
+  const store = createEmbeddedStore({ file: freshFile(), now: () => Date.now() + shift })
+  return {
+    store,
+    moveTime: (milliseconds) => {
+      shift += milliseconds
+    },
+    close: () => store.close(),
+  }
+})
+
+describe('the embedded store', () => {
+  afterEach(() => {
+    for (const folder of folders.splice(0)) rmSync(folder, { recursive: true, force: true })
+  })
+
+  it('keeps everything over a restart', async () => {
+    const file = freshFile()
+    const first = createEmbeddedStore({ file, now: Date.now })
+    const expiresAt = Date.now() + 60_000
+    await first.createRecord('session:a', Buffer.from('kept'), expiresAt)
+    await first.addToIndex('subject:a', 'a', expiresAt)
+    const at = await first.recordEnds([{ kind: 'session', idHash: 'h', cause: 'revoked' }], 60)
+    await first.close()
+    const second = createEmbeddedStore({ file, now: Date.now })
+    expect(await second.loadRecord('session:a')).toEqual({ value: Buffer.from('kept'), version: 1, expiresAt })
+    expect(await second.loadIndex('subject:a')).toEqual(['a'])
+    expect(await second.loadEnds([{ kind: 'session', idHash: 'h' }])).toEqual([{ kind: 'session', idHash: 'h', at, cause: 'revoked' }])
+    await second.close()
+  })
+
+  it('gives its files to nobody else', async () => {
+    const file = freshFile()
+    const store = createEmbeddedStore({ file, now: Date.now })
+    await store.createRecord('session:a', Buffer.from('x'), Date.now() + 60_000)
+    expect(statSync(file).mode & 0o777).toBe(0o600)
+    expect(statSync(`${file}-wal`).mode & 0o777).toBe(0o600)
+    await store.close()
+  })
+
+  it('refuses a file that another process has open, at once', async () => {
+    const file = freshFile()
+    const store = createEmbeddedStore({ file, now: Date.now })
+    const other = spawnSync(
+      process.execPath,
+      [
+        '--input-type=module',
+        '-e',
+        `import { createEmbeddedStore } from ${JSON.stringify(new URL('./embedded.ts', import.meta.url).href)}
+         try { createEmbeddedStore({ file: process.argv[1], now: Date.now }); console.log('opened') } catch (error) { console.log(error.code) }`,
+        file,
+      ],
+      { encoding: 'utf8' },
+    )
+    expect(other.stdout.trim()).toBe('session_store_unavailable')
+    await store.close()
+    await createEmbeddedStore({ file, now: Date.now }).close()
+  })
+
+  it('sweeps what expired', async () => {
+    const file = freshFile()
+    let now = 1_000
+    const store = createEmbeddedStore({ file, now: () => now, sweepEverySeconds: 0.01 })
+    await store.createRecord('session:a', Buffer.from('x'), 2_000)
+    now = 3_000
+    // Seen by going back in time: what was swept does not come back.
+    await expect
+      .poll(async () => {
+        now = 1_500
+        const record = await store.loadRecord('session:a')
+        now = 3_000
+        return record
+      })
+      .toBeUndefined()
+    await store.close()
+  })
+
+  it('rejects with one code after it was closed', async () => {
+    const store = createEmbeddedStore({ file: freshFile(), now: Date.now })
+    await store.close()
+    await store.close()
+    await expect(store.loadRecord('session:a')).rejects.toMatchObject({ code: 'session_store_unavailable' })
+    await expect(store.checkReady()).rejects.toMatchObject({ code: 'session_store_unavailable' })
+  })
+})

@@ -1,0 +1,204 @@
+/**
+ * The session store inside the process: one SQLite file that survives a restart, for one process and small installations.
+ *
+ * The file is 0600 and locked exclusively for as long as it is open, so that a second process refuses to start instead of
+ * deciding on a state of its own. Ends are on the disk before they are confirmed; other writes may lose the last moments
+ * before a power cut (never before a crash of the process), which costs a sign-in and nothing else.
+ */
+
+import { randomBytes } from 'node:crypto'
+import { chmodSync, closeSync, mkdirSync, openSync } from 'node:fs'
+import { dirname } from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
+import { PosternError } from '../errors.ts'
+import type { End, EndCause, EndKind, SessionStore, StoredRecord } from '../session/store.ts'
+
+export interface EmbeddedStoreOptions {
+  readonly file: string
+  /** Epoch milliseconds; the store's clock. */
+  readonly now: () => number
+  /** Pause between sweeps of what expired. */
+  readonly sweepEverySeconds?: number
+}
+
+const schema = `
+CREATE TABLE IF NOT EXISTS records (name TEXT PRIMARY KEY, value BLOB NOT NULL, version INTEGER NOT NULL, expires_at INTEGER NOT NULL) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS records_by_expiry ON records (expires_at);
+CREATE TABLE IF NOT EXISTS index_members (name TEXT NOT NULL, member TEXT NOT NULL, expires_at INTEGER NOT NULL, PRIMARY KEY (name, member)) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS index_members_by_expiry ON index_members (expires_at);
+CREATE TABLE IF NOT EXISTS ends (
+  kind TEXT NOT NULL, id_hash TEXT NOT NULL, at INTEGER NOT NULL, cause TEXT NOT NULL, keep_until INTEGER NOT NULL, PRIMARY KEY (kind, id_hash)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS locks (name TEXT PRIMARY KEY, token TEXT NOT NULL, expires_at INTEGER NOT NULL) WITHOUT ROWID;
+`
+
+/** Opens or creates the file. `session_store_unavailable` if another process has it, or it cannot be opened. */
+export function createEmbeddedStore(options: EmbeddedStoreOptions): SessionStore {
+  const { file } = options
+  const now = () => Math.trunc(options.now())
+  const database = guarded(file, () => openDatabase(file))
+  const statements = prepare(database)
+
+  const sweeper = setInterval(
+    () => {
+      try {
+        sweep(statements, now())
+      } catch {
+        // What expired is ignored by every read anyway; a disk that is full shows in the next write.
+      }
+    },
+    (options.sweepEverySeconds ?? 60) * 1000,
+  )
+  sweeper.unref()
+
+  /** Every method is asynchronous to its caller, and every failure has one code. */
+  const answer = async <T>(work: () => T): Promise<T> => guarded(file, work)
+
+  return {
+    loadNow: () => answer(now),
+
+    createRecord: (name, value, expiresAt) =>
+      answer(() => {
+        const at = now()
+        return expiresAt > at && statements.createRecord.run(name, value, expiresAt, at).changes === 1
+      }),
+    loadRecord: (name) => answer(() => recordOf(statements.loadRecord.get(name, now()))),
+    replaceRecord: (name, record) =>
+      answer(() => statements.replaceRecord.run(record.value, record.expiresAt, name, record.version, now()).changes === 1),
+    takeRecord: (name) => answer(() => recordOf(statements.takeRecord.get(name, now()))),
+    removeRecord: (name) => answer(() => void statements.removeRecord.run(name)),
+
+    addToIndex: (index, member, expiresAt) => answer(() => void (expiresAt > now() && statements.addToIndex.run(index, member, expiresAt))),
+    removeFromIndex: (index, member) => answer(() => void statements.removeFromIndex.run(index, member)),
+    loadIndex: (index) => answer(() => statements.loadIndex.all(index, now()).map((row) => String(row['member']))),
+
+    recordEnds: (ends, keepSeconds) =>
+      answer(() => {
+        const at = now()
+        durably(database, () => {
+          statements.sweepEnds.run(at)
+          for (const end of ends) statements.recordEnd.run(end.kind, end.idHash, at, end.cause, at + keepSeconds * 1000)
+        })
+        return at
+      }),
+    loadEnds: (things) => answer(() => things.map((thing) => endOf(thing, statements.loadEnd.get(thing.kind, thing.idHash)))),
+
+    acquireLock: (name, holdSeconds) =>
+      answer(() => {
+        const token = randomBytes(16).toString('base64url')
+        return statements.acquireLock.run(name, token, now() + holdSeconds * 1000, now()).changes === 1 ? token : undefined
+      }),
+    renewLock: (name, token, holdSeconds) =>
+      answer(() => statements.renewLock.run(now() + holdSeconds * 1000, name, token, now()).changes === 1),
+    releaseLock: (name, token) => answer(() => void statements.releaseLock.run(name, token)),
+
+    checkReady: () => answer(() => void statements.probe.get()),
+    async close() {
+      clearInterval(sweeper)
+      if (database.isOpen) database.close()
+    },
+  }
+}
+
+function openDatabase(file: string): DatabaseSync {
+  mkdirSync(dirname(file), { recursive: true, mode: 0o700 })
+  // SQLite would create the file with the process' umask; its -wal file takes the mode of the database.
+  closeSync(openSync(file, 'a', 0o600))
+  chmodSync(file, 0o600)
+  const database = new DatabaseSync(file, { timeout: 0 })
+  try {
+    // Exclusive before the first access: the lock is taken here, held until close, and freed by the system if the process dies.
+    database.exec('PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;')
+    database.exec(schema)
+    return database
+  } catch (error) {
+    database.close()
+    throw error
+  }
+}
+
+function prepare(database: DatabaseSync) {
+  return {
+    createRecord: database.prepare(
+      `INSERT INTO records (name, value, version, expires_at) VALUES (?, ?, 1, ?)
+       ON CONFLICT (name) DO UPDATE SET value = excluded.value, version = 1, expires_at = excluded.expires_at WHERE records.expires_at <= ?`,
+    ),
+    loadRecord: database.prepare('SELECT value, version, expires_at FROM records WHERE name = ? AND expires_at > ?'),
+    replaceRecord: database.prepare(
+      'UPDATE records SET value = ?, version = version + 1, expires_at = ? WHERE name = ? AND version = ? AND expires_at > ?',
+    ),
+    takeRecord: database.prepare('DELETE FROM records WHERE name = ? AND expires_at > ? RETURNING value, version, expires_at'),
+    removeRecord: database.prepare('DELETE FROM records WHERE name = ?'),
+    addToIndex: database.prepare(
+      `INSERT INTO index_members (name, member, expires_at) VALUES (?, ?, ?)
+       ON CONFLICT (name, member) DO UPDATE SET expires_at = max(expires_at, excluded.expires_at)`,
+    ),
+    removeFromIndex: database.prepare('DELETE FROM index_members WHERE name = ? AND member = ?'),
+    loadIndex: database.prepare('SELECT member FROM index_members WHERE name = ? AND expires_at > ? ORDER BY expires_at'),
+    recordEnd: database.prepare(
+      `INSERT INTO ends (kind, id_hash, at, cause, keep_until) VALUES (?, ?, ?, ?, ?)
+       ON CONFLICT (kind, id_hash) DO UPDATE SET
+         cause = iif(excluded.at >= at, excluded.cause, cause), at = max(at, excluded.at), keep_until = max(keep_until, excluded.keep_until)`,
+    ),
+    loadEnd: database.prepare('SELECT at, cause FROM ends WHERE kind = ? AND id_hash = ?'),
+    acquireLock: database.prepare(
+      `INSERT INTO locks (name, token, expires_at) VALUES (?, ?, ?)
+       ON CONFLICT (name) DO UPDATE SET token = excluded.token, expires_at = excluded.expires_at WHERE locks.expires_at <= ?`,
+    ),
+    renewLock: database.prepare('UPDATE locks SET expires_at = ? WHERE name = ? AND token = ? AND expires_at > ?'),
+    releaseLock: database.prepare('DELETE FROM locks WHERE name = ? AND token = ?'),
+    sweepRecords: database.prepare('DELETE FROM records WHERE expires_at <= ?'),
+    sweepIndexes: database.prepare('DELETE FROM index_members WHERE expires_at <= ?'),
+    sweepEnds: database.prepare('DELETE FROM ends WHERE keep_until <= ?'),
+    sweepLocks: database.prepare('DELETE FROM locks WHERE expires_at <= ?'),
+    probe: database.prepare('SELECT count(*) FROM locks'),
+  }
+}
+
+function sweep(statements: ReturnType<typeof prepare>, at: number): void {
+  statements.sweepRecords.run(at)
+  statements.sweepIndexes.run(at)
+  statements.sweepEnds.run(at)
+  statements.sweepLocks.run(at)
+}
+
+/** One transaction that has reached the disk when this returns. */
+function durably(database: DatabaseSync, work: () => void): void {
+  database.exec('PRAGMA synchronous = FULL; BEGIN IMMEDIATE')
+  try {
+    work()
+    database.exec('COMMIT')
+  } catch (error) {
+    database.exec('ROLLBACK')
+    throw error
+  } finally {
+    database.exec('PRAGMA synchronous = NORMAL')
+  }
+}
+
+function recordOf(row: Record<string, unknown> | undefined): StoredRecord | undefined {
+  if (row === undefined) return undefined
+  const bytes = row['value'] as Uint8Array
+  return {
+    value: Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength),
+    version: Number(row['version']),
+    expiresAt: Number(row['expires_at']),
+  }
+}
+
+function endOf({ kind, idHash }: { kind: EndKind; idHash: string }, row: Record<string, unknown> | undefined): End | undefined {
+  return row === undefined ? undefined : { kind, idHash, at: Number(row['at']), cause: row['cause'] as EndCause }
+}
+
+function guarded<T>(file: string, work: () => T): T {
+  try {
+    return work()
+  } catch (error) {
+    const isLocked = (error as { errcode?: unknown }).errcode === 5
+    throw new PosternError(
+      'session_store_unavailable',
+      isLocked ? `${file}: another process has the session store open` : `${file}: the session store failed`,
+      { cause: error },
+    )
+  }
+}

@@ -1,0 +1,52 @@
+/**
+ * The names of everything Postern keeps in Redis, in one place.
+ *
+ * All keys share one hash tag, so that a cluster keeps them in one slot and a script may touch several. `NAME` is what the
+ * port calls a name (`kind:hash`); no part of a key comes from a request without having been hashed first, and no command here
+ * takes a pattern. `EXPIRY` is PEXPIREAT as garbage collection only: what counts is the instant in the value, compared
+ * with `TIME` inside the script.
+ *
+ * | Key | Type and shape | Gone | Written by |
+ * | --- | --- | --- | --- |
+ * | `{postern}:record:session:H(id)` | string `version expires_at SEALED`: the session | lifetime + 10 min | begin, continue, use, refresh |
+ * | `{postern}:record:access:H(secret)` | same form: session id behind an access-host cookie | as its session | begin |
+ * | `{postern}:record:app:H(secret)` | same form: session id and origin behind an app cookie | as its session | hand-off |
+ * | `{postern}:record:hand_off:H(code)` | same form: session id, origin, attempt, return address | 30 s | access host |
+ * | `{postern}:record:once:H(purpose, id)` | same form, empty: an attempt or logout token was used | seconds to minutes | callback, logout |
+ * | `{postern}:record:person:H(iss, sub)` | same form: a person seen, with claims as last heard | 400 days | begin, continue, refresh |
+ * | `{postern}:record:ui:H(id)` | same form: form state of the control plane | its cookie's time | control plane |
+ * | `{postern}:index:subject:H(iss, sub)` | sorted set, member `H(session id)`, score its expiry | longest member | begin |
+ * | `{postern}:index:provider_sid:H(iss, sid)` | same form | longest member | begin, continue |
+ * | `{postern}:index:email:H(e-mail)` | sorted set, member `H(iss, sub)`, score its expiry | longest member | begin, continue, refresh |
+ * | `{postern}:index:people:all` | same form | longest member | begin, continue, refresh |
+ * | `{postern}:lock:refresh:H(session id)` | string `1 expires_at token` | 10 s, renewed | claims refresh |
+ * | `{postern}:ends` | hash, field `kind:H(id)`, value `at keep_until cause` | longest member | every end |
+ * | `{postern}:ends:until` | sorted set, member `kind:H(id)`, score `keep_until` | longest member | every end |
+ * | `{postern}:probe` | string, empty | 10 s | readiness |
+ *
+ * `H` is SHA-256 in base64url. `SEALED` is AES-256-GCM as in `session/seal.ts`.
+ */
+
+/** The default prefix; tests may use another, as long as it keeps one hash tag. */
+export const defaultKeyPrefix = '{postern}:'
+
+export interface Keyspace {
+  record(name: string): string
+  index(name: string): string
+  lock(name: string): string
+  readonly ends: string
+  readonly endsUntil: string
+  readonly probe: string
+}
+
+/** Key names under one prefix. */
+export function createKeyspace(prefix: string): Keyspace {
+  return {
+    record: (name) => `${prefix}record:${name}`,
+    index: (name) => `${prefix}index:${name}`,
+    lock: (name) => `${prefix}lock:${name}`,
+    ends: `${prefix}ends`,
+    endsUntil: `${prefix}ends:until`,
+    probe: `${prefix}probe`,
+  }
+}

@@ -1,0 +1,136 @@
+/**
+ * The Lua scripts of the Redis store: only what must be atomic, or must read the clock in the same breath.
+ *
+ * Each script gets the clock shift as its first argument (`0` outside tests) and sees `now`, the store's present instant. A
+ * value carries its own expiry, so that "gone" is exact and can be tested with movable time; PEXPIREAT only collects garbage.
+ * Numbers are printed with `%.0f`, because Lua's own conversion rounds at 14 digits and an instant has 13 today.
+ */
+
+import { createHash } from 'node:crypto'
+
+export interface Script {
+  readonly source: string
+  readonly sha: string
+}
+
+const prelude = `
+local time = redis.call('TIME')
+local shift = tonumber(ARGV[1])
+local now = time[1] * 1000 + math.floor(time[2] / 1000) + shift
+local function whole(number) return string.format('%.0f', number) end
+local function load(key)
+  local raw = redis.call('GET', key)
+  if not raw then return nil end
+  local version, expires, start = string.match(raw, '^(%d+) (%d+) ()')
+  if not version or tonumber(expires) <= now then return nil end
+  return tonumber(version), tonumber(expires), string.sub(raw, start)
+end
+local function save(key, version, expires, value)
+  redis.call('SET', key, whole(version) .. ' ' .. whole(expires) .. ' ' .. value)
+  redis.call('PEXPIREAT', key, whole(expires - shift))
+end
+`
+
+function script(body: string): Script {
+  const source = prelude + body
+  return { source, sha: createHash('sha1').update(source).digest('hex') }
+}
+
+export const loadNow = script('return whole(now)')
+
+/** KEYS record; ARGV shift, value, expiry. 1 if written. */
+export const createRecord = script(`
+local expires = tonumber(ARGV[3])
+if expires <= now or load(KEYS[1]) then return 0 end
+save(KEYS[1], 1, expires, ARGV[2])
+return 1
+`)
+
+/** KEYS record; ARGV shift. Version, expiry and value, or nil. */
+export const loadRecord = script(`
+local version, expires, value = load(KEYS[1])
+if not version then return nil end
+return { version, expires, value }
+`)
+
+/** KEYS record; ARGV shift, version that must still stand, value, expiry. 1 if replaced. */
+export const replaceRecord = script(`
+local version = load(KEYS[1])
+if version ~= tonumber(ARGV[2]) then return 0 end
+local expires = tonumber(ARGV[4])
+if expires <= now then redis.call('DEL', KEYS[1]) else save(KEYS[1], version + 1, expires, ARGV[3]) end
+return 1
+`)
+
+/** KEYS record; ARGV shift. As \`loadRecord\`, and the record is gone. */
+export const takeRecord = script(`
+local version, expires, value = load(KEYS[1])
+redis.call('DEL', KEYS[1])
+if not version then return nil end
+return { version, expires, value }
+`)
+
+/** KEYS index; ARGV shift, member, expiry. A member's later expiry wins. */
+export const addToIndex = script(`
+redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', whole(now))
+local expires = tonumber(ARGV[3])
+local known = tonumber(redis.call('ZSCORE', KEYS[1], ARGV[2]) or 0)
+if expires > now and expires > known then redis.call('ZADD', KEYS[1], whole(expires), ARGV[2]) end
+local longest = redis.call('ZRANGE', KEYS[1], -1, -1, 'WITHSCORES')[2]
+if longest then redis.call('PEXPIREAT', KEYS[1], whole(tonumber(longest) - shift)) end
+return 1
+`)
+
+/** KEYS index; ARGV shift. Members that are not expired. */
+export const loadIndex = script(`return redis.call('ZRANGEBYSCORE', KEYS[1], '(' .. whole(now), '+inf')`)
+
+/**
+ * KEYS ends, ends:until; ARGV shift, keep in milliseconds, then member and cause in turn. Returns the instant.
+ * Ends whose time is over leave first, so that the set is bounded by the ends of one lifetime.
+ */
+export const recordEnds = script(`
+for _, member in ipairs(redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', whole(now))) do
+  redis.call('ZREM', KEYS[2], member)
+  redis.call('HDEL', KEYS[1], member)
+end
+local keep = now + tonumber(ARGV[2])
+for i = 3, #ARGV, 2 do
+  local member, cause, at, until_ = ARGV[i], ARGV[i + 1], now, keep
+  local known = redis.call('HGET', KEYS[1], member)
+  if known then
+    local knownAt, knownUntil, knownCause = string.match(known, '^(%d+) (%d+) (.*)$')
+    if tonumber(knownAt) > at then at, cause = tonumber(knownAt), knownCause end
+    if tonumber(knownUntil) > until_ then until_ = tonumber(knownUntil) end
+  end
+  redis.call('HSET', KEYS[1], member, whole(at) .. ' ' .. whole(until_) .. ' ' .. cause)
+  redis.call('ZADD', KEYS[2], whole(until_), member)
+end
+local longest = redis.call('ZRANGE', KEYS[2], -1, -1, 'WITHSCORES')[2]
+if longest then
+  redis.call('PEXPIREAT', KEYS[1], whole(tonumber(longest) - shift))
+  redis.call('PEXPIREAT', KEYS[2], whole(tonumber(longest) - shift))
+end
+return whole(now)
+`)
+
+/** KEYS lock; ARGV shift, token, hold in milliseconds. 1 if it was free. */
+export const acquireLock = script(`
+if load(KEYS[1]) then return 0 end
+save(KEYS[1], 1, now + tonumber(ARGV[3]), ARGV[2])
+return 1
+`)
+
+/** KEYS lock; ARGV shift, token, hold in milliseconds. 1 if it was still held with this token. */
+export const renewLock = script(`
+local version, _, token = load(KEYS[1])
+if not version or token ~= ARGV[2] then return 0 end
+save(KEYS[1], 1, now + tonumber(ARGV[3]), ARGV[2])
+return 1
+`)
+
+/** KEYS lock; ARGV shift, token. */
+export const releaseLock = script(`
+local version, _, token = load(KEYS[1])
+if version and token == ARGV[2] then redis.call('DEL', KEYS[1]) end
+return 1
+`)

@@ -1,0 +1,206 @@
+/** The Redis store on a real server: the contract, and what a network can get wrong. */
+
+import { Redis } from 'ioredis'
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
+import { startRedis, type TestRedis } from '../../e2e/support/redis.ts'
+import type { Logger } from '../log.ts'
+import { createRedisStore, type RedisStore } from './redis.ts'
+import { parseRedisUrl } from './redis-connection.ts'
+import { storeContract } from './stores.contract.ts'
+
+const password = 'pa:ss@wo/rd%41'
+const lines: string[] = []
+const keep = (...args: unknown[]) =>
+  void lines.push(JSON.stringify(args, (_, value) => (value instanceof Error ? { ...value, message: value.message } : value)))
+const log: Logger = { debug: keep, info: keep, warn: keep, error: keep, fatal: keep, flush: () => undefined }
+
+storeContract('the Redis store', async () => {
+  const redis = await startRedis({ password })
+  let shift = 0
+  const store = createRedisStore({ url: redis.url, log, commandTimeoutMs: 2_000, clockShift: () => shift })
+  await store.waitUntilReady(5_000)
+  return {
+    store,
+    moveTime: (milliseconds) => {
+      shift += milliseconds
+    },
+    close: async () => {
+      await store.close()
+      await redis.close()
+    },
+  }
+})
+
+describe('the Redis store', () => {
+  let redis: TestRedis
+  const stores: RedisStore[] = []
+  beforeAll(async () => {
+    redis = await startRedis({ password, persist: true })
+  })
+  afterAll(() => redis.close())
+  afterEach(async () => {
+    await Promise.all(stores.splice(0).map((store) => store.close()))
+  })
+
+  async function open(commandTimeoutMs = 500): Promise<RedisStore> {
+    const store = createRedisStore({ url: redis.url, log, commandTimeoutMs })
+    stores.push(store)
+    await store.waitUntilReady(5_000)
+    return store
+  }
+  /** How long a look-up took to be refused. */
+  async function refusalMs(store: RedisStore): Promise<number> {
+    const begun = performance.now()
+    await expect(store.loadRecord('session:x')).rejects.toMatchObject({ code: 'session_store_unavailable' })
+    return performance.now() - begun
+  }
+  const isRefusing = (store: RedisStore) =>
+    expect
+      .poll(() =>
+        store.checkReady().then(
+          () => 'ready',
+          () => 'refused',
+        ),
+      )
+      .toBe('refused')
+
+  it('refuses at once while the server is down, and goes on by itself when it is back (A276)', async () => {
+    const store = await open()
+    await store.createRecord('session:kept', Buffer.from('x'), (await store.loadNow()) + 60_000)
+    await redis.stop()
+    await isRefusing(store)
+    for (let i = 0; i < 20; i++) expect(await refusalMs(store)).toBeLessThan(50)
+    await redis.restart()
+    const begun = performance.now()
+    await expect
+      .poll(async () => (await store.loadRecord('session:kept').catch(() => undefined))?.value.toString(), { timeout: 5_000 })
+      .toBe('x')
+    expect(performance.now() - begun).toBeLessThan(5_000)
+  })
+
+  it('refuses within the command limit when the server falls silent, then at once (A277)', async () => {
+    const store = await open(400)
+    redis.pause()
+    try {
+      expect(await refusalMs(store)).toBeLessThan(700)
+      await isRefusing(store)
+      for (let i = 0; i < 20; i++) expect(await refusalMs(store)).toBeLessThan(50)
+    } finally {
+      redis.resume()
+    }
+    await expect
+      .poll(
+        () =>
+          store.checkReady().then(
+            () => true,
+            () => false,
+          ),
+        { timeout: 5_000 },
+      )
+      .toBe(true)
+  })
+
+  it('applies no reply of an old connection to a new command', async () => {
+    const store = await open(300)
+    const expiresAt = (await store.loadNow()) + 60_000
+    for (let i = 0; i < 20; i++) {
+      await store.createRecord(`session:late${i}`, Buffer.from(String(i)), expiresAt)
+    }
+    redis.pause()
+    await Promise.allSettled(Array.from({ length: 20 }, (_, i) => store.loadRecord(`session:late${i}`)))
+    redis.resume()
+    await expect
+      .poll(
+        () =>
+          store.checkReady().then(
+            () => true,
+            () => false,
+          ),
+        { timeout: 5_000 },
+      )
+      .toBe(true)
+    for (let i = 0; i < 20; i++) expect((await store.loadRecord(`session:late${i}`))?.value.toString()).toBe(String(i))
+  })
+
+  it('works after the server forgot its scripts', async () => {
+    const store = await open()
+    await store.loadNow()
+    await redis.restart()
+    await expect.poll(() => store.loadNow().catch(() => undefined), { timeout: 5_000 }).toBeTypeOf('number')
+  })
+
+  it('refuses with a reason that names no password when the password is wrong (A283)', async () => {
+    lines.length = 0
+    const store = createRedisStore({ url: redis.url.replace(/:\/\/.*@/, '://:wrong-secret-1@'), log, commandTimeoutMs: 500 })
+    stores.push(store)
+    const error = await store.waitUntilReady(1_500).then(
+      () => undefined,
+      (cause: unknown) => cause,
+    )
+    expect(error).toMatchObject({ code: 'session_store_unavailable', cause: { code: 'WRONGPASS' } })
+    expect(lines.join()).toContain('WRONGPASS')
+    expect(lines.join()).not.toContain('wrong-secret-1')
+  })
+
+  it('is not ready on a replica, and says so', async () => {
+    const replica = await startRedis()
+    const store = createRedisStore({ url: replica.url, log, commandTimeoutMs: 500 })
+    stores.push(store)
+    await store.waitUntilReady(5_000)
+    const client = new Redis(replica.url)
+    await client.replicaof('127.0.0.1', 1)
+    client.disconnect()
+    await expect(store.checkReady()).rejects.toMatchObject({ code: 'session_store_unavailable' })
+    await replica.close()
+  })
+
+  it('reports what the server would forget', async () => {
+    const store = await open()
+    expect(await store.loadReport()).toMatchObject({
+      role: 'master',
+      connectedReplicas: 0,
+      evictionPolicy: 'noeviction',
+      persistence: 'append_only',
+      version: expect.stringMatching(/^\d+\./),
+    })
+    const forgetful = await startRedis()
+    const other = createRedisStore({ url: forgetful.url, log, commandTimeoutMs: 500 })
+    stores.push(other)
+    await other.waitUntilReady(5_000)
+    expect(await other.loadReport()).toMatchObject({ persistence: 'none' })
+    await forgetful.close()
+  })
+
+  it('leaves no key without an expiry, and none outside its prefix', async () => {
+    const store = await open()
+    await redis.clear()
+    const expiresAt = (await store.loadNow()) + 60_000
+    await store.createRecord('session:a', Buffer.from('x'), expiresAt)
+    await store.replaceRecord('session:a', { value: Buffer.from('y'), version: 1, expiresAt })
+    await store.addToIndex('subject:a', 'm', expiresAt)
+    await store.recordEnds([{ kind: 'session', idHash: 'h', cause: 'revoked' }], 60)
+    await store.acquireLock('refresh:a', 10)
+    await store.checkReady()
+    const client = new Redis(redis.url)
+    const keys = await client.keys('*')
+    expect(keys).toHaveLength(6)
+    for (const key of keys) {
+      expect(key).toMatch(/^\{postern\}:/)
+      expect(await client.pttl(key)).toBeGreaterThan(0)
+    }
+    client.disconnect()
+  })
+
+  it('takes addresses apart without repeating a secret', () => {
+    expect(parseRedisUrl('redis://u%40x:p%3Aw@[::1]:6380/3')).toEqual({ host: '::1', port: 6380, username: 'u@x', password: 'p:w', db: 3 })
+    expect(parseRedisUrl('rediss://redis.corp.example')).toEqual({
+      host: 'redis.corp.example',
+      port: 6379,
+      tls: { rejectUnauthorized: true, minVersion: 'TLSv1.2' },
+    })
+    for (const text of ['redis://:hidden@h?tls=x', 'http://:hidden@h', 'redis://:hidden@h/x', ':hidden', 'rediss://:hidden@h#x']) {
+      expect(() => parseRedisUrl(text)).toThrow(TypeError)
+      expect(() => parseRedisUrl(text)).not.toThrow(/hidden/)
+    }
+  })
+})

@@ -1,0 +1,124 @@
+/**
+ * The session store on Redis: for production, and for more than one worker or instance.
+ *
+ * Every method is one round trip. It trusts Redis to keep what it was given and to tell the time; it does not trust it with
+ * a readable name or value (names arrive hashed, values sealed). Any failure is `session_store_unavailable`: at once while
+ * the connection is known to be down, else within the command limit.
+ */
+
+import { randomBytes } from 'node:crypto'
+import { PosternError } from '../errors.ts'
+import type { Logger } from '../log.ts'
+import type { End, EndCause, SessionStore, StoredRecord } from '../session/store.ts'
+import { createKeyspace, defaultKeyPrefix } from './keyspace.ts'
+import { connectRedis } from './redis-connection.ts'
+import { loadStoreReport, type StoreReport } from './redis-report.ts'
+import * as scripts from './redis-scripts.ts'
+
+export interface RedisStoreOptions {
+  /** `redis://` or `rediss://`; may carry a password. */
+  readonly url: string
+  readonly log: Logger
+  /** How long one command may take. */
+  readonly commandTimeoutMs: number
+  /** Must keep exactly one hash tag. */
+  readonly keyPrefix?: string
+  /** Moves the store's clock; tests only. */
+  readonly clockShift?: () => number
+}
+
+export interface RedisStore extends SessionStore {
+  /** What `check --live` says about the server. */
+  loadReport(): Promise<StoreReport>
+  /** Resolves once connected; rejects with `session_store_unavailable` after `milliseconds`. For commands and start-up. */
+  waitUntilReady(milliseconds: number): Promise<void>
+}
+
+/** Connects in the background; until it is connected every method rejects. */
+export function createRedisStore(options: RedisStoreOptions): RedisStore {
+  const redis = connectRedis(options.url, options.log, options.commandTimeoutMs)
+  const keys = createKeyspace(options.keyPrefix ?? defaultKeyPrefix)
+  const shift = () => Math.trunc(options.clockShift?.() ?? 0)
+
+  return {
+    loadNow: async () => instantOf(await redis.run(scripts.loadNow, [], [shift()])),
+
+    createRecord: async (name, value, expiresAt) =>
+      isOne(await redis.run(scripts.createRecord, [keys.record(name)], [shift(), value, whole(expiresAt)])),
+    loadRecord: async (name) => recordOf(await redis.run(scripts.loadRecord, [keys.record(name)], [shift()])),
+    replaceRecord: async (name, record) =>
+      isOne(await redis.run(scripts.replaceRecord, [keys.record(name)], [shift(), record.version, record.value, whole(record.expiresAt)])),
+    takeRecord: async (name) => recordOf(await redis.run(scripts.takeRecord, [keys.record(name)], [shift()])),
+    removeRecord: async (name) => void (await redis.call('DEL', keys.record(name))),
+
+    addToIndex: async (index, member, expiresAt) =>
+      void (await redis.run(scripts.addToIndex, [keys.index(index)], [shift(), member, whole(expiresAt)])),
+    removeFromIndex: async (index, member) => void (await redis.call('ZREM', keys.index(index), member)),
+    loadIndex: async (index) => listOf(await redis.run(scripts.loadIndex, [keys.index(index)], [shift()])).map(String),
+
+    async recordEnds(ends, keepSeconds) {
+      const pairs = ends.flatMap((end) => [memberOf(end), end.cause])
+      return instantOf(await redis.run(scripts.recordEnds, [keys.ends, keys.endsUntil], [shift(), whole(keepSeconds * 1000), ...pairs]))
+    },
+    async loadEnds(things) {
+      if (things.length === 0) return []
+      const found = listOf(await redis.call('HMGET', keys.ends, ...things.map(memberOf)))
+      return things.map((thing, position) => endOf(thing, found[position]))
+    },
+
+    async acquireLock(name, holdSeconds) {
+      const token = randomBytes(16).toString('base64url')
+      return isOne(await redis.run(scripts.acquireLock, [keys.lock(name)], [shift(), token, whole(holdSeconds * 1000)])) ? token : undefined
+    },
+    renewLock: async (name, token, holdSeconds) =>
+      isOne(await redis.run(scripts.renewLock, [keys.lock(name)], [shift(), token, whole(holdSeconds * 1000)])),
+    releaseLock: async (name, token) => void (await redis.run(scripts.releaseLock, [keys.lock(name)], [shift(), token])),
+
+    // A write, because a replica, a full server and one that is still loading all answer PING.
+    checkReady: async () => void (await redis.call('SET', keys.probe, '', 'PX', 10_000)),
+    loadReport: () => loadStoreReport(redis),
+    waitUntilReady: (milliseconds) => redis.waitUntilReady(milliseconds),
+    close: () => redis.close(),
+  }
+}
+
+function memberOf(thing: Pick<End, 'kind' | 'idHash'>): string {
+  return `${thing.kind}:${thing.idHash}`
+}
+
+function endOf({ kind, idHash }: Pick<End, 'kind' | 'idHash'>, stored: unknown): End | undefined {
+  if (!Buffer.isBuffer(stored)) return undefined
+  const [at, , cause] = stored.toString().split(' ')
+  // An end that cannot be read is still an end: it then counts for everything up to now and later.
+  return { kind, idHash, at: Number(at) || Number.MAX_SAFE_INTEGER, cause: (cause ?? 'revoked') as EndCause }
+}
+
+function recordOf(reply: unknown): StoredRecord | undefined {
+  if (reply === null) return undefined
+  const [version, expiresAt, value] = listOf(reply)
+  if (typeof version !== 'number' || typeof expiresAt !== 'number' || !Buffer.isBuffer(value)) throw unexpected()
+  return { value, version, expiresAt }
+}
+
+function instantOf(reply: unknown): number {
+  const instant = Number(String(reply))
+  if (!Number.isSafeInteger(instant)) throw unexpected()
+  return instant
+}
+
+function listOf(reply: unknown): readonly unknown[] {
+  if (!Array.isArray(reply)) throw unexpected()
+  return reply
+}
+
+function isOne(reply: unknown): boolean {
+  return reply === 1
+}
+
+function whole(instant: number): string {
+  return Math.trunc(instant).toFixed(0)
+}
+
+function unexpected(): PosternError {
+  return new PosternError('session_store_unavailable', 'session store: unexpected reply')
+}
