@@ -14,6 +14,7 @@ import { registerSchema } from './commands/schema.ts'
 import { registerServe } from './commands/serve.ts'
 import { liveProbes, readVersion, startPostern } from './compose.ts'
 import { isPosternError } from './errors.ts'
+import { createLogger } from './log.ts'
 import { serveUntilSignal } from './main.ts'
 
 const program = new Command('postern')
@@ -25,7 +26,7 @@ const program = new Command('postern')
 registerServe(program, { startPostern, serveUntilSignal })
 registerDemo(program, { startPostern, serveUntilSignal })
 registerInit(program)
-registerCheck(program, { probes: liveProbes })
+registerCheck(program, { probes: liveProbes(createLogger('error')) })
 registerSchema(program)
 registerKeys(program)
 

@@ -16,16 +16,20 @@ export interface CompiledCidrs {
 
 /** Compiles networks such as `10.0.0.0/8`; an address alone is itself. Throws `TypeError` on one that is malformed. */
 export function compileCidrs(cidrs: readonly string[]): CompiledCidrs {
-  const networks = new BlockList()
+  // A list for each family: one alone would find every IPv4 address in `::/0`.
+  const networks = { ipv4: new BlockList(), ipv6: new BlockList() }
   for (const cidr of cidrs) {
     const { address, bits } = parseCidr(cidr)
-    networks.addSubnet(address, bits, isIP(address) === 6 ? 'ipv6' : 'ipv4')
+    const family = isIP(address) === 6 ? 'ipv6' : 'ipv4'
+    networks[family].addSubnet(address, bits, family)
   }
   const isEmpty = cidrs.length === 0
   return {
     contains: (address) => {
-      const family = isEmpty ? 0 : isIP(address)
-      return family !== 0 && networks.check(address, family === 6 ? 'ipv6' : 'ipv4')
+      const version = isEmpty ? 0 : isIP(address)
+      if (version === 0) return false
+      const family = version === 6 ? 'ipv6' : 'ipv4'
+      return networks[family].check(address, family)
     },
   }
 }

@@ -5,7 +5,7 @@
 import type { Command } from 'commander'
 import type { RunningPostern, StartOptions } from '../compose.ts'
 import { loadConfiguration } from '../config/load-configuration.ts'
-import { printProblems } from '../config/problems.ts'
+import { describeProblem, printProblems } from '../config/problems.ts'
 import { createLogger, type Logger, type LogLevel } from '../log.ts'
 
 export interface ServeParts {
@@ -22,13 +22,13 @@ export function registerServe(program: Command, parts: ServeParts): void {
     .option('--log-level <level>', 'debug, info, warn or error', 'info')
     .action(async (options: { readonly config: string; readonly logLevel: string }) => {
       const loaded = await loadConfiguration(options.config)
-      for (const warning of loaded.warnings) console.error(printProblems([warning], 'warning'))
-      if (loaded.value === undefined || loaded.problems.length > 0) {
+      if (loaded.value === undefined) {
         console.error(printProblems(loaded.problems, 'error'))
         process.exitCode = 2
         return
       }
       const log = createLogger(parseLevel(options.logLevel))
+      for (const warning of loaded.warnings) log.warn({ warning: describeProblem(warning) }, 'configuration warning')
       const running = await parts.startPostern({ configuration: loaded.value, log, isDemo: false })
       process.exitCode = await parts.serveUntilSignal(running, log)
     })

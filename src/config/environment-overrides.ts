@@ -8,7 +8,7 @@
 
 import { z } from 'zod'
 import { canHold, unwrapSchema } from './parse-value.ts'
-import { type Path, type Place, quote, type Report, suggestNearest } from './problem.ts'
+import { type Path, type Place, quote, type Report, suggestNearest } from './problems.ts'
 import type { Environment } from './secret-values.ts'
 import { parseYamlSource } from './yaml-source.ts'
 
@@ -25,7 +25,7 @@ export interface Overridden {
 export function applyOverrides(schema: z.ZodType, data: unknown, environment: Environment, report: Report): Overridden {
   const places = new Map<string, Place>()
   let result = data
-  for (const name of Object.keys(environment).sort()) {
+  for (const name of Object.keys(environment).sort((a, b) => (a < b ? -1 : 1))) {
     const text = environment[name]
     if (!name.startsWith(prefix) || text === undefined || madeByKubernetes.test(name)) continue
     const place: Place = { file: `$${name}`, line: 0, column: 0 }
@@ -35,7 +35,7 @@ export function applyOverrides(schema: z.ZodType, data: unknown, environment: En
     const steps = name.slice(prefix.length).toLowerCase().split('__')
     const target = findSchema(schema, steps)
     if ('unknown' in target) {
-      const known = target.known.map((key) => prefix + [...steps.slice(0, target.unknown), key].join('__').toUpperCase())
+      const known = target.known.map((key) => prefix + steps.with(target.unknown, key).join('__').toUpperCase())
       complain('this variable names no key of the configuration', suggestNearest(name, known))
       continue
     }

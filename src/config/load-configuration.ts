@@ -12,21 +12,21 @@ import { type InstanceConfiguration, type ProviderConfiguration, Secret, type Se
 import { checkInstance } from './instance-checks.ts'
 import { instanceSchema, type WrittenInstance } from './instance-schema.ts'
 import { type Partially, parseValue } from './parse-value.ts'
-import { createReport, type Loaded, type Path, type Problem, type Report } from './problem.ts'
+import { createReport, type Loaded, type Path, type Problem, type Report } from './problems.ts'
 import { fillPreset } from './provider-presets.ts'
 import { type Environment, hasReference, resolveSecret } from './secret-values.ts'
 import { resolveStore } from './store-address.ts'
 import { loadYamlSource } from './yaml-source.ts'
 
-export { describeProblem, type Loaded, type Problem, printProblems } from './problem.ts'
+export { describeProblem, type Loaded, type Problem, printProblems } from './problems.ts'
 
 export interface LoadedConfiguration extends Loaded<InstanceConfiguration> {
   /** What could be read although something else is wrong; for checking the policy document in the same run, and nothing else. */
   readonly parts: Partial<InstanceConfiguration>
 }
 
-/** Loads `file` with the overrides of `environment`. Never rejects; what is wrong is in the result. */
-export async function loadConfiguration(file: string, environment: Environment): Promise<LoadedConfiguration> {
+/** Loads `file` with the overrides of `environment` (the process's own). Never rejects; what is wrong is in the result. */
+export async function loadConfiguration(file: string, environment: Environment = process.env): Promise<LoadedConfiguration> {
   const lists = { problems: [] as Problem[], warnings: [] as Problem[] }
   const source = await loadYamlSource(file, lists)
   if (source.data === undefined) return { value: undefined, ...lists, parts: {} }
@@ -39,7 +39,6 @@ export async function loadConfiguration(file: string, environment: Environment):
   if (parts === undefined || typeof parts !== 'object') return { value: undefined, ...lists, parts: {} }
 
   const absolute = (path: string) => resolve(dirname(file), path)
-  const before = report.problems.length
   const secrets = await resolveSecrets(parts.secrets, environment, report, absolute)
   const store = await resolveStore(parts.session, environment, report, absolute)
   const clientSecret = await resolveSecret(
@@ -54,7 +53,7 @@ export async function loadConfiguration(file: string, environment: Environment):
   )
   await checkInstance(parts, report, absolute)
   const known = buildParts(parts, { secrets, store, clientSecret }, absolute)
-  const isGood = lists.problems.length === 0 && report.problems.length === before
+  const isGood = lists.problems.length === 0
   return { value: isGood ? (known as InstanceConfiguration) : undefined, ...lists, parts: known }
 }
 

@@ -14,7 +14,7 @@ import type { InstanceConfiguration } from './instance.ts'
 import { parseValue } from './parse-value.ts'
 import { checkPolicy, type ReadPolicy } from './policy-checks.ts'
 import { policySchema, type WrittenPolicy } from './policy-schema.ts'
-import { createReport, type Loaded, type Problem } from './problem.ts'
+import { createReport, type Loaded, type Problem } from './problems.ts'
 import { explainFileError, loadFile, loadYamlSource } from './yaml-source.ts'
 
 export interface PolicyContext {

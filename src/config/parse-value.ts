@@ -7,7 +7,7 @@
  */
 
 import { z } from 'zod'
-import { type Path, quote, type Report, suggestNearest } from './problem.ts'
+import { type Path, quote, type Report, suggestNearest } from './problems.ts'
 
 /** What of `T` could be read: every key of every map and every item of every list may be missing. */
 export type Partially<T> = T extends string | number | boolean | bigint | symbol | undefined | null
@@ -56,7 +56,9 @@ function walk(schema: z.core.$ZodType, data: unknown, path: Path, report: Report
   if (schema instanceof z.ZodRecord && isMapLike(data)) return walkRecord(schema, data, path, report)
   if (schema instanceof z.ZodArray && Array.isArray(data)) return walkArray(schema, data, path, report)
   if (schema instanceof z.ZodUnion) {
-    const option = schema.options.find((candidate) => canHold(candidate, data))
+    const fitting = schema.options.filter((option) => canHold(option, data))
+    // Of several for this kind (`none`, or a name) the one that takes the value; else the last, which is the most general.
+    const option = fitting.length > 1 ? (fitting.find((one) => z.safeParse(one, data).success) ?? fitting.at(-1)) : fitting[0]
     if (option !== undefined) return walk(option, data, path, report)
   }
   return judge(schema, data, path, report)
@@ -128,7 +130,6 @@ function judge(schema: z.core.$ZodType, data: unknown, path: Path, report: Repor
       report.problem(place, 'this value is not known here', {
         expected,
         suggestion: suggestNearest(data, choices) ?? suggestQuotes(schema, data),
-        at,
       })
     } else if (issue.code === 'invalid_type' || issue.code === 'invalid_union' || issue.code === 'invalid_value') {
       report.problem(place, `${describeKind(data)} does not fit here`, { expected, suggestion: suggestQuotes(schema, data) })

@@ -49,7 +49,7 @@ export function duration(most: { readonly text: string; readonly seconds: number
     if (seconds === 0) return { refusal: 'a duration must be longer than nothing' }
     if (seconds > most.seconds) return { refusal: `this is longer than ${most.text}`, expected: `a duration of at most ${most.text}` }
     return seconds
-  })
+  }).meta({ pattern: '^\\d+[smhd]$' })
 }
 
 const sizeUnits = { B: 1, KiB: 1024, MiB: 1024 ** 2, GiB: 1024 ** 3, TiB: 1024 ** 4 } as const
@@ -70,7 +70,7 @@ export function size(bounds: { readonly least: number; readonly most: number } =
     if (bytes < bounds.least) return { refusal: `this is smaller than ${bounds.least} bytes` }
     if (bytes > bounds.most) return { refusal: `this is larger than ${bounds.most} bytes` }
     return bytes
-  })
+  }).meta({ pattern: '^\\d+(B|KiB|MiB|GiB|TiB)$' })
 }
 
 /** One line of text for people and for comparing. */

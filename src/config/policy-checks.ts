@@ -10,7 +10,7 @@ import type { AppAddress, Who } from '../policy/document.ts'
 import type { InstanceConfiguration } from './instance.ts'
 import type { Partially } from './parse-value.ts'
 import type { WrittenApp, WrittenPolicy, WrittenRule } from './policy-schema.ts'
-import { type Path, printPath, quote, type Report, suggestNearest } from './problem.ts'
+import { type Path, printPath, quote, type Report, suggestNearest } from './problems.ts'
 import { checkUpstreams } from './upstream-checks.ts'
 import { partsOf } from './who-schema.ts'
 

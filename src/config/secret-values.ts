@@ -7,7 +7,7 @@
 
 import { stat } from 'node:fs/promises'
 import { Secret } from './instance.ts'
-import type { Path, Report } from './problem.ts'
+import type { Path, Report } from './problems.ts'
 import { explainFileError, loadFile } from './yaml-source.ts'
 
 export type Environment = Readonly<Record<string, string | undefined>>

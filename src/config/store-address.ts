@@ -5,7 +5,7 @@
  */
 
 import { Secret, type SessionConfiguration } from './instance.ts'
-import type { Report } from './problem.ts'
+import type { Report } from './problems.ts'
 import { type Environment, expandReferences, isGuessable, loadSecretFile } from './secret-values.ts'
 import { isLoopbackName, unbracket } from './web-address.ts'
 

@@ -9,7 +9,7 @@
 
 import { open } from 'node:fs/promises'
 import { type Document, isAlias, isMap, isScalar, isSeq, LineCounter, type Node, parseDocument } from 'yaml'
-import { createReport, type Path, type Place, type Problem, quote, type Report } from './problem.ts'
+import { createReport, type Path, type Place, type Problem, quote, type Report } from './problems.ts'
 
 /** Generous: ten thousand rules are about 2 MB. */
 const maxFileBytes = 5_000_000

@@ -259,6 +259,22 @@ describe('portal', () => {
     expect(html).toMatch(/<li class="card" hidden data-search-text="wiki/)
   })
 
+  it('shows a logo only where no other host is asked for it', () => {
+    const logos = [
+      'https://elsewhere.example/logo.png',
+      'data:image/png;base64,AAAA',
+      'data:text/html,x',
+      '/.postern/assets/0.svg',
+      '/logo.png',
+    ]
+    const html = renderer.renderPortal({
+      ...view,
+      apps: logos.map((logo) => ({ ...app, id: logo, name: 'A', url: 'https://a.example/', logo })),
+    })
+    const shown = [...html.matchAll(/<img class="tile" src="([^"]+)"/g)].map((match) => match[1])
+    expect(shown).toEqual(['data:image/png;base64,AAAA', '/.postern/assets/0.svg'])
+  })
+
   it('draws monograms that fit their script', () => {
     const names = ['Live board', 'wiki', '🍜 Lunch', 'الموارد البشرية', '人事 部']
     const html = renderer.renderPortal({ ...view, apps: names.map((name) => ({ ...app, id: name, name, url: 'https://a.example/' })) })

@@ -22,7 +22,7 @@ export interface AppCardView {
   readonly description: string | undefined
   /** Where the card leads. */
   readonly url: string
-  /** An address of ours (`/.postern/assets/…`, from `PageRenderer.logoUrl`); anything else, or none, becomes a monogram. */
+  /** An address of ours (`/.postern/assets/…`, from `PageRenderer.logoUrl`) or a `data:image/…`; anything else becomes a monogram. */
   readonly logo: string | undefined
   /** Said aloud only for `confidential` and `restricted`. */
   readonly sensitivity: 'open' | 'internal' | 'confidential' | 'restricted' | undefined
@@ -45,6 +45,8 @@ export interface SignOutView {
   readonly person: string | undefined
   readonly appName: string | undefined
   readonly portalUrl: string
+  /** Sent back by the form as `form_token`; only on the access host. */
+  readonly formToken?: string | undefined
   /** Origins that the form's answer may lead to, besides our own: `form-action` names exactly these. */
   readonly formActionOrigins: readonly string[]
 }

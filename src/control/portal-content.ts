@@ -4,7 +4,6 @@
  * Pure. Which apps are here was decided before, by the same policy that decides requests.
  */
 
-import { createHash } from 'node:crypto'
 import { parseOwnPath, parseWebAddress } from './contact.ts'
 import type { AppCardView, PersonView, PortalView } from './pages.ts'
 
@@ -66,15 +65,28 @@ function describeCard(app: AppCardView, words: readonly string[]): PortalCard[] 
       description: app.description,
       href,
       shownAddress,
-      logo: app.logo?.startsWith('/.postern/assets/') === true ? parseOwnPath(app.logo) : undefined,
+      logo: ownPicture(app.logo),
       monogram: monogramOf(app.name),
-      hue: (createHash('sha256').update(app.id).digest()[0] ?? 0) % 12,
+      hue: hueOf(app.id),
       sensitivity: app.sensitivity === 'restricted' ? 'Restricted' : app.sensitivity === 'confidential' ? 'Confidential' : undefined,
       mustAsk: app.access === 'ask',
       searchText,
       isHidden: !words.every((word) => searchText.includes(word)),
     },
   ]
+}
+
+/** Only pictures that our pages may load without asking anyone: our own assets, and what is written out in full. */
+function ownPicture(logo: string | undefined): string | undefined {
+  if (logo?.startsWith('/.postern/assets/') === true) return parseOwnPath(logo)
+  return logo !== undefined && /^data:image\/(?:png|jpeg|webp|svg\+xml)[;,]/.test(logo) ? logo : undefined
+}
+
+/** Spreads ids over the colours. */
+function hueOf(id: string): number {
+  let sum = 0
+  for (const character of id) sum = (sum * 31 + (character.codePointAt(0) ?? 0)) % 1_000_003
+  return sum % 12
 }
 
 /** First characters of the first two words, as a person counts characters; an emoji stands alone. */

@@ -14,6 +14,7 @@ import { observeEnd, recordEnd, recordRefusal } from './record.ts'
 import { type Audience, type Refusal, readAudience, statusOf } from './respond.ts'
 import { isHiddenFrom } from './route-table.ts'
 import { beginSignIn, returnAddress, signInUrl } from './sign-in-challenge.ts'
+import type { ParsedTarget } from './target.ts'
 
 /** Forwards an allowed request and settles when its exchange is over. */
 export async function forward(point: EnforcementPoint, arrival: Arrival, judgement: Judgement): Promise<void> {
@@ -63,6 +64,13 @@ export function turnAway(point: EnforcementPoint, arrival: Arrival, reason: Reas
   recordRefusal(point, arrival, reason, target)
   refuse(point, arrival, { reason })
   observeEnd(point, arrival, { app: undefined, effect: 'deny', reason, status: statusOf(reason) })
+}
+
+/** Hands a request for our own host to the control plane. It has no WebSockets, and no page of it has an unusual path. */
+export function enterAccessHost(point: EnforcementPoint, arrival: Arrival, target: ParsedTarget): void {
+  if (arrival.isUpgrade) turnAway(point, arrival, 'path_not_found', target)
+  else if (target.uses.length > 0) turnAway(point, arrival, 'bad_request', target)
+  else arrival.enterAccessHost(target)
 }
 
 /** A WebSocket handshake is a script's, whatever it says it accepts. */

@@ -13,7 +13,7 @@
  * Absence of a match is a denial at every step.
  */
 
-import { challenge, deny, forward, turnAway } from './act.ts'
+import { challenge, deny, enterAccessHost, forward, turnAway } from './act.ts'
 import type { Arrival, EnforcementPoint } from './arrival.ts'
 import { isAmbiguouslyFramed } from './framing.ts'
 import { judge } from './judge.ts'
@@ -30,7 +30,7 @@ export async function enforce(point: EnforcementPoint, arrival: Arrival): Promis
   if (isAmbiguouslyFramed(arrival.request, arrival.isUpgrade)) return turnAway(point, arrival, 'bad_request', target)
 
   // 2 host
-  if (isHostOf(point.settings.accessUrl, target)) return arrival.enterAccessHost(target)
+  if (isHostOf(point.settings.accessUrl, target)) return enterAccessHost(point, arrival, target)
   const host = arrival.snapshot.routes.findHost(target.hostname, target.port)
   if (host === undefined) return turnAway(point, arrival, 'app_not_found', target)
 

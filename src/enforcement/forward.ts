@@ -44,7 +44,7 @@ interface ExchangeParts extends ForwardParts {
 }
 
 /** Options that the client reads and its types leave out. */
-type DispatchOptions = Omit<Dispatcher.DispatchOptions, 'reset'> & { readonly servername: string; readonly reset: true | null }
+type DispatchOptions = Dispatcher.DispatchOptions & { readonly servername: string }
 
 type Refusal = NonNullable<ExchangeOutcome['refusal']>
 
@@ -136,9 +136,9 @@ class HttpExchange implements Dispatcher.DispatchHandler, RequestBodyListener {
       bodyTimeout: app.timeouts.idleSeconds * 1000,
       // A constant: taken from Host, the client would choose which certificate is asked for.
       servername: current.serverName,
-      // NTLM and its kin authenticate a connection, not a request: nobody else may come after on the same one.
-      reset: authenticatesConnection(this.#request.headers.authorization) ? true : null,
     }
+    // NTLM and its kin authenticate a connection, not a request: nobody else may come after on the same one.
+    if (authenticatesConnection(this.#request.headers.authorization)) options.reset = true
     current.connections.dispatch(options, this)
   }
 

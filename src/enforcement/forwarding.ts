@@ -73,7 +73,14 @@ export function createForwarding(options: ForwardingOptions): Forwarding {
 
   return {
     forward: createForward({ compile, open, log: options.log }),
-    tunnel: createTunnel({ compile, open, log: options.log, lookup, monotonicNow: options.monotonicNow }),
+    tunnel: createTunnel({
+      compile,
+      open,
+      log: options.log,
+      lookup,
+      headerBytes: options.limits.headerBytes,
+      monotonicNow: options.monotonicNow,
+    }),
     cut(exchangeId, closeCode) {
       const cut = open.get(exchangeId)
       cut?.(closeCode)

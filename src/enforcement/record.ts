@@ -5,6 +5,7 @@
  * has neither host nor path here. Whether a stranger's refusal becomes a line or a count is the trail's to say.
  */
 
+import type { IncomingMessage } from 'node:http'
 import type { AuditEvent, AuditSubject } from '../audit/event.ts'
 import type { Reason } from '../policy/decision.ts'
 import type { App } from '../policy/document.ts'
@@ -13,6 +14,9 @@ import type { Arrival, EnforcementPoint } from './arrival.ts'
 import type { ExchangeOutcome, Target } from './exchange.ts'
 import type { Judgement } from './judge.ts'
 import { statusOf } from './respond.ts'
+
+/** What there is to record of something that may not even have been a request. */
+export type Heard = Pick<Arrival, 'id' | 'address' | 'snapshot'> & { readonly request?: Pick<IncomingMessage, 'method' | 'headers'> }
 
 /** Records a decision about a routed request. */
 export function recordDecision(point: EnforcementPoint, arrival: Arrival, judgement: Judgement): void {
@@ -31,7 +35,7 @@ export function recordDecision(point: EnforcementPoint, arrival: Arrival, judgem
 }
 
 /** Records a refusal of something that never came to a decision: malformed, nobody's address, a path of ours that went wrong. */
-export function recordRefusal(point: EnforcementPoint, arrival: Arrival, reason: Reason, target: Target | undefined): void {
+export function recordRefusal(point: EnforcementPoint, arrival: Heard, reason: Reason, target: Target | undefined): void {
   point.ports.audit.record({
     ...describeRequest(point, arrival, target),
     subject: { kind: 'nobody' },
@@ -63,23 +67,23 @@ export function recordEnd(point: EnforcementPoint, arrival: Arrival, app: App, o
 /** Tells the metrics that a request is over. */
 export function observeEnd(
   point: EnforcementPoint,
-  arrival: Arrival,
+  arrival: Pick<Arrival, 'arrivedAt'>,
   end: { readonly app: string | undefined; readonly effect: string; readonly reason: Reason; readonly status: number },
 ): void {
   point.ports.observe({ ...end, seconds: (point.ports.monotonicNow() - arrival.arrivedAt) / 1000 })
 }
 
-function describeRequest({ settings }: EnforcementPoint, { id, request, address, snapshot }: Arrival, target: Target | undefined) {
+function describeRequest({ settings }: EnforcementPoint, { id, request, address, snapshot }: Heard, target: Target | undefined) {
   return {
     event: 'access.decided',
     request: id,
     host: target?.hostname ?? '',
-    method: request.method ?? '',
+    method: request?.method ?? '',
     path: target?.path ?? '',
     query: settings.auditQuery === 'keep' && target !== undefined ? target.query : undefined,
     policy: snapshot.version,
     address,
-    userAgent: request.headers['user-agent']?.slice(0, maxUserAgentLength),
+    userAgent: request?.headers['user-agent']?.slice(0, maxUserAgentLength),
   } satisfies Partial<Extract<AuditEvent, { event: 'access.decided' }>>
 }
 

@@ -41,7 +41,7 @@ export interface Refusal {
 
 export interface Responder {
   refuse(refusal: Refusal): Answer
-  redirect(status: 302 | 303, location: string, more: { requestId: string; reason?: Reason; cookies?: readonly string[] }): Answer
+  redirect(status: 302 | 303 | 308, location: string, more: { requestId: string; reason?: Reason; cookies?: readonly string[] }): Answer
   json(status: number, body: object, more: { requestId: string; cacheSeconds?: number; reason?: Reason }): Answer
   page(page: OwnPage, more: { requestId: string; reason?: Reason }): Answer
   asset(type: string, body: Buffer, requestId: string): Answer

@@ -188,7 +188,7 @@ function createConnector(upstream: Upstream, connectMs: number, lookup: NameLook
     }
     // `options.servername` was derived from the request's Host; ours is not. Empty stands for "none": undici then asks the host itself.
     connect({ ...options, servername: servername ?? '' }, (...result) => {
-      if (result[1] !== null) onSocket(result[1])
+      if (result[0] === null) onSocket(result[1])
       callback(...result)
     })
   }

@@ -52,12 +52,10 @@ export function createPeople(store: SessionStore, records: SealedRecords): Peopl
       for (let round = 0; ; round++) {
         const known = await records.load<Person>(name)
         if (known !== undefined && known.value.seenAt >= person.seenAt) break
-        const isWritten =
-          known === undefined
-            ? // A record that no longer opens stands in the way of a new one.
-              (await records.create(name, person, expiresAt)) || (round > 0 && (await store.removeRecord(name), false))
-            : await records.replace(name, { value: person, version: known.version, expiresAt })
-        if (isWritten) break
+        if (known !== undefined && (await records.replace(name, { value: person, version: known.version, expiresAt }))) break
+        if (known === undefined && (await records.create(name, person, expiresAt))) break
+        // A record that does not open (its key has left the ring) stands in the way of a new one.
+        if (known === undefined && round > 0) await store.removeRecord(name)
         if (round === 10) throw new PosternError('session_store_unavailable', 'the record of a person could not be written')
       }
       await Promise.all([
@@ -71,8 +69,8 @@ export function createPeople(store: SessionStore, records: SealedRecords): Peopl
       const people = await Promise.all(hashes.map(findByHash))
       // An index remembers addresses that a person no longer has.
       return people
-        .filter((person) => person?.email !== undefined && hashEmail(person.email) === wanted)
         .filter((person) => person !== undefined)
+        .filter((person) => person.email !== undefined && hashEmail(person.email) === wanted)
         .sort((a, b) => b.seenAt - a.seenAt)
     },
     findPerson: (issuer, sub) => findByHash(hashSubject(issuer, sub)),

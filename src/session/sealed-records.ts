@@ -5,9 +5,9 @@
  * has left the ring) is as good as absent and is logged. Updates are compare-and-set and never create.
  */
 
+import { PosternError } from '../errors.ts'
 import type { CurrentKeys } from '../keys.ts'
 import type { Logger } from '../log.ts'
-import { PosternError } from '../errors.ts'
 import { open, seal } from './seal.ts'
 import type { SessionStore, StoredRecord } from './store.ts'
 
@@ -44,7 +44,10 @@ export function createSealedRecords(store: SessionStore, keys: CurrentKeys, log:
     if (record === undefined) return undefined
     const plaintext = open(keys(), { purpose: 'record', name }, record.value)
     if (plaintext === undefined) {
-      log.warn({ record: name.slice(0, name.indexOf(':')) }, 'a stored record does not open: sealed with a key that is not in the key file, or changed')
+      log.warn(
+        { record: name.slice(0, name.indexOf(':')) },
+        'a stored record does not open: sealed with a key that is not in the key file, or changed',
+      )
       return undefined
     }
     return { value: JSON.parse(plaintext.toString()) as T, version: record.version, expiresAt: record.expiresAt }

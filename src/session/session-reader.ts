@@ -11,7 +11,15 @@ import { createRecentEnds } from './recent-ends.ts'
 import type { SealedRecords } from './sealed-records.ts'
 import { hashOf, isSecret } from './secret.ts'
 import type { Session } from './session.ts'
-import { hashSessionId, hashSubject, type Pointer, providerSidHashOf, recordNames, restoreSession, type SessionRecord } from './session-record.ts'
+import {
+  hashSessionId,
+  hashSubject,
+  type Pointer,
+  providerSidHashOf,
+  recordNames,
+  restoreSession,
+  type SessionRecord,
+} from './session-record.ts'
 import { createShortMemory } from './short-memory.ts'
 import type { End, EndCause, SessionStore } from './store.ts'
 
@@ -28,7 +36,13 @@ export interface ReadSession {
 }
 
 export type SessionState =
-  | { readonly state: 'live'; readonly session: Session; readonly limits: SessionLimits; readonly now: number; readonly sessionHash: string }
+  | {
+      readonly state: 'live'
+      readonly session: Session
+      readonly limits: SessionLimits
+      readonly now: number
+      readonly sessionHash: string
+    }
   | { readonly state: 'none' | 'expired' }
   | { readonly state: 'ended'; readonly cause: EndCause }
 

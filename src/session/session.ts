@@ -62,5 +62,9 @@ export type SessionLookup =
       readonly claimsState: 'fresh' | 'stale' | 'unknown'
     }
   | { readonly state: 'none' }
-  | { readonly state: 'expired' }
+  | {
+      readonly state: 'expired'
+      /** Set where only the claims ran out (no refresh token, `reauthenticate`): a sign-in of the same subject continues this session. */
+      readonly session?: Session
+    }
   | { readonly state: 'ended'; readonly cause: string }

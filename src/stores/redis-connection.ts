@@ -135,10 +135,20 @@ export function parseRedisUrl(text: string): RedisAddress {
   return {
     host: hostname,
     port: url.port === '' ? 6379 : Number(url.port),
-    ...(url.username === '' ? {} : { username: decodeURIComponent(url.username) }),
-    ...(url.password === '' ? {} : { password: decodeURIComponent(url.password) }),
+    ...(url.username === '' ? {} : { username: decoded(url.username) }),
+    ...(url.password === '' ? {} : { password: decoded(url.password) }),
     ...(database === '' ? {} : { db: Number(database) }),
     ...(url.protocol === 'rediss:' ? { tls: { rejectUnauthorized: true, minVersion: 'TLSv1.2' } } : {}),
+  }
+}
+
+/** A percent sign that begins no escape stands for itself, as the configuration's own check reads it. */
+function decoded(text: string): string {
+  try {
+    return decodeURIComponent(text)
+  } catch {
+    // Not an escape sequence; the error would repeat the text.
+    return text
   }
 }
 

@@ -87,10 +87,15 @@ function moveByArrow(event, input, links) {
 
 /* The nearest link in the next row (or the one before), whatever number of columns there is room for. */
 function rowBeside(links, at, direction) {
-  const boxes = links.map((link) => link.closest('li').getBoundingClientRect())
-  const here = boxes[at]
-  const rows = boxes.map((box, index) => ({ index, down: (box.top - here.top) * direction, across: Math.abs(box.left - here.left) }))
-  const best = rows.filter((box) => box.down > 1).sort((a, b) => a.down - b.down || a.across - b.across)[0]
+  // Offsets, not bounding boxes: a card that is lifted by hovering has not left its row.
+  const items = links.map((link) => link.closest('li'))
+  const here = items[at]
+  const rows = items.map((item, index) => ({
+    index,
+    down: (item.offsetTop - here.offsetTop) * direction,
+    across: Math.abs(item.offsetLeft - here.offsetLeft),
+  }))
+  const best = rows.filter((row) => row.down > 0).sort((a, b) => a.down - b.down || a.across - b.across)[0]
   return best === undefined ? undefined : links[best.index]
 }
 

@@ -86,22 +86,17 @@ export function describeProblem(problem: Problem): string {
   return `${where}: ${problem.message}${path}${expected}${suggestion}`
 }
 
-/** The report for people: problems first, in the order of the files, each with what to write instead. Ends with a line break, or is empty. */
-export function printProblems(loaded: Pick<Loaded<unknown>, 'problems' | 'warnings'>): string {
+/** The report for people: in the order of the files, each problem with what to write instead. Empty if there is none; no line break at its end. */
+export function printProblems(problems: readonly Problem[], label: 'error' | 'warning'): string {
   const lines: string[] = []
-  for (const [label, list] of [
-    ['error', loaded.problems],
-    ['warning', loaded.warnings],
-  ] as const) {
-    for (const problem of [...list].sort(byPlace)) {
-      const where = problem.line > 0 ? `${problem.file}:${problem.line}:${problem.column}` : problem.file
-      lines.push(`${where}: ${label}: ${problem.message}`)
-      if (problem.path !== '') lines.push(`    at ${problem.path}`)
-      if (problem.expected !== undefined) lines.push(`    expected ${problem.expected}`)
-      if (problem.suggestion !== undefined) lines.push(`    ${problem.suggestion}`)
-    }
+  for (const problem of [...problems].sort(byPlace)) {
+    const where = problem.line > 0 ? `${problem.file}:${problem.line}:${problem.column}` : problem.file
+    lines.push(`${where}: ${label}: ${problem.message}`)
+    if (problem.path !== '') lines.push(`    at ${problem.path}`)
+    if (problem.expected !== undefined) lines.push(`    expected ${problem.expected}`)
+    if (problem.suggestion !== undefined) lines.push(`    ${problem.suggestion}`)
   }
-  return lines.length === 0 ? '' : `${lines.join('\n')}\n`
+  return lines.join('\n')
 }
 
 function byPlace(a: Problem, b: Problem): number {

@@ -1,0 +1,120 @@
+/**
+ * `postern check`: every problem of configuration and policy in one report; with `--live` also what only a try can tell.
+ *
+ * Nothing is started and nothing is written. Live probes run only on a configuration without problems, all at once, each bounded in
+ * time. Exit status: 0 good, 1 problems (with `--strict` also warnings), 2 the configuration file could not be read at all.
+ */
+
+import type { Command } from 'commander'
+import type { InstanceConfiguration } from '../config/instance.ts'
+import { loadConfiguration } from '../config/load-configuration.ts'
+import { loadPolicy } from '../config/load-policy.ts'
+import { type Problem, printProblems } from '../config/problems.ts'
+import type { PolicyDocument } from '../policy/document.ts'
+import type { LiveProbes } from './live-probes.ts'
+import type { ProbeResult } from './probe-result.ts'
+
+export interface CheckOptions {
+  readonly config: string
+  readonly live?: boolean
+  readonly strict?: boolean
+  readonly json?: boolean
+}
+
+export interface CheckOutcome {
+  readonly status: 0 | 1 | 2
+  /** For stdout with `--json`. */
+  readonly summary: {
+    readonly ok: boolean
+    readonly config: string
+    readonly policy: { readonly path: string; readonly version: string | undefined; readonly apps: number } | undefined
+    readonly problems: readonly Problem[]
+    readonly warnings: readonly Problem[]
+    readonly live: readonly ProbeResult[] | undefined
+  }
+}
+
+/** Adds `check`. */
+export function registerCheck(program: Command, { probes }: { readonly probes: LiveProbes }): void {
+  program
+    .command('check')
+    .description('report every problem of the configuration and the policy; --live also tries provider, names, upstreams and store')
+    .option('--config <file>', 'instance configuration', 'config/postern.yaml')
+    .option('--live', 'also connect to what is configured')
+    .option('--strict', 'treat warnings as problems')
+    .option('--json', 'print one JSON object')
+    .action(async (options: CheckOptions) => {
+      const outcome = await runCheck(options, probes)
+      console.log(options.json === true ? JSON.stringify(outcome.summary) : describeOutcome(outcome))
+      process.exitCode = outcome.status
+    })
+}
+
+/** The check itself, without printing. */
+export async function runCheck(options: CheckOptions, probes: LiveProbes): Promise<CheckOutcome> {
+  const configuration = await loadConfiguration(options.config)
+  const { policyPath } = configuration.parts
+  const policy = policyPath === undefined ? undefined : await loadPolicy(policyPath, { configuration: configuration.parts })
+  const problems = [...configuration.problems, ...(policy?.problems ?? [])]
+  const warnings = [...configuration.warnings, ...(policy?.warnings ?? [])]
+  const isComplete = problems.length === 0 && configuration.value !== undefined && policy?.value !== undefined
+  const live = options.live === true && isComplete ? await runProbes(probes, configuration.value, policy.value) : undefined
+
+  const isBad = !isComplete || (live?.some(({ outcome }) => outcome === 'problem') ?? false)
+  const isDoubtful = warnings.length > 0 || (live?.some(({ outcome }) => outcome === 'warning') ?? false)
+  const isUnreadable = configuration.problems.some(({ file, line }) => line === 0 && file === options.config)
+  return {
+    status: isUnreadable ? 2 : isBad || (options.strict === true && isDoubtful) ? 1 : 0,
+    summary: {
+      ok: !isBad,
+      config: options.config,
+      policy:
+        policyPath === undefined ? undefined : { path: policyPath, version: policy?.value?.version, apps: policy?.value?.apps.length ?? 0 },
+      problems,
+      warnings,
+      live,
+    },
+  }
+}
+
+async function runProbes(
+  probes: LiveProbes,
+  configuration: InstanceConfiguration,
+  policy: PolicyDocument,
+): Promise<readonly ProbeResult[]> {
+  const results = await Promise.all([
+    probes.discovery(configuration),
+    probes.clock(configuration),
+    probes.clientSecret(configuration),
+    probes.refreshToken(configuration),
+    probes.store(configuration),
+    probes.certificates(configuration),
+    ...publicOrigins(configuration, policy).map((origin) => probes.publicName(configuration, origin)),
+    ...policy.apps.flatMap((app) => app.upstreams.map((upstream) => probes.upstream(app, upstream))),
+  ])
+  return results.flat()
+}
+
+function publicOrigins(configuration: InstanceConfiguration, policy: PolicyDocument): readonly URL[] {
+  const origins = new Set([configuration.url.origin, ...policy.apps.map(({ address }) => address.origin)])
+  return [...origins].map((origin) => new URL(origin))
+}
+
+const marks = { good: 'ok      ', warning: 'warning ', problem: 'PROBLEM ', unknown: 'unknown ' } as const
+
+/** The outcome for people. */
+export function describeOutcome({ summary }: CheckOutcome): string {
+  const { problems, warnings, live, policy } = summary
+  const lines = [printProblems(problems, 'error'), printProblems(warnings, 'warning')].filter((text) => text !== '')
+  for (const result of live ?? []) {
+    lines.push(`${marks[result.outcome]}${result.probe}: ${result.message}`)
+    if (result.hint !== undefined) lines.push(`        ${result.hint}`)
+  }
+  const failed = live?.filter(({ outcome }) => outcome === 'problem').length ?? 0
+  const count = (number: number, word: string) => `${number} ${word}${number === 1 ? '' : 's'}`
+  const doubts = count(warnings.length, 'warning')
+  if (problems.length > 0) lines.push(`${count(problems.length, 'problem')}, ${doubts}`)
+  else if (failed > 0) lines.push(`the files are good (${doubts}), but ${count(failed, 'live check')} failed`)
+  else lines.push(`good: ${count(policy?.apps ?? 0, 'app')}, policy ${policy?.version ?? 'unknown'}, ${doubts}`)
+  return lines.join('\n')
+}

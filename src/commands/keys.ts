@@ -1,0 +1,68 @@
+/**
+ * `postern keys generate` and `postern keys rotate`: the file with the secrets that seal records and sign assertions.
+ *
+ * Neither prints a key. `generate` never overwrites; `rotate` puts the next keys in force, which all instances have had in their file
+ * since the rotation before, and which verifiers have seen in `jwks.json`.
+ */
+
+import type { Command } from 'commander'
+import type { InstanceConfiguration } from '../config/instance.ts'
+import { loadConfiguration, printProblems } from '../config/load-configuration.ts'
+import { createKeysFile, loadKeys, rotateKeys } from '../keys-file.ts'
+
+/** A session's record outlives its lifetime by ten minutes; clocks of instances differ by less than the rest. */
+const sealingMarginSeconds = 3_600
+
+/** Adds `keys generate` and `keys rotate`. */
+export function registerKeys(program: Command): void {
+  const keys = program.command('keys').description('create or rotate the keys that seal sessions and sign assertions')
+
+  keys
+    .command('generate')
+    .description('create the key file; give every instance the same one')
+    .option('--config <file>', 'instance configuration', 'config/postern.yaml')
+    .option('--out <file>', 'create this file instead of the configured one, without reading a configuration')
+    .action(async (options: { readonly config: string; readonly out?: string }) => {
+      const file = options.out ?? (await loadOrReport(options.config))?.keysFile
+      if (file === undefined) return
+      if (!createKeysFile(file, Date.now())) {
+        console.error(`postern: ${file} exists and is left as it is; \`postern keys rotate\` renews its keys`)
+        process.exitCode = 1
+        return
+      }
+      console.log(`Created ${file}, readable by its owner only. Signing key: ${loadKeys(file, Date.now()).assertion.current.kid}`)
+    })
+
+  keys
+    .command('rotate')
+    .description('put the next keys in force; running instances follow within seconds')
+    .option('--config <file>', 'instance configuration', 'config/postern.yaml')
+    .option('--sealing', 'only the keys that seal records and cookies')
+    .option('--assertion', 'only the keys that sign assertions')
+    .option('--now', 'although verifiers may not have seen the next key: for a key that leaked')
+    .action(async (options: { readonly config: string; readonly sealing?: true; readonly assertion?: true; readonly now?: true }) => {
+      const configuration = await loadOrReport(options.config)
+      if (configuration === undefined) return
+      const isAll = options.sealing === options.assertion
+      const kid = rotateKeys(configuration.keysFile, {
+        now: Date.now(),
+        families: [
+          ...(isAll || options.sealing ? ['sealing' as const] : []),
+          ...(isAll || options.assertion ? ['assertion' as const] : []),
+        ],
+        keepSealingSeconds: configuration.session.lifetimeSeconds + sealingMarginSeconds,
+        isUrgent: options.now === true,
+      })
+      console.log(`Rotated ${configuration.keysFile}. Signing key: ${kid}`)
+    })
+}
+
+async function loadOrReport(file: string): Promise<Pick<InstanceConfiguration, 'keysFile' | 'session'> | undefined> {
+  const { value, parts, problems } = await loadConfiguration(file)
+  if (value !== undefined) return value
+  // A key file is made before the rest of a configuration is finished; only what is needed here must be there.
+  if (parts.keysFile !== undefined && parts.session !== undefined) return { keysFile: parts.keysFile, session: parts.session }
+  console.error(printProblems(problems, 'error'))
+  process.exitCode = 2
+  return undefined
+}

@@ -1,0 +1,286 @@
+/**
+ * The composition root: every long-lived object is made here and handed to whoever needs it. Read it as the wiring diagram.
+ *
+ * Nothing here decides anything. Things start in the order of need: keys, store, trail, provider, sessions, policy, pages, control
+ * plane, listener, operations. They stop the other way round. A port that needs something made later is given a function.
+ */
+
+import { readFileSync } from 'node:fs'
+import { mkdir } from 'node:fs/promises'
+import { hostname } from 'node:os'
+import { join } from 'node:path'
+import { compileSubjectReader } from './attributes/subject-facts.ts'
+import type { AuditEvent } from './audit/event.ts'
+import { createAuditTrail } from './audit/trail.ts'
+import { createLiveProbes } from './commands/live-probes.ts'
+import type { InstanceConfiguration } from './config/instance.ts'
+import { loadPolicy } from './config/load-policy.ts'
+import { describeProblem, printProblems } from './config/problems.ts'
+import { createControlPlane } from './control/app.ts'
+import { createPageRenderer } from './control/page-renderer.ts'
+import { createSignOut, formActionOriginsOf } from './control/sign-out.ts'
+import { createForwarding } from './enforcement/forwarding.ts'
+import { createListener } from './enforcement/listener.ts'
+import type { EnforcementPorts } from './enforcement/ports.ts'
+import { PosternError } from './errors.ts'
+import { createKeysFile, watchKeys } from './keys-file.ts'
+import type { Logger } from './log.ts'
+import { createMetrics, type Metrics } from './metrics.ts'
+import { createRelyingParty } from './oidc/openid-relying-party.ts'
+import { type ReadinessCheck, startOperations } from './operations.ts'
+import { openPolicySource } from './policy-source.ts'
+import { createSealedCookies } from './session/cookies.ts'
+import { createSessions } from './session/session-service.ts'
+import type { SessionStore } from './session/store.ts'
+import { createEmbeddedStore } from './stores/embedded.ts'
+import { createRedisStore } from './stores/redis.ts'
+
+export interface StartOptions {
+  readonly configuration: InstanceConfiguration
+  readonly log: Logger
+  /** Puts the demo's banner on every page of ours. */
+  readonly isDemo: boolean
+}
+
+export interface RunningPostern {
+  /** Where the listener listens. */
+  readonly address: { readonly address: string; readonly port: number }
+  /** Reads the policy again; resolves to whether the files are what is in force. */
+  reload(): Promise<boolean>
+  /** Drains and closes everything; resolves to whether all exchanges ended by themselves in time. */
+  stop(drainMs: number): Promise<boolean>
+}
+
+/** One command of the store may take so long; a request waits for two at the most. */
+const storeTimeoutMs = 1000
+
+/** Two looks that agree make a change; so a change counts within two of these. */
+const policyLookMs = 500
+
+const now = () => Date.now()
+const monotonicNow = () => performance.now()
+
+/** Starts an instance and resolves once it accepts connections. Rejects with `PosternError` if it cannot; then nothing is left open. */
+export async function startPostern({ configuration, log, isDemo }: StartOptions): Promise<RunningPostern> {
+  const version = readVersion()
+  const accessUrl = configuration.url
+  const closers: (() => void | Promise<void>)[] = []
+  const closeAll = async () => {
+    for (const close of closers.reverse()) await close()
+  }
+
+  try {
+    await mkdir(configuration.dataDir, { recursive: true, mode: 0o700 })
+    // With a shared store every instance needs the same keys: one that made its own could read nobody's sessions.
+    if (configuration.session.store.kind === 'embedded') createKeysFile(configuration.keysFile, now())
+    const watchedKeys = watchKeys(configuration.keysFile, { log, now, onRotated: (kid) => audit.record({ event: 'keys.rotated', kid }) })
+    const keys = watchedKeys.current
+    closers.push(() => watchedKeys.close())
+
+    const store = openStore(configuration, log)
+    closers.push(() => store.close())
+
+    const audit = createAuditTrail({ folder: join(configuration.dataDir, 'audit'), instance: hostname(), process: '0', now, log })
+    closers.push(() => audit.close())
+
+    const metrics = createMetrics({
+      openConnections: () => 0,
+      isAuditWritable: () => audit.isWritable(),
+      isProviderReady: () => relyingParty.isReady(),
+    })
+    closers.push(() => metrics.close())
+    const record = (event: AuditEvent) => {
+      audit.record(event)
+      countEvent(metrics, event)
+    }
+
+    const relyingParty = createRelyingParty({ configuration: configuration.provider, accessUrl, now, log })
+    closers.push(() => relyingParty.close())
+
+    const sessions = createSessions({
+      store,
+      keys,
+      now,
+      monotonicNow,
+      settings: configuration.session,
+      providerSettings: configuration.provider,
+      refresh: relyingParty.refresh,
+      onEvent: record,
+      log,
+    })
+    closers.push(() => sessions.close())
+    const cookies = createSealedCookies({ keys, now })
+    const readSubject = compileSubjectReader(configuration.provider)
+
+    const first = await loadPolicy(configuration.policyPath, { configuration })
+    if (first.value === undefined)
+      throw new PosternError('configuration_invalid', `the policy has problems\n${printProblems(first.problems, 'error')}`)
+    for (const warning of first.warnings) log.warn({ warning: describeProblem(warning) }, 'policy warning')
+    const policy = await openPolicySource(first.value, {
+      path: configuration.policyPath,
+      load: () => loadPolicy(configuration.policyPath, { configuration }),
+      describe: describeProblem,
+      log,
+      lookEveryMs: policyLookMs,
+      onReload: (outcome, snapshot, problems) => {
+        record({ event: outcome === 'loaded' ? 'policy.loaded' : 'policy.refused', policy: snapshot.version, problems })
+        if (outcome === 'refused') return metrics.countPolicyLoadFailure()
+        metrics.setPolicy(snapshot.version, now())
+        forwarding.retain(policy.document().apps)
+      },
+    })
+    closers.push(() => policy.close())
+    metrics.setPolicy(policy.current().version, now())
+    record({ event: 'policy.loaded', policy: policy.current().version, problems: 0 })
+
+    const viewsFolder = join(import.meta.dirname, '..', 'views')
+    const pages = createPageRenderer({ viewsFolder, brand: configuration.brand, isDemo })
+    const handleAccessHost = createControlPlane({
+      accessUrl,
+      relyingParty,
+      sessions,
+      store,
+      cookies,
+      keys,
+      audit: { ...audit, record },
+      pages,
+      log,
+      now,
+      apps: () => policy.current().routes.routes,
+      sessionLimits: configuration.session,
+      readSubject,
+    })
+
+    const ports: EnforcementPorts = {
+      sessions,
+      cookies,
+      keys,
+      audit: { ...audit, record },
+      log,
+      readSubject,
+      now,
+      monotonicNow,
+      renderRefusal: pages.refusalPage,
+      renderSignOut: (view) =>
+        pages.signOutPage({ ...view, formActionOrigins: [accessUrl.origin, ...formActionOriginsOf({ relyingParty })] }),
+      findAsset: pages.findAsset,
+      signOut: createSignOut({ accessUrl, relyingParty, sessions }),
+      handleAccessHost,
+      observe: metrics.observeRequest,
+      findSecret: (id) => configuration.secrets.get(id)?.reveal(),
+    }
+    const forwarding = createForwarding({
+      log,
+      monotonicNow,
+      cookies,
+      accessUrl,
+      limits: configuration.limits,
+      forbiddenAddresses: [configuration.operations],
+    })
+    closers.push(() => forwarding.close())
+    const listener = createListener({
+      settings: {
+        accessUrl,
+        trustedProxies: configuration.trustedProxies,
+        limits: configuration.limits,
+        hstsSeconds: configuration.hstsSeconds,
+        session: configuration.session,
+        auditQuery: configuration.audit.query,
+      },
+      listen: configuration.listen,
+      tls: configuration.tls,
+      httpRedirect: configuration.httpRedirect,
+      snapshot: policy.current,
+      ports,
+      forwarding,
+    })
+
+    let isStopping = false
+    const operations = await startOperations(configuration.operations, {
+      checkReadiness: async () => [
+        { name: 'serving', isReady: !isStopping, detail: 'stopping' },
+        await checkStore(store),
+        { name: 'provider', isReady: relyingParty.isReady(), detail: 'discovery has not succeeded yet' },
+        { name: 'policy', isReady: true, detail: undefined },
+        { name: 'audit', isReady: audit.isWritable(), detail: 'lines are being lost' },
+      ],
+      metricsText: async () => ({ type: metrics.contentType, text: await metrics.text() }),
+    })
+    closers.push(() => operations.close())
+
+    const address = await listener.listen()
+    record({ event: 'instance.started', version })
+    log.info({ url: accessUrl.origin, listen: `${address.address}:${address.port}`, policy: policy.current().version, version }, 'ready')
+
+    return {
+      address,
+      reload: () => {
+        listener.reloadCertificates()
+        return policy.reload()
+      },
+      stop: async (drainMs) => {
+        isStopping = true
+        const startedAt = monotonicNow()
+        await listener.close(drainMs)
+        const isClean = monotonicNow() - startedAt < drainMs
+        record({ event: 'instance.stopped', version })
+        await closeAll()
+        return isClean
+      },
+    }
+  } catch (error) {
+    await closeAll()
+    throw error
+  }
+}
+
+/** The store that the configuration names. */
+export function openStore(configuration: Pick<InstanceConfiguration, 'session' | 'dataDir'>, log: Logger): SessionStore {
+  const { store } = configuration.session
+  return store.kind === 'redis'
+    ? createRedisStore({ url: store.url.reveal(), log, commandTimeoutMs: storeTimeoutMs })
+    : createEmbeddedStore({ file: join(configuration.dataDir, 'store.sqlite'), now })
+}
+
+/** Probes for `postern check --live`. */
+export function liveProbes(log: Logger) {
+  return createLiveProbes({
+    now,
+    storeReport: async ({ session }) => {
+      if (session.store.kind === 'embedded') return undefined
+      const redis = createRedisStore({ url: session.store.url.reveal(), log, commandTimeoutMs: storeTimeoutMs })
+      try {
+        await redis.waitUntilReady(3000)
+        return await redis.loadReport()
+      } finally {
+        await redis.close()
+      }
+    },
+  })
+}
+
+/** Version of this package. */
+export function readVersion(): string {
+  const text = readFileSync(join(import.meta.dirname, '..', 'package.json'), 'utf8')
+  const { version } = JSON.parse(text) as { readonly version: string }
+  return version
+}
+
+async function checkStore(store: SessionStore): Promise<ReadinessCheck> {
+  try {
+    await store.checkReady()
+    return { name: 'store', isReady: true, detail: undefined }
+  } catch {
+    // Why it does not answer is in the log; an address or a password has no place on a page.
+    return { name: 'store', isReady: false, detail: 'the session store does not answer' }
+  }
+}
+
+/** The events of sessions that are also numbers; the others are counted where they happen. */
+function countEvent(metrics: Metrics, event: AuditEvent): void {
+  if (event.event === 'session.started') metrics.countSignIn('started')
+  else if (event.event === 'session.continued') metrics.countSignIn('continued')
+  else if (event.event === 'sign_in.failed') metrics.countSignIn(event.reason === 'provider_refused' ? 'refused' : 'failed')
+  else if (event.event === 'session.refreshed') metrics.countSessionRefresh('refreshed')
+  else if (event.event === 'session.ended') metrics.countSessionEnd(event.cause)
+}

@@ -1,0 +1,121 @@
+/**
+ * The control plane as a table of contents: what every request to the access host passes, then the groups, each behind its guard.
+ *
+ * Feature files get their group's router and mount nothing themselves, so no path escapes its guard. Express sees a request only after
+ * the listener has bound what it knows about it; headers by which a client could state scheme, host or address are gone by then, and
+ * the public URL's scheme stands in their place, so that Secure cookies work behind a balancer that ends TLS.
+ */
+
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import express, { Router } from 'express'
+import type { AuditTrail } from '../audit/event.ts'
+import type { CurrentKeys } from '../keys.ts'
+import type { Logger } from '../log.ts'
+import type { RelyingParty } from '../oidc/relying-party.ts'
+import { createRateLimit } from '../rate-limits.ts'
+import type { SealedCookies } from '../session/sealed-cookies.ts'
+import type { Sessions } from '../session/sessions.ts'
+import type { SessionStore } from '../session/store.ts'
+import { createAnswers } from './answers.ts'
+import { mountBackchannelLogout } from './backchannel-logout.ts'
+import { createBrowserState } from './browser-state.ts'
+import { handleFailure } from './failures.ts'
+import { limitRate, onlyMethods, sameOriginPosts, securityHeaders } from './guards.ts'
+import { mountPublicPaths, mountWhoami } from './own-paths.ts'
+import type { PageRenderer } from './pages.ts'
+import type { ReadPerson } from './person.ts'
+import { mountPortal, type PublishedApp } from './portal.ts'
+import { bindContext, type RequestContext } from './request-context.ts'
+import { mountSignIn } from './sign-in.ts'
+import { mountSignedOut, mountSignOut } from './sign-out.ts'
+import { createSignedInRequests } from './signed-in.ts'
+
+export interface ControlPlaneSettings extends ReadPerson {
+  /** Origin of the access host. */
+  readonly accessUrl: URL
+  readonly relyingParty: RelyingParty
+  readonly sessions: Sessions
+  /** Where form state is kept. */
+  readonly store: SessionStore
+  readonly cookies: SealedCookies
+  readonly keys: CurrentKeys
+  readonly audit: AuditTrail
+  readonly pages: PageRenderer
+  readonly log: Logger
+  /** Epoch milliseconds. */
+  readonly now: () => number
+  /** Apps of the snapshot in force; read anew for each request. */
+  readonly apps: () => Iterable<PublishedApp>
+  readonly sessionLimits: { readonly idleTimeoutSeconds: number; readonly lifetimeSeconds: number }
+  /** Per client address and minute. An office of many people has one address; no person needs more than a few of these. */
+  readonly rateLimits?: { readonly signInsPerMinute: number; readonly wrongLogoutTokensPerMinute: number }
+}
+
+const defaultRateLimits = { signInsPerMinute: 600, wrongLogoutTokensPerMinute: 60 }
+
+/** Creates the handler for the access host. */
+export function createControlPlane(
+  settings: ControlPlaneSettings,
+): (request: IncomingMessage, response: ServerResponse, context: RequestContext) => void {
+  const { accessUrl, log, pages, rateLimits = defaultRateLimits } = settings
+  const answers = createAnswers(pages, accessUrl)
+  const signedIn = createSignedInRequests({ ...settings, answers })
+  const ports = { ...settings, answers, signedIn, browserState: createBrowserState(settings) }
+  const signIns = createRateLimit({ points: rateLimits.signInsPerMinute, seconds: 60 })
+  const wrongLogoutTokens = createRateLimit({ points: rateLimits.wrongLogoutTokensPerMinute, seconds: 60 })
+
+  const app = express()
+  app.disable('x-powered-by')
+  app.disable('etag')
+  app.set('env', 'production') // Else Express prints stacks into pages it makes itself.
+  app.set('query parser', 'simple')
+  app.set('case sensitive routing', true)
+  app.set('strict routing', true)
+  app.set('trust proxy', true) // Of the forwarding headers only our own is left; see `stateScheme`.
+
+  app.use(...securityHeaders())
+
+  // Server to server: no browser, no origin.
+  const provider = groupRouter()
+  mountBackchannelLogout(provider, { ...ports, limit: wrongLogoutTokens })
+  app.use(provider)
+
+  app.use(sameOriginPosts(accessUrl, answers))
+  app.use(['/sign-in', '/oidc/callback'], limitRate(signIns, answers))
+
+  const anybody = groupRouter()
+  mountSignIn(anybody, ports)
+  mountSignOut(anybody, ports)
+  mountSignedOut(anybody, ports)
+  mountPublicPaths(anybody, ports)
+  app.use(anybody)
+
+  const signedInPeople = groupRouter()
+  const guarded = ['/', '/.postern/whoami']
+  signedInPeople.all(guarded, signedIn.guard)
+  mountPortal(signedInPeople, ports)
+  mountWhoami(signedInPeople, ports)
+  signedInPeople.all(guarded, onlyMethods('GET, HEAD', answers))
+  app.use(signedInPeople)
+
+  app.use((request, response) => answers.refuse(request, response, 'path_not_found'))
+  app.use(handleFailure(answers, log))
+
+  return (request, response, context) => {
+    bindContext(request, context)
+    stateScheme(request, accessUrl)
+    app(request, response)
+  }
+}
+
+function groupRouter(): Router {
+  return Router({ caseSensitive: true, strict: true })
+}
+
+/** Replaces everything by which a client could claim another scheme, host or address with the one thing that is known: our scheme. */
+function stateScheme(request: IncomingMessage, accessUrl: URL): void {
+  for (const name of Object.keys(request.headers)) {
+    if (name === 'forwarded' || name.startsWith('x-forwarded-')) delete request.headers[name]
+  }
+  request.headers['x-forwarded-proto'] = accessUrl.protocol.slice(0, -1)
+}

@@ -1,0 +1,97 @@
+/**
+ * Back-channel logout (OpenID Connect Back-Channel Logout 1.0): the provider tells us, server to server, whose session is over.
+ *
+ * There is no cookie here and no origin to compare; the signed token is all the proof there is, and the only thing believed. 200 is said
+ * when the end is on record and never before; what cannot be recorded is 503, so that the provider tries again. A token counts once:
+ * a copy of it must not sign the same person out again and again. Only wrong tokens count against an address, for all
+ * of a company's logouts come from one.
+ */
+
+import type { Request, Response, Router } from 'express'
+import { isPosternError } from '../errors.ts'
+import { describeError, type Logger } from '../log.ts'
+import type { LogoutToken, RelyingParty } from '../oidc/relying-party.ts'
+import type { RateLimit } from '../rate-limits.ts'
+import type { Sessions } from '../session/sessions.ts'
+import type { Answers } from './answers.ts'
+import { formBody, onlyMethods, readForm } from './guards.ts'
+import { getContext } from './request-context.ts'
+
+export interface BackchannelLogoutPorts {
+  readonly relyingParty: Pick<RelyingParty, 'verifyLogoutToken'>
+  readonly sessions: Sessions
+  readonly answers: Answers
+  /** Of wrong tokens. */
+  readonly limit: RateLimit
+  readonly log: Logger
+}
+
+const maxFormBytes = 100 * 1024
+/** How often one token may be presented while it was not honoured yet: a store that fails in mid-work must not use it up. */
+const presentations = [1, 2, 3]
+
+/** Adds `/oidc/backchannel-logout`. */
+export function mountBackchannelLogout(router: Router, ports: BackchannelLogoutPorts): void {
+  const path = '/oidc/backchannel-logout'
+  router.post(path, refuseIfLimited(ports), formBody(maxFormBytes), (request, response) => logOut(ports, request, response))
+  router.all(path, onlyMethods('POST', ports.answers))
+}
+
+function refuseIfLimited({ answers, limit }: BackchannelLogoutPorts) {
+  return async (request: Request, response: Response, next: () => void): Promise<void> => {
+    const wait = await limit.findWait(getContext(request).address)
+    if (wait === undefined) next()
+    else answers.refuse(request, response, 'rate_limited', { retryAfterSeconds: wait })
+  }
+}
+
+async function logOut(ports: BackchannelLogoutPorts, request: Request, response: Response): Promise<void> {
+  const text = readForm(request.body)?.get('logout_token')
+  if (text === undefined || text === null || text === '') return await refuse(ports, request, response, 'no single logout_token in a form')
+  let token: LogoutToken
+  try {
+    token = await ports.relyingParty.verifyLogoutToken(text)
+  } catch (error) {
+    if (!isPosternError(error) || error.code !== 'sign_in_invalid') throw error
+    return await refuse(ports, request, response, describeError(error))
+  }
+  const presentation = await takePresentation(ports.sessions, token)
+  if (presentation === undefined) return await refuse(ports, request, response, 'this token was honoured before')
+  await endSessions(ports.sessions, token)
+  for (const later of presentations.filter((count) => count > presentation)) {
+    await ports.sessions.takeOnce('logout_token', nameOf(token, later), token.remainingSeconds)
+  }
+  response.status(200).end()
+}
+
+async function takePresentation(sessions: Sessions, token: LogoutToken): Promise<number | undefined> {
+  for (const presentation of presentations) {
+    if (await sessions.takeOnce('logout_token', nameOf(token, presentation), token.remainingSeconds)) return presentation
+  }
+  return undefined
+}
+
+function nameOf({ issuer, jti }: LogoutToken, presentation: number): string {
+  return JSON.stringify([issuer, jti, presentation])
+}
+
+/** `sid` names one session at the provider. Sessions of this subject that never learned their `sid` end as well: one of them is meant. */
+async function endSessions(sessions: Sessions, { issuer, sid, sub }: LogoutToken): Promise<void> {
+  if (sid === undefined) {
+    if (sub !== undefined) await sessions.endSubject(issuer, sub, 'back_channel')
+    return
+  }
+  await sessions.endProviderSid(issuer, sid, 'back_channel')
+  if (sub === undefined) return
+  for (const session of await sessions.listSubject(issuer, sub)) {
+    if (session.providerSid === undefined) await sessions.endSession(session.id, 'back_channel')
+  }
+}
+
+/** §2.8: 400 with an OAuth error. */
+async function refuse({ limit, log }: BackchannelLogoutPorts, request: Request, response: Response, why: unknown): Promise<void> {
+  const { address, requestId } = getContext(request)
+  await limit.consume(address)
+  log.warn({ request: requestId, address, why }, 'a logout token was refused')
+  response.status(400).set('X-Postern', 'sign_in_invalid').json({ error: 'invalid_request', request_id: requestId })
+}

@@ -1,0 +1,50 @@
+/**
+ * The one error handler of the control plane, the last row of its table.
+ *
+ * An operational failure is answered by its code, a malformed body by what is wrong with it, everything else with 500. The browser
+ * learns the reason and the request id; the log gets the rest, once. A failure after the head was sent cuts the connection: half
+ * a page must not look whole.
+ */
+
+import type { ErrorRequestHandler } from 'express'
+import { isPosternError } from '../errors.ts'
+import { describeError, type Logger } from '../log.ts'
+import type { Answers, ControlReason } from './answers.ts'
+import { getContext } from './request-context.ts'
+
+/** Handles whatever a controller threw. */
+export function handleFailure(answers: Answers, log: Logger): ErrorRequestHandler {
+  return (error: unknown, request, response, _next) => {
+    const reason = reasonOf(error)
+    const facts = { request: getContext(request).requestId, path: request.path, reason, err: describeError(error) }
+    if (reason === 'internal_error') log.error(facts, 'the control plane failed')
+    else log.warn(facts, 'a request to the access host failed')
+    if (response.headersSent) {
+      response.destroy()
+      return
+    }
+    // Cookies of a half-done step must not survive its failure.
+    response.removeHeader('Set-Cookie')
+    answers.refuse(request, response, reason)
+  }
+}
+
+/** The public reason for a thrown value. */
+export function reasonOf(error: unknown): ControlReason {
+  if (isPosternError(error)) {
+    switch (error.code) {
+      case 'session_store_unavailable':
+      case 'provider_unavailable':
+      case 'provider_refused':
+      case 'sign_in_invalid':
+      case 'audit_unavailable':
+        return error.code
+      default:
+        return 'internal_error'
+    }
+  }
+  // What `body-parser` and the router throw for malformed input carries a client status; the rest is ours.
+  const status: unknown = error instanceof Error ? (error as { status?: unknown }).status : undefined
+  if (status === 413) return 'body_too_large'
+  return typeof status === 'number' && status >= 400 && status < 500 ? 'bad_request' : 'internal_error'
+}

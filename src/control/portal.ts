@@ -1,0 +1,57 @@
+/**
+ * The portal: the apps of one person, judged by the very policy that will judge the click.
+ *
+ * What a person may not know of is not in the page at all; searching hides cards and never finds more.
+ */
+
+import type { Router } from 'express'
+import { displayNameOf } from '../attributes/subject-facts.ts'
+import type { CompiledApp } from '../policy/compile.ts'
+import type { App } from '../policy/document.ts'
+import { decidePortal } from '../policy/portal.ts'
+import type { Answers } from './answers.ts'
+import type { AppCardView, PageRenderer } from './pages.ts'
+import { emailOf, type ReadPerson } from './person.ts'
+import { findSingle, getContext, readQuery } from './request-context.ts'
+import type { SignedInRequests } from './signed-in.ts'
+
+/** An app as the snapshot in force has it. */
+export interface PublishedApp {
+  readonly app: App
+  readonly policy: CompiledApp
+}
+
+export interface PortalPorts extends ReadPerson {
+  readonly accessUrl: URL
+  readonly apps: () => Iterable<PublishedApp>
+  readonly answers: Answers
+  readonly pages: PageRenderer
+  readonly signedIn: SignedInRequests
+  readonly now: () => number
+}
+
+/** Adds `/`. */
+export function mountPortal(router: Router, ports: PortalPorts): void {
+  const { accessUrl, answers, apps, now, pages, readSubject, signedIn } = ports
+  router.get('/', (request, response) => {
+    const { session, claimsState } = signedIn.get(request)
+    const subject = readSubject(session, claimsState)
+    const environment = { address: getContext(request).address, at: now() }
+    const cards: AppCardView[] = []
+    for (const { app, policy } of apps()) {
+      const { isVisible, decision } = decidePortal(policy, subject, environment)
+      if (isVisible) cards.push(cardOf(app, decision.effect === 'allow' ? 'open' : 'ask'))
+    }
+    const view = {
+      person: { name: displayNameOf(session), email: emailOf(subject) },
+      apps: cards,
+      query: findSingle(readQuery(request), 'q'),
+      signOutUrl: new URL('/.postern/sign-out', accessUrl).href,
+    }
+    answers.page(response, pages.renderPortal(view))
+  })
+}
+
+function cardOf({ address, description, id, logo, name, sensitivity }: App, access: AppCardView['access']): AppCardView {
+  return { id, name, description, url: `${address.origin}${address.prefix}`, logo, sensitivity, access }
+}

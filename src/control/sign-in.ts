@@ -1,0 +1,204 @@
+/**
+ * Signing in, on the access host: from an app that does not know the browser, to the provider, and back to that app.
+ *
+ * A live session goes straight to the hand-off. Else an attempt begins: state, nonce and PKCE verifier are sealed into a cookie of this
+ * browser, and nothing is written to a store until the provider has answered. In the callback the order is a security property:
+ *
+ * 1. the cookie that belongs to `state`, so that nobody is signed in with somebody else's answer (login CSRF, RFC 9700 §4.7);
+ * 2. `state` and `iss` compared, while the code is still unspent (RFC 9207);
+ * 3. the attempt taken once, over all instances;
+ * 4. the code redeemed and the ID Token verified;
+ * 5. the sign-in newer than whatever ended the last session;
+ * 6. the session continued or begun, with a new secret wherever the subject changed (fixation);
+ * 7. the hand-off: a one-time code for exactly the origin and the attempt that asked. Without an attempt none is ever minted.
+ */
+
+import type { Request, Response, Router } from 'express'
+import type { AuditTrail } from '../audit/event.ts'
+import type { RelyingParty } from '../oidc/relying-party.ts'
+import type { App } from '../policy/document.ts'
+import type { AccessAttempt, SealedCookies } from '../session/sealed-cookies.ts'
+import type { Session, SessionLookup, SignedIn } from '../session/session.ts'
+import type { Sessions } from '../session/sessions.ts'
+import type { Answers, ControlReason, RefusalDetails } from './answers.ts'
+import { isNewerThan, renewalFor } from './fresh-sign-in.ts'
+import { onlyMethods } from './guards.ts'
+import { findSingle, getContext, readQuery } from './request-context.ts'
+import { findAppOf, parseReturnUrl } from './return-url.ts'
+
+export interface SignInPorts {
+  readonly accessUrl: URL
+  readonly relyingParty: RelyingParty
+  readonly sessions: Sessions
+  readonly cookies: SealedCookies
+  readonly audit: AuditTrail
+  readonly answers: Answers
+  /** Apps of the snapshot in force. */
+  readonly apps: () => Iterable<{ readonly app: Pick<App, 'address' | 'session'> }>
+  /** Epoch milliseconds. */
+  readonly now: () => number
+}
+
+/** What an attempt has to remember beside the provider's own secrets. */
+type Errand = Pick<AccessAttempt, 'attempt' | 'returnTo' | 'prompt' | 'restarts'>
+
+/** Longer than an attempt's cookie lives, so that an answer cannot be presented twice. */
+const attemptTakenSeconds = 600
+/** Errors after which trying again is likely to help and cannot loop: the attempt restarts once. */
+const passingErrors = new Set(['temporarily_unavailable', 'authentication_expired'])
+const troubleErrors = new Set(['temporarily_unavailable', 'server_error'])
+
+/** Adds `/sign-in` and `/oidc/callback`. */
+export function mountSignIn(router: Router, ports: SignInPorts): void {
+  const { answers } = ports
+  router.get('/sign-in', (request, response) => startSignIn(ports, request, response))
+  router.all('/sign-in', onlyMethods('GET, HEAD', answers))
+  // HEAD would spend a code for nothing, and `form_post` is not what was asked for.
+  router.head('/oidc/callback', onlyMethods('GET', answers))
+  router.get('/oidc/callback', (request, response) => completeSignIn(ports, request, response))
+  router.all('/oidc/callback', onlyMethods('GET', answers))
+}
+
+async function startSignIn(ports: SignInPorts, request: Request, response: Response): Promise<void> {
+  const { accessUrl, answers, apps, cookies, now, sessions } = ports
+  const query = readQuery(request)
+  const returnTo = parseReturnUrl(findSingle(query, 'return_to'), apps())
+  const attempt = returnTo === undefined ? undefined : parseAttempt(findSingle(query, 'attempt'))
+  // Without an attempt nothing could take a hand-off: the app itself begins one, in the browser that is to have the session.
+  if (returnTo !== undefined && attempt === undefined) {
+    answers.redirect(response, 302, returnTo)
+    return
+  }
+  const secret = cookies.readSession('session', request.headers.cookie, accessUrl)
+  const lookup: SessionLookup = secret === undefined ? { state: 'none' } : await sessions.findByAccessSecret(secret)
+  const errand: Errand = { attempt, returnTo, prompt: undefined, restarts: 0 }
+  if (lookup.state !== 'live') {
+    await beginAttempt(ports, request, response, errand)
+    return
+  }
+  const app = returnTo === undefined ? undefined : findAppOf(returnTo, apps())
+  const renewal = app === undefined ? 'none' : renewalFor(app.app.session, lookup.session, now())
+  if (renewal === 'none') answers.redirect(response, 303, await destinationOf(ports, lookup.session, errand))
+  else await beginAttempt(ports, request, response, { ...errand, prompt: renewal === 'fresh' ? 'login' : undefined })
+}
+
+async function beginAttempt(
+  { accessUrl, answers, cookies, relyingParty }: SignInPorts,
+  request: Request,
+  response: Response,
+  errand: Errand,
+) {
+  const { url, pending } = await relyingParty.beginSignIn({ prompt: errand.prompt, loginHint: undefined })
+  const attempt: AccessAttempt = { ...pending, ...errand }
+  for (const cookie of cookies.writeAttempt(attemptIdOf(pending.state), attempt, request.headers.cookie, accessUrl)) {
+    response.append('Set-Cookie', cookie)
+  }
+  answers.redirect(response, 302, url.href)
+}
+
+async function completeSignIn(ports: SignInPorts, request: Request, response: Response): Promise<void> {
+  const { accessUrl, apps, cookies, relyingParty, sessions } = ports
+  const answer = readQuery(request)
+  const refuse = (reason: ControlReason, details?: RefusalDetails & { readonly error?: string }) =>
+    refuseSignIn(ports, request, response, { reason, ...details })
+
+  // 1
+  const state = findSingle(answer, 'state') ?? ''
+  const id = attemptIdOf(state)
+  const attempt = isState(state) ? cookies.readAccessAttempt(id, request.headers.cookie, accessUrl) : undefined
+  if (attempt === undefined) return refuse('sign_in_invalid', { error: 'attempt_unknown' })
+  const returnTo = parseReturnUrl(attempt.returnTo, apps())
+  const errand: Errand = { attempt: attempt.attempt, returnTo, prompt: attempt.prompt, restarts: attempt.restarts }
+  const again: RefusalDetails = returnTo === undefined ? {} : { startAgainUrl: returnTo }
+
+  // 2
+  if (!relyingParty.isAnswerTo(answer, attempt)) return refuse('sign_in_invalid', { ...again, error: 'answer_mismatch' })
+
+  // 3
+  if (!(await sessions.takeOnce('attempt', state, attemptTakenSeconds))) {
+    return refuse('sign_in_invalid', { ...again, error: 'attempt_used' })
+  }
+  response.append('Set-Cookie', cookies.clearAttempt(id, accessUrl))
+
+  // 4
+  const result = await relyingParty.completeSignIn(answer, attempt)
+  if (result.outcome === 'refused') {
+    const { error } = result
+    if (passingErrors.has(error) && errand.restarts === 0) {
+      return await beginAttempt(ports, request, response, { ...errand, restarts: errand.restarts + 1 })
+    }
+    const reason = troubleErrors.has(error) ? 'provider_unavailable' : 'provider_refused'
+    return refuse(reason, { ...again, providerError: error, error })
+  }
+  const { signedIn } = result
+
+  // 5
+  const secret = cookies.readSession('session', request.headers.cookie, accessUrl)
+  const lookup: SessionLookup = secret === undefined ? { state: 'none' } : await sessions.findByAccessSecret(secret)
+  const present = lookup.state === 'live' ? lookup.session : undefined
+  const continuing = present !== undefined && present.issuer === signedIn.issuer && present.sub === signedIn.sub
+  if (!continuing && !(await isFreshEnough(ports, signedIn, attempt, secret))) {
+    if (attempt.prompt !== 'login') return await beginAttempt(ports, request, response, { ...errand, prompt: 'login' })
+    return refuse('sign_in_too_old', again)
+  }
+
+  // 6
+  let session = continuing ? await sessions.continueWith(present, signedIn) : undefined
+  if (session === undefined) {
+    const { address } = getContext(request)
+    const begun = await sessions.begin(signedIn, { address, userAgent: request.headers['user-agent'] ?? '' })
+    session = begun.session
+    if (present !== undefined) await sessions.endSession(present.id, 'replaced')
+    response.append('Set-Cookie', cookies.writeSession('session', begun.secret, accessUrl))
+  }
+
+  // 7
+  ports.answers.redirect(response, 303, await destinationOf(ports, session, errand))
+}
+
+/** Whether nothing ended that this sign-in would have to be newer than. */
+async function isFreshEnough(
+  ports: SignInPorts,
+  signedIn: SignedIn,
+  attempt: AccessAttempt,
+  accessSecret: string | undefined,
+): Promise<boolean> {
+  const { issuer, sub, providerSid } = signedIn
+  const end = await ports.sessions.findLatestEnd({ accessSecret, issuer, sub, providerSid })
+  return end === undefined || isNewerThan(end.at, signedIn, attempt, ports.now())
+}
+
+/** Where a browser with this session goes: through the hand-off to the app that sent it, or to the portal. */
+async function destinationOf({ accessUrl, sessions }: SignInPorts, session: Session, { attempt, returnTo }: Errand): Promise<string> {
+  if (returnTo === undefined || attempt === undefined) return new URL('/', accessUrl).href
+  const { origin } = new URL(returnTo)
+  const code = await sessions.issueHandOff({ sessionId: session.id, origin, attempt, returnTo })
+  const url = new URL('/.postern/callback', origin)
+  url.searchParams.set('code', code)
+  return url.href
+}
+
+function refuseSignIn(
+  { answers, audit }: SignInPorts,
+  request: Request,
+  response: Response,
+  { reason, error, ...details }: RefusalDetails & { readonly reason: ControlReason; readonly error?: string },
+): void {
+  const { requestId, address } = getContext(request)
+  audit.record({ event: 'sign_in.failed', request: requestId, reason, error, address })
+  answers.refuse(request, response, reason, details)
+}
+
+/** The cookie's name is the first 96 bits of `state`; the other 160 are proof that the answer belongs to it. */
+function attemptIdOf(state: string): string {
+  return state.slice(0, 16)
+}
+
+function isState(text: string): boolean {
+  return /^[A-Za-z0-9_-]{43}$/.test(text)
+}
+
+/** An app's attempt is a SHA-256 in base64url; anything else is none. */
+function parseAttempt(text: string | undefined): string | undefined {
+  return text !== undefined && /^[A-Za-z0-9_-]{43}$/.test(text) ? text : undefined
+}

@@ -1,0 +1,153 @@
+/**
+ * Signing out: a page with a button, and the POST behind it. GET never changes anything, so no picture and no link signs anybody out.
+ *
+ * What ends is the session with every app session in it, and with it whatever else hangs on the same session at the provider (tabs that
+ * signed in at the same moment may have begun several). Then the browser goes to the provider, so that the next person
+ * at this machine is not signed in silently. The end is on record before the browser is sent anywhere.
+ */
+
+import { randomBytes, timingSafeEqual } from 'node:crypto'
+import type { Request, RequestHandler, Response, Router } from 'express'
+import { displayNameOf } from '../attributes/subject-facts.ts'
+import type { RelyingParty } from '../oidc/relying-party.ts'
+import type { SealedCookies } from '../session/sealed-cookies.ts'
+import type { Session } from '../session/session.ts'
+import type { Sessions } from '../session/sessions.ts'
+import type { Answers } from './answers.ts'
+import { formBody, onlyMethods, readForm } from './guards.ts'
+import { contentSecurityPolicy } from './page-headers.ts'
+import type { PageRenderer } from './pages.ts'
+import { findSingle, readQuery } from './request-context.ts'
+
+export interface SignOutPorts {
+  readonly accessUrl: URL
+  readonly relyingParty: Pick<RelyingParty, 'endSessionUrl'>
+  readonly sessions: Sessions
+  readonly cookies: SealedCookies
+  readonly answers: Answers
+  readonly pages: PageRenderer
+  /** Form state of a signed-in person; see `browser-state.ts`. */
+  readonly browserState: RequestHandler
+}
+
+/** Names in `/signed-out` what became of the provider's session. A provider hands `state` back (RP-Initiated Logout §2). */
+const toldMark = 'provider-told'
+const maxFormBytes = 4096
+
+/**
+ * Ends a session for good and returns where the browser goes next: to the provider's end-session address, or, where it has none, to
+ * `/signed-out`. Rejects with `session_store_unavailable` if the end is not on record.
+ */
+export function createSignOut({
+  accessUrl,
+  relyingParty,
+  sessions,
+}: Pick<SignOutPorts, 'accessUrl' | 'relyingParty' | 'sessions'>): (session: Session) => Promise<URL> {
+  return async (session) => {
+    await sessions.endSession(session.id, 'signed_out')
+    if (session.providerSid !== undefined) await sessions.endProviderSid(session.issuer, session.providerSid, 'signed_out')
+    const atProvider = relyingParty.endSessionUrl(session.tokens.idToken)
+    if (atProvider === undefined) return new URL('/signed-out?provider=none', accessUrl)
+    atProvider.searchParams.set('state', toldMark)
+    return atProvider
+  }
+}
+
+/** Origins that the answer to a sign-out form leads to, besides our own; for `form-action`, on app hosts as well. */
+export function formActionOriginsOf({ relyingParty }: Pick<SignOutPorts, 'relyingParty'>): readonly string[] {
+  const atProvider = relyingParty.endSessionUrl('')
+  return atProvider === undefined ? [] : [atProvider.origin]
+}
+
+/** Adds `/signed-out` to the public group. */
+export function mountSignedOut(router: Router, { accessUrl, answers, pages }: SignOutPorts): void {
+  router.get('/signed-out', (request, response) => {
+    const query = readQuery(request)
+    const providerTold = findSingle(query, 'state') === toldMark ? 'yes' : findSingle(query, 'provider') === 'none' ? 'no' : 'unknown'
+    answers.page(response, pages.renderSignedOut({ signInUrl: new URL('/sign-in', accessUrl).href, providerTold }))
+  })
+  router.all('/signed-out', onlyMethods('GET, HEAD', answers))
+}
+
+/** Adds `/.postern/sign-out`, whose page and form also work for somebody whose session is already over. */
+export function mountSignOut(router: Router, ports: SignOutPorts): void {
+  const { answers, browserState } = ports
+  const signOut = createSignOut(ports)
+  router.get('/.postern/sign-out', forSignedIn(ports, browserState), (request, response) => showPage(ports, request, response))
+  router.post('/.postern/sign-out', formBody(maxFormBytes), forSignedIn(ports, browserState), async (request, response) => {
+    const { accessUrl, cookies } = ports
+    const session = await findSession(ports, request)
+    if (session === undefined) {
+      response.append('Set-Cookie', cookies.clearSession('session', accessUrl))
+      answers.redirect(response, 303, new URL('/signed-out', accessUrl).href)
+      return
+    }
+    if (!isFormOf(request, session)) {
+      answers.refuse(request, response, 'cross_origin')
+      return
+    }
+    const next = await signOut(session)
+    response.append('Set-Cookie', cookies.clearSession('session', accessUrl))
+    await endBrowserState(request)
+    answers.redirect(response, 303, next.href)
+  })
+  router.all('/.postern/sign-out', onlyMethods('GET, HEAD, POST', answers))
+}
+
+async function showPage(ports: SignOutPorts, request: Request, response: Response): Promise<void> {
+  const { accessUrl, answers, pages } = ports
+  const session = await findSession(ports, request)
+  const formActionOrigins = formActionOriginsOf(ports)
+  const policy = contentSecurityPolicy({ formActionOrigins })
+  response.set(
+    'Content-Security-Policy',
+    Object.entries(policy)
+      .map(([name, sources]) => `${name} ${sources.join(' ')}`)
+      .join(';'),
+  )
+  const view = {
+    person: session === undefined ? undefined : displayNameOf(session),
+    appName: undefined,
+    portalUrl: new URL('/', accessUrl).href,
+    formActionOrigins,
+  }
+  answers.page(response, pages.renderSignOut(session === undefined ? view : { ...view, formToken: issueFormToken(request, session) }))
+}
+
+/** A second proof beside the origin: a value that only a page of ours, shown to this person, could have sent. */
+function issueFormToken(request: Request, session: Session): string {
+  const kept = request.session.form
+  if (kept?.sessionId === session.id) return kept.token
+  const token = randomBytes(32).toString('base64url')
+  request.session.form = { sessionId: session.id, token }
+  return token
+}
+
+/** Form state may be gone while the page still stands there; then the origin alone decides, so that signing out never fails for it. */
+function isFormOf(request: Request, session: Session): boolean {
+  const kept = request.session.form
+  if (kept?.sessionId !== session.id) return true
+  const token = Buffer.from(readForm(request.body)?.get('form_token') ?? '')
+  const expected = Buffer.from(kept.token)
+  return token.length === expected.length && timingSafeEqual(token, expected)
+}
+
+function endBrowserState(request: Request): Promise<void> {
+  // What is left of it is one token of no use; failing to remove it must not fail the sign-out.
+  return new Promise((resolve) => request.session.destroy(() => resolve()))
+}
+
+/** Keeps form state away from everybody who is not signed in: strangers write nothing to the store. */
+function forSignedIn(ports: SignOutPorts, handler: RequestHandler): RequestHandler {
+  return async (request, response, next) => {
+    if ((await findSession(ports, request)) === undefined) next()
+    else await handler(request, response, next)
+  }
+}
+
+async function findSession({ accessUrl, cookies, sessions }: SignOutPorts, request: Request): Promise<Session | undefined> {
+  const secret = cookies.readSession('session', request.headers.cookie, accessUrl)
+  if (secret === undefined) return undefined
+  const lookup = await sessions.findByAccessSecret(secret)
+  return lookup.state === 'live' ? lookup.session : undefined
+}

@@ -1,0 +1,104 @@
+/**
+ * The two files of the demo, as an admin would write them: the instance configuration and the policy document.
+ *
+ * They are made to be read and changed while the demo runs. Every start writes them anew, since the ports may differ.
+ */
+
+/** Where everything of one demo is found. */
+export interface DemoAddresses {
+  /** Postern's port; every app is on it. */
+  readonly port: number
+  readonly operationsPort: number
+  readonly access: URL
+  readonly issuer: URL
+  readonly apps: { readonly wiki: DemoAppAddress; readonly board: DemoAppAddress; readonly payroll: DemoAppAddress }
+}
+
+export interface DemoAppAddress {
+  /** What a browser asks for. */
+  readonly url: string
+  /** Where the app itself listens. */
+  readonly upstream: string
+}
+
+/** `postern.yaml` of the demo. The client's secret stands in the file beside it. */
+export function writeInstance({ port, operationsPort, access, issuer }: DemoAddresses): string {
+  return `# The instance configuration of the demo. Written anew by every start; a change needs a restart.
+
+url: ${access.origin}
+listen: 127.0.0.1:${port}
+operations: 127.0.0.1:${operationsPort} # /livez /readyz /metrics
+
+provider:
+  issuer: ${issuer.origin} # the demo's own; yours would be Keycloak, Entra, Okta …
+  client_id: postern
+  client_secret_file: client-secret
+  claims: { groups: [groups] }
+
+session:
+  store: embedded # one process; production uses Redis
+
+keys_file: keys.json
+data_dir: . # audit/ is here
+policy: policy.yaml
+
+console:
+  roles: { admin: { groups: [postern-admins] } }
+
+brand:
+  name: Corp
+  support: it-help@corp.example
+`
+}
+
+/** `policy.yaml` of the demo. */
+export function writePolicy({ apps }: DemoAddresses): string {
+  return `# Who may open what. Written anew by every start; change it while the demo runs and save: it is taken over at once.
+#
+# Nothing is allowed that no rule allows. A deny wins over every allow. The order of rules never matters.
+# The people: alice (engineering, postern-admins), bob (finance), carol (contractors).
+
+apps:
+  - id: wiki
+    name: Wiki
+    description: How we work, written down
+    owner: it-help@corp.example
+    help: it-help@corp.example
+    url: ${apps.wiki.url}
+    upstream: ${apps.wiki.upstream}
+    rules:
+      - name: employees read and write
+        allow: { groups: [engineering, finance] }
+      - name: contractors read
+        allow: { groups: [contractors] }
+        methods: [read]
+
+  - id: board
+    name: Live board
+    description: Talk and ticker of the release crew
+    owner: alice@corp.example
+    help: alice@corp.example
+    url: ${apps.board.url}
+    upstream: ${apps.board.upstream}
+    rules:
+      - name: engineering takes part
+        allow: { groups: [engineering] }
+
+  - id: payroll
+    name: Payroll
+    description: Salary runs
+    owner: bob@corp.example
+    help: bob@corp.example
+    url: ${apps.payroll.url}
+    upstream: ${apps.payroll.upstream}
+    sensitivity: confidential
+    portal: if_allowed
+    rules:
+      - name: finance runs payroll
+        allow: { groups: [finance] }
+        paths: [/, /api/**, /assets/**]
+      - name: administration is for admins
+        allow: { groups: [postern-admins] }
+        paths: [/admin/**, /assets/**]
+`
+}

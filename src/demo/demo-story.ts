@@ -1,0 +1,49 @@
+/**
+ * What the demo prints: where everything is, who may open what, and five minutes of things to try.
+ *
+ * Pure text from addresses, so that it can be read in a test as a newcomer reads it.
+ */
+
+import { relative } from 'node:path'
+import type { RunningDemo } from './start-demo.ts'
+
+/** The text to print once everything answers. `from` is the folder that paths are shown relative to. */
+export function tellDemo(demo: Pick<RunningDemo, 'addresses' | 'folder' | 'policyFile'>, from: string): string {
+  const { access, apps, issuer, operationsPort } = demo.addresses
+  const policy = relative(from, demo.policyFile)
+  const audit = relative(from, `${demo.folder}/audit`)
+  return `
+  Postern is running. This is a demo: three people, no passwords, everything on this machine.
+
+    Portal      ${access.origin}
+    Wiki        ${apps.wiki.url}
+    Live board  ${apps.board.url}
+    Payroll     ${apps.payroll.url}
+
+  Who may open what                          wiki          board    payroll
+    alice  engineering, postern-admins       write         yes      /admin/ only
+    bob    finance                           write         no       yes, not /admin/
+    carol  contractors                       read only     no       no
+
+  Five minutes
+    1. Open ${apps.wiki.url} and sign in as Alice. Edit a page, upload a file.
+    2. Open ${apps.board.url}: no second sign-in; chat and ticker are live.
+    3. Open ${apps.payroll.url}: not allowed, and the page says why and whom to ask.
+       ${apps.payroll.url}/admin/ is open to her, by another rule.
+    4. Open ${access.origin}: the portal shows what she may open. Sign out there:
+       the wiki and the board are over too.
+    5. Sign in as Carol: she reads the wiki, and saving a page is refused.
+    6. Change ${policy}: give contractors the board. Save, and reload the page as Carol.
+       Break the file: the last good policy stays, and this window says what is wrong.
+    7. Read what was decided, and by which rule:  tail -f ${audit}/*/*.ndjson
+
+  Sign-in service ${issuer.origin} · health and metrics http://127.0.0.1:${operationsPort}/metrics
+  Safari, and other browsers that do not find these names: add two lines to /etc/hosts
+    127.0.0.1 ${[access, issuer].map(({ hostname }) => hostname).join(' ')}
+    127.0.0.1 ${Object.values(apps)
+      .map(({ url }) => new URL(url).hostname)
+      .join(' ')}
+
+  Ctrl-C stops it all.
+`
+}

@@ -1,0 +1,186 @@
+/**
+ * From a connection to arrivals: each request of a connection becomes one arrival, with the policy as it is at that instant.
+ *
+ * What is no request (broken syntax, headers too large, CONNECT, too slow) is answered here on the bare socket and closes it. An answer
+ * is written only where the client cannot take it for that of another request: with pipelining, several may be under way at once.
+ */
+
+import type { IncomingMessage, Server, ServerResponse } from 'node:http'
+import type { Duplex } from 'node:stream'
+import { compileCidrs, readClientAddress } from '../attributes/client-address.ts'
+import type { Reason } from '../policy/decision.ts'
+import { turnAway } from './act.ts'
+import type { Arrival, EnforcementPoint } from './arrival.ts'
+import { enforce } from './enforce.ts'
+import type { Target } from './exchange.ts'
+import type { Forwarding } from './forwarding.ts'
+import type { Snapshot } from './ports.ts'
+import { observeEnd, recordRefusal } from './record.ts'
+import { sendAnswer, sendRawAnswer } from './reply.ts'
+import { createRequestId } from './request-id.ts'
+import { statusOf } from './respond.ts'
+
+export interface ConnectionParts {
+  readonly point: EnforcementPoint
+  readonly snapshot: () => Snapshot
+  readonly forwarding: Pick<Forwarding, 'forward' | 'tunnel'>
+}
+
+export interface Connections {
+  /** From now on every answer is the last one of its connection. */
+  beginDrain(): void
+  /** Ends WebSockets that outlived the drain; their sockets are no longer the server's. */
+  cutUpgraded(): void
+}
+
+/** Connects a server's events to the flow. */
+export function attachConnections(server: Server, { point, snapshot, forwarding }: ConnectionParts): Connections {
+  const { settings, ports } = point
+  const trustedProxies = compileCidrs(settings.trustedProxies)
+  const isHttps = settings.accessUrl.protocol === 'https:'
+  const hsts = isHttps && settings.hstsSeconds !== undefined ? `max-age=${settings.hstsSeconds}` : undefined
+  const underWay = new WeakMap<Duplex, Set<ServerResponse>>()
+  const upgraded = new Set<Duplex>()
+  let isDraining = false
+
+  function describeArrival(request: IncomingMessage, isUpgrade: boolean) {
+    const forwardedFor = request.headers['x-forwarded-for']
+    return {
+      id: createRequestId(),
+      request,
+      snapshot: snapshot(),
+      isUpgrade,
+      address: readClientAddress(
+        request.socket.remoteAddress ?? '',
+        forwardedFor === undefined ? [] : [forwardedFor].flat(),
+        trustedProxies,
+      ),
+      arrivedAt: ports.monotonicNow(),
+    }
+  }
+
+  async function decide(arrival: Arrival): Promise<void> {
+    if (arrival.request.rawHeaders.length / 2 > settings.limits.headers) turnAway(point, arrival, 'headers_too_large')
+    else await enforce(point, arrival)
+  }
+
+  function begin(arrival: Arrival): void {
+    decide(arrival).catch((error: unknown) => {
+      // The judgement never fails, so only a mistake of ours gets here. What is told is what any denial tells.
+      ports.log.error({ err: error, request: arrival.id }, 'a request could not be answered')
+      try {
+        arrival.answer(point.responder.refuse({ reason: 'evaluation_failed', requestId: arrival.id, audience: 'program' }))
+      } catch {
+        // Not even that: a closed connection is a denial too.
+        arrival.request.socket.destroy()
+      }
+    })
+  }
+
+  function onRequest(request: IncomingMessage, response: ServerResponse): void {
+    track(request.socket, response)
+    if (isDraining) response.shouldKeepAlive = false
+    if (hsts !== undefined) response.setHeader('Strict-Transport-Security', hsts)
+    const described = describeArrival(request, false)
+    begin({
+      ...described,
+      answer: (answer) => sendAnswer(request, response, answer),
+      carry: (exchange) => forwarding.forward(exchange, response),
+      enterAccessHost: (target) => {
+        response.setHeader('X-Postern-Request', described.id)
+        stateToControlPlane(request, target, settings.accessUrl)
+        ports.handleAccessHost(request, response, { requestId: described.id, address: described.address })
+      },
+    })
+  }
+
+  function onUpgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
+    socket.on('error', () => socket.destroy())
+    // An answer is still due to an earlier request of this connection: what we wrote now would be taken for it.
+    if ((underWay.get(socket)?.size ?? 0) > 0) {
+      socket.destroy()
+      return
+    }
+    upgraded.add(socket)
+    socket.once('close', () => upgraded.delete(socket))
+    begin({
+      ...describeArrival(request, true),
+      answer: (answer) => sendRawAnswer(socket, answer),
+      carry: (exchange) => forwarding.tunnel(exchange, socket, head),
+      // The flow has no Upgrades for the access host; an arrival that got here all the same goes nowhere.
+      enterAccessHost: () => socket.destroy(),
+    })
+  }
+
+  function onConnect(request: IncomingMessage, socket: Duplex): void {
+    socket.on('error', () => socket.destroy())
+    answerNoRequest(socket, 'method_not_allowed', request.socket.remoteAddress)
+  }
+
+  function onClientError(error: NodeJS.ErrnoException, socket: Duplex): void {
+    if (error.code === 'ECONNRESET' || !socket.writable) {
+      socket.destroy()
+      return
+    }
+    const address = 'remoteAddress' in socket && typeof socket.remoteAddress === 'string' ? socket.remoteAddress : undefined
+    answerNoRequest(socket, reasonOfParseError(error.code), address)
+  }
+
+  /** Answers what is broken, unless the client would take that for the answer to something else. */
+  function answerNoRequest(socket: Duplex, reason: Reason, remoteAddress: string | undefined): void {
+    const responses = [...(underWay.get(socket) ?? [])]
+    // With nothing under way it is the next answer that is due. With one request whose body is what broke, it is that one's.
+    const isItsTurn = responses.every((response) => responses.length === 1 && !response.headersSent && !response.req.complete)
+    const heard = { id: createRequestId(), address: readClientAddress(remoteAddress ?? '', [], trustedProxies), snapshot: snapshot() }
+    if (responses.length === 0) {
+      recordRefusal(point, heard, reason, undefined)
+      observeEnd(point, { arrivedAt: ports.monotonicNow() }, { app: undefined, effect: 'deny', reason, status: statusOf(reason) })
+    }
+    if (isItsTurn) sendRawAnswer(socket, point.responder.refuse({ reason, requestId: heard.id, audience: 'program' }))
+    else socket.destroy()
+  }
+
+  function track(socket: Duplex, response: ServerResponse): void {
+    const responses = underWay.get(socket) ?? new Set()
+    underWay.set(socket, responses.add(response))
+    response.once('close', () => responses.delete(response))
+  }
+
+  server.on('request', onRequest)
+  // The expectation is met after the decision, by forwarding; Node would meet it before.
+  server.on('checkContinue', onRequest)
+  server.on('checkExpectation', onRequest)
+  server.on('upgrade', onUpgrade)
+  server.on('connect', onConnect)
+  server.on('clientError', onClientError)
+
+  return {
+    beginDrain() {
+      isDraining = true
+    },
+    cutUpgraded() {
+      for (const socket of upgraded) socket.destroy()
+    },
+  }
+}
+
+/** Gives Express what was already worked out, in the places where it looks, and nothing that a client said about itself. */
+function stateToControlPlane(request: IncomingMessage, target: Target, accessUrl: URL): void {
+  request.url = target.path + target.query
+  for (const name of Object.keys(request.headers)) {
+    if (name.startsWith('x-forwarded-') || name.startsWith('x-postern') || name === 'forwarded') delete request.headers[name]
+  }
+  request.headers.host = accessUrl.host
+  request.headers['x-forwarded-proto'] = accessUrl.protocol.slice(0, -1)
+}
+
+function reasonOfParseError(code: string | undefined): Reason {
+  switch (code) {
+    case 'HPE_HEADER_OVERFLOW':
+      return 'headers_too_large'
+    case 'ERR_HTTP_REQUEST_TIMEOUT':
+      return 'request_timeout'
+    default:
+      return 'bad_request'
+  }
+}

@@ -1,0 +1,169 @@
+/**
+ * The listener: the sockets of one process, and every limit on what a client may send before anybody has looked at it.
+ *
+ * One server speaks HTTP/1.1, plain or over TLS; Host decides later whether a request is the access host's or an app's. A second, if
+ * configured, redirects plain HTTP. Nothing lenient is ever switched on: what Node's strict parser refuses stays refused.
+ */
+
+import { createServer, type Server, type ServerOptions } from 'node:http'
+import { createServer as createTlsServer } from 'node:https'
+import { type CertificateFiles, loadCertificates } from './certificates.ts'
+import { attachConnections, type Connections } from './connections.ts'
+import type { Forwarding } from './forwarding.ts'
+import { attachHttpRedirect } from './http-redirect.ts'
+import { createIdentityIssuer } from './identity.ts'
+import { createAssertionSigner } from './identity-assertion.ts'
+import type { EnforcementPorts, EnforcementSettings, Snapshot } from './ports.ts'
+import { createResponder } from './respond.ts'
+
+export interface ListenerOptions {
+  readonly settings: EnforcementSettings
+  readonly listen: { readonly host: string; readonly port: number }
+  /** Empty: plain HTTP, behind a balancer that ends TLS or on `*.localhost`. */
+  readonly tls: readonly CertificateFiles[]
+  readonly httpRedirect: { readonly host: string; readonly port: number } | undefined
+  /** The policy in force now. */
+  readonly snapshot: () => Snapshot
+  readonly ports: EnforcementPorts
+  readonly forwarding: Pick<Forwarding, 'forward' | 'tunnel'>
+}
+
+export interface ListenerAddress {
+  readonly address: string
+  readonly port: number
+}
+
+export interface Listener {
+  /** Binds every address; rejects if one cannot be bound, and then holds none. */
+  listen(): Promise<ListenerAddress>
+  /** Where it listens; `undefined` unless it does. */
+  address(): ListenerAddress | undefined
+  redirectAddress(): ListenerAddress | undefined
+  /** Reads changed certificates at once; it also looks by itself. */
+  reloadCertificates(): void
+  /** Takes no new connection, lets what is open end within `drainMs`, then cuts the rest. */
+  close(drainMs: number): Promise<void>
+}
+
+/** How often certificate files are looked at. They are renewed days before they must be. */
+const certificateCheckMs = 10_000
+
+/** No honest handshake needs as long; an unfinished one holds a socket that nobody has asked anything on. */
+const handshakeTimeoutMs = 10_000
+
+/** Silence after which TCP itself asks whether the peer is still there: it may have vanished without a word. */
+const keepAliveProbeMs = 30_000
+
+/** How often, while draining, connections that have become idle are closed. */
+const drainSweepMs = 100
+
+/** Creates the listener of one process. Throws `configuration_invalid` for certificates that cannot be used. */
+export function createListener(options: ListenerOptions): Listener {
+  const { settings, ports } = options
+  const responder = createResponder(settings, ports)
+  const signer = createAssertionSigner({ keys: ports.keys, now: ports.now, settings })
+  const point = { settings, ports, responder, issueIdentity: createIdentityIssuer({ signer, now: ports.now }) }
+
+  const certificates = options.tls.length === 0 ? undefined : loadCertificates(options.tls, ports.log)
+  const limits = serverOptionsFor(settings.limits)
+  const tlsServer =
+    certificates === undefined
+      ? undefined
+      : createTlsServer({
+          ...limits,
+          ...certificates.defaultOptions(),
+          SNICallback: certificates.choose,
+          handshakeTimeout: handshakeTimeoutMs,
+          ALPNProtocols: ['http/1.1'],
+        })
+  const server: Server = tlsServer ?? createServer(limits)
+  const redirect = options.httpRedirect === undefined ? undefined : createServer(limits)
+
+  const connections = attachConnections(server, { point, snapshot: options.snapshot, forwarding: options.forwarding })
+  tlsServer?.on('tlsClientError', (_error, socket) => socket.destroy())
+  if (redirect !== undefined) attachHttpRedirect(redirect, { settings, responder, routes: () => options.snapshot().routes })
+
+  const servers = redirect === undefined ? [server] : [server, redirect]
+  for (const one of servers) {
+    one.maxConnections = settings.limits.connections
+    // One more than allowed: Node forgets silently what is beyond, and a forgotten header is one that nobody judged.
+    one.maxHeadersCount = settings.limits.headers + 1
+    one.on('error', (error) => ports.log.error({ err: error }, 'the listener failed'))
+  }
+
+  const reloadCertificates = () => {
+    if (certificates?.reload() === true) tlsServer?.setSecureContext(certificates.defaultOptions())
+  }
+  let certificateTimer: NodeJS.Timeout | undefined
+
+  return {
+    async listen() {
+      try {
+        const address = await bind(server, options.listen)
+        if (redirect !== undefined && options.httpRedirect !== undefined) await bind(redirect, options.httpRedirect)
+        if (certificates !== undefined) certificateTimer = setInterval(reloadCertificates, certificateCheckMs).unref()
+        return address
+      } catch (error) {
+        for (const one of servers) one.close()
+        throw error
+      }
+    },
+    address: () => addressOf(server),
+    redirectAddress: () => (redirect === undefined ? undefined : addressOf(redirect)),
+    reloadCertificates,
+    close(drainMs) {
+      clearInterval(certificateTimer)
+      return drain(servers, connections, drainMs)
+    },
+  }
+}
+
+/** Node's own defaults allow five minutes for a request and never look at more than sixty seconds for a head; these are explicit. */
+function serverOptionsFor(limits: EnforcementSettings['limits']): ServerOptions {
+  const headersTimeout = limits.headerSeconds * 1000
+  return {
+    maxHeaderSize: limits.headerBytes,
+    headersTimeout,
+    // 0 is Node's word for "no limit"; a limit below that of the head would be refused.
+    requestTimeout: limits.requestSeconds === 0 ? 0 : Math.max(limits.requestSeconds * 1000, headersTimeout),
+    keepAliveTimeout: limits.idleSeconds * 1000,
+    connectionsCheckingInterval: Math.min(5000, headersTimeout / 2),
+    keepAlive: true,
+    keepAliveInitialDelay: keepAliveProbeMs,
+    insecureHTTPParser: false,
+    // The flow asks for a Host of every request, HTTP/1.0 included, and answers in one voice.
+    requireHostHeader: false,
+    // Any other Upgrade (h2c, say) is an ordinary request that loses the header: nothing behind us may change protocol unjudged.
+    shouldUpgradeCallback: ({ method, headers }) => method === 'GET' && headers.upgrade?.toLowerCase() === 'websocket',
+  }
+}
+
+function bind(server: Server, { host, port }: ListenerOptions['listen']): Promise<ListenerAddress> {
+  return new Promise((resolve, reject) => {
+    server.once('error', reject)
+    server.listen({ host, port }, () => {
+      server.off('error', reject)
+      resolve(addressOf(server) ?? { address: host, port })
+    })
+  })
+}
+
+function addressOf(server: Server): ListenerAddress | undefined {
+  const address = server.address()
+  return address === null || typeof address === 'string' ? undefined : { address: address.address, port: address.port }
+}
+
+async function drain(servers: readonly Server[], connections: Connections, drainMs: number): Promise<void> {
+  connections.beginDrain()
+  const closed = Promise.all(servers.map((server) => new Promise<void>((resolve) => server.close(() => resolve()))))
+  const sweep = setInterval(() => {
+    for (const server of servers) server.closeIdleConnections()
+  }, drainSweepMs)
+  const deadline = setTimeout(() => {
+    for (const server of servers) server.closeAllConnections()
+    connections.cutUpgraded()
+  }, drainMs)
+  await closed
+  clearInterval(sweep)
+  clearTimeout(deadline)
+}

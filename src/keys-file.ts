@@ -1,0 +1,336 @@
+/**
+ * The key file: made once, rotated by command, watched while running. What is in it is described in `keys.ts`.
+ *
+ * JSON, 0600, replaced whole and atomically, so that a reader sees an old file or a new one and nothing between. It trusts the file
+ * system for secrecy, and refuses a file that others may read. A file that cannot be read or does not hold together never
+ * replaces a ring that is in use.
+ *
+ * Sealing: `next` is in every instance's file before it seals anything, so instances that reload at different moments open each other's records;
+ * what has sealed stays until no record of its time can live. Assertions: `next` is published before it signs, `previous` after.
+ */
+
+import {
+  createHash,
+  createPrivateKey,
+  createPublicKey,
+  generateKeyPairSync,
+  type JsonWebKey,
+  type KeyObject,
+  randomBytes,
+} from 'node:crypto'
+import {
+  closeSync,
+  fsyncSync,
+  linkSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  statSync,
+  unlinkSync,
+  watch,
+  writeSync,
+} from 'node:fs'
+import { basename, dirname } from 'node:path'
+import { PosternError } from './errors.ts'
+import type { AssertionKey, CurrentKeys, KeyRing, SealingKey } from './keys.ts'
+import type { Logger } from './log.ts'
+
+/** As in the file. Instants are RFC 3339. */
+interface KeysFile {
+  readonly version: 1
+  readonly sealing: {
+    readonly current: FileSealingKey
+    readonly next: FileSealingKey
+    readonly retired: readonly (FileSealingKey & { readonly retire_at: string })[]
+  }
+  readonly assertion: { readonly current: FileAssertionKey; readonly next: FileAssertionKey; readonly previous: FileAssertionKey | null }
+}
+
+interface FileSealingKey {
+  readonly id: string
+  readonly created_at: string
+  /** 32 bytes, base64url. */
+  readonly key: string
+}
+
+interface FileAssertionKey {
+  readonly kid: string
+  readonly created_at: string
+  /** P-256, private. */
+  readonly jwk: JsonWebKey
+}
+
+export interface WatchedKeys {
+  readonly current: CurrentKeys
+  close(): void
+}
+
+export interface WatchOptions {
+  readonly log: Logger
+  readonly now: () => number
+  /** Hears the `kid` that signs from now on. */
+  readonly onRotated?: (kid: string) => void
+  /** File systems without notifications (and mounted secrets) are looked at this often. */
+  readonly pollSeconds?: number
+}
+
+export interface RotateOptions {
+  readonly now: number
+  readonly families: readonly ('sealing' | 'assertion')[]
+  /** How long a record that the outgoing key sealed may live. */
+  readonly keepSealingSeconds: number
+  /** Rotates although verifiers may not have seen the next key yet: for a key that leaked. */
+  readonly isUrgent?: boolean
+}
+
+/** Verifiers cache `jwks.json`, instances re-read their file: this is longer than either. */
+const publishedBeforeSigningMs = 15 * 60_000
+const sealingKeyBytes = 32
+
+/** The ring in `file`, without keys whose time is over. Rejects with `keys_missing` or, for a file that must not be used, `configuration_invalid`. */
+export function loadKeys(file: string, now: number): KeyRing {
+  return ringOf(parseKeysFile(file, readKeysFile(file)), now, file)
+}
+
+/** Creates `file` with new keys, readable by its owner alone. `false` if there is one already; that one is never touched. */
+export function createKeysFile(file: string, now: number): boolean {
+  const createdAt = new Date(now).toISOString()
+  mkdirSync(dirname(file), { recursive: true, mode: 0o700 })
+  const content: KeysFile = {
+    version: 1,
+    sealing: { current: createSealingKey(createdAt), next: createSealingKey(createdAt), retired: [] },
+    assertion: { current: createAssertionKey(createdAt), next: createAssertionKey(createdAt), previous: null },
+  }
+  const draft = `${file}.${randomBytes(6).toString('hex')}`
+  writeDraft(draft, content)
+  try {
+    // A link fails if the name is taken, and appears with its whole content: O_EXCL for a file that is never half there.
+    linkSync(draft, file)
+    return true
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'EEXIST') return false
+    throw error
+  } finally {
+    unlinkSync(draft)
+  }
+}
+
+/** Puts the next keys in force and adds new ones to follow them. Returns the `kid` that signs from now on. */
+export function rotateKeys(file: string, options: RotateOptions): string {
+  const before = parseKeysFile(file, readKeysFile(file))
+  const createdAt = new Date(options.now).toISOString()
+  const after: KeysFile = {
+    version: 1,
+    sealing: options.families.includes('sealing') ? rotateSealing(before.sealing, options, createdAt) : before.sealing,
+    assertion: options.families.includes('assertion') ? rotateAssertion(before.assertion, options, createdAt) : before.assertion,
+  }
+  // One name for every draft: two rotations at once cannot both succeed.
+  const draft = `${file}.new`
+  try {
+    writeDraft(draft, after)
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error
+    throw new PosternError(
+      'configuration_invalid',
+      `${draft} exists: another rotation is under way, or one was interrupted (then delete that file)`,
+    )
+  }
+  renameSync(draft, file)
+  return after.assertion.current.kid
+}
+
+function rotateSealing(before: KeysFile['sealing'], { now, keepSealingSeconds }: RotateOptions, createdAt: string): KeysFile['sealing'] {
+  const outgoing = { ...before.current, retire_at: new Date(now + keepSealingSeconds * 1000).toISOString() }
+  const stillNeeded = before.retired.filter((key) => Date.parse(key.retire_at) > now)
+  return { current: before.next, next: createSealingKey(createdAt), retired: [outgoing, ...stillNeeded] }
+}
+
+function rotateAssertion(before: KeysFile['assertion'], { now, isUrgent }: RotateOptions, createdAt: string): KeysFile['assertion'] {
+  const readyAt = Date.parse(before.next.created_at) + publishedBeforeSigningMs
+  if (now < readyAt && isUrgent !== true) {
+    throw new PosternError(
+      'configuration_invalid',
+      `the next assertion key was published at ${before.next.created_at}; verifiers may not have it before ${new Date(readyAt).toISOString()}`,
+    )
+  }
+  return { current: before.next, next: createAssertionKey(createdAt), previous: before.current }
+}
+
+/** Loads `file` and follows its changes. Rejects like `loadKeys` at first; later a bad file is logged and the ring in use stays. */
+export function watchKeys(file: string, options: WatchOptions): WatchedKeys {
+  const { log, now } = options
+  let text = readKeysFile(file)
+  let content = parseKeysFile(file, text)
+  let ring = ringOf(content, now(), file)
+  let complaint = ''
+
+  function reload(): void {
+    try {
+      const newText = readKeysFile(file)
+      const isNew = newText !== text
+      const next = isNew ? parseKeysFile(file, newText) : content
+      const hasRetired = ring.sealing.all.size > ringIds(next, now()).length
+      complaint = ''
+      if (!isNew && !hasRetired) return
+      const nextRing = ringOf(next, now(), file)
+      const isRotated = nextRing.assertion.current.kid !== ring.assertion.current.kid
+      text = newText
+      content = next
+      ring = nextRing
+      if (!isNew) return
+      log.info({ kid: ring.assertion.current.kid, sealing: ring.sealing.current.id }, 'key file was read again')
+      if (isRotated) options.onRotated?.(ring.assertion.current.kid)
+    } catch (error) {
+      const message = error instanceof Error ? error.message : String(error)
+      if (message !== complaint) log.error({ err: error }, 'key file cannot be used; the keys read before stay in force')
+      complaint = message
+    }
+  }
+
+  const poll = setInterval(reload, (options.pollSeconds ?? 5) * 1000)
+  poll.unref()
+  const watcher = watchFolder(file, reload)
+  return {
+    current: () => ring,
+    close() {
+      clearInterval(poll)
+      watcher?.close()
+    },
+  }
+}
+
+/** The folder is watched, not the file: a replaced file is a new one to the system. */
+function watchFolder(file: string, onChange: () => void): { close(): void } | undefined {
+  try {
+    const watcher = watch(dirname(file), { persistent: false }, (_, name) => {
+      if (name === null || name === basename(file)) onChange()
+    })
+    watcher.on('error', () => watcher.close())
+    return watcher
+  } catch {
+    // No notifications here; polling finds the change.
+    return undefined
+  }
+}
+
+function readKeysFile(file: string): string {
+  try {
+    const { mode } = statSync(file)
+    // Group-readable is how orchestrators mount a secret for a user who is not root.
+    if (process.platform !== 'win32' && (mode & 0o027) !== 0) {
+      throw new PosternError('configuration_invalid', `${file} may be read or changed by others; chmod 600 it`)
+    }
+    return readFileSync(file, 'utf8')
+  } catch (error) {
+    if (error instanceof PosternError) throw error
+    const isMissing = (error as NodeJS.ErrnoException).code === 'ENOENT'
+    const advice = isMissing
+      ? 'does not exist; create it with `postern keys generate` and give every instance the same one'
+      : 'cannot be read'
+    throw new PosternError('keys_missing', `the key file ${file} ${advice}`, { cause: error })
+  }
+}
+
+/** Checks everything and repeats nothing: a message must not show a piece of a key. */
+function parseKeysFile(file: string, text: string): KeysFile {
+  const refuse = (what: string) => new PosternError('configuration_invalid', `the key file ${file} is malformed: ${what}`)
+  let content: unknown
+  try {
+    content = JSON.parse(text)
+  } catch {
+    // The parser's message quotes the text.
+    throw refuse('not JSON')
+  }
+  if (!isRecord(content) || content['version'] !== 1) throw refuse('not version 1')
+  const { sealing, assertion } = content
+  if (!isRecord(sealing) || !Array.isArray(sealing['retired'])) throw refuse('sealing')
+  if (!isRecord(assertion)) throw refuse('assertion')
+  const sealingKeys = [sealing['current'], sealing['next'], ...(sealing['retired'] as unknown[])]
+  if (!sealingKeys.every(isSealingKey)) throw refuse(`a sealing key needs an id, created_at and ${sealingKeyBytes} bytes of key`)
+  if (new Set(sealingKeys.map(({ id }) => id)).size !== sealingKeys.length) throw refuse('two sealing keys have one id')
+  if (new Set(sealingKeys.map(({ key }) => key)).size !== sealingKeys.length) throw refuse('a sealing key is there twice')
+  if (!(sealing['retired'] as unknown[]).every((key) => isRecord(key) && isInstant(key['retire_at'])))
+    throw refuse('a retired key needs retire_at')
+  const assertionKeys = [assertion['current'], assertion['next'], ...(assertion['previous'] === null ? [] : [assertion['previous']])]
+  if (!assertionKeys.every(isAssertionKey)) throw refuse('an assertion key needs a kid, created_at and a private P-256 jwk')
+  if (new Set(assertionKeys.map(({ kid }) => kid)).size !== assertionKeys.length) throw refuse('two assertion keys have one kid')
+  return content as unknown as KeysFile
+}
+
+function ringOf({ sealing, assertion }: KeysFile, now: number, file: string): KeyRing {
+  const usable = ringIds({ sealing }, now).map((key): SealingKey => ({ id: key.id, key: Buffer.from(key.key, 'base64url') }))
+  const [current] = usable
+  if (current === undefined) throw new PosternError('configuration_invalid', `the key file ${file} has no sealing key`)
+  return {
+    sealing: { current, all: new Map(usable.map((key) => [key.id, key])) },
+    assertion: {
+      current: assertionKeyOf(assertion.current, file),
+      next: assertionKeyOf(assertion.next, file),
+      previous: assertion.previous === null ? undefined : assertionKeyOf(assertion.previous, file),
+    },
+  }
+}
+
+/** Sealing keys in force at `now`, the current one first. */
+function ringIds({ sealing }: Pick<KeysFile, 'sealing'>, now: number): readonly FileSealingKey[] {
+  return [sealing.current, sealing.next, ...sealing.retired.filter((key) => Date.parse(key.retire_at) > now)]
+}
+
+function assertionKeyOf({ kid, jwk }: FileAssertionKey, file: string): AssertionKey {
+  let privateKey: KeyObject
+  try {
+    privateKey = createPrivateKey({ key: jwk, format: 'jwk' })
+  } catch {
+    // The cause could describe the key.
+    throw new PosternError(
+      'configuration_invalid',
+      `the key file ${file} is malformed: the assertion key ${JSON.stringify(kid)} is not a P-256 key`,
+    )
+  }
+  const { kty, crv, x, y } = createPublicKey(privateKey).export({ format: 'jwk' })
+  return { kid, privateKey, publicJwk: { kty, crv, x, y, kid, alg: 'ES256', use: 'sig' } }
+}
+
+function createSealingKey(createdAt: string): FileSealingKey {
+  return { id: randomBytes(6).toString('base64url'), created_at: createdAt, key: randomBytes(sealingKeyBytes).toString('base64url') }
+}
+
+/** `kid` is the key's thumbprint (RFC 7638), so that no two keys ever share one. */
+function createAssertionKey(createdAt: string): FileAssertionKey {
+  const jwk = generateKeyPairSync('ec', { namedCurve: 'P-256' }).privateKey.export({ format: 'jwk' })
+  const { crv, kty, x, y } = jwk
+  const kid = createHash('sha256').update(JSON.stringify({ crv, kty, x, y })).digest('base64url')
+  return { kid, created_at: createdAt, jwk }
+}
+
+/** Writes a new file that is on the disk when this returns; fails if the name is taken. */
+function writeDraft(draft: string, content: KeysFile): void {
+  const descriptor = openSync(draft, 'wx', 0o600)
+  try {
+    writeSync(descriptor, `${JSON.stringify(content, null, 2)}\n`)
+    fsyncSync(descriptor)
+  } finally {
+    closeSync(descriptor)
+  }
+}
+
+function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}
+
+function isInstant(value: unknown): boolean {
+  return typeof value === 'string' && !Number.isNaN(Date.parse(value))
+}
+
+function isSealingKey(value: unknown): value is FileSealingKey {
+  if (!isRecord(value) || typeof value['id'] !== 'string' || typeof value['key'] !== 'string') return false
+  const hasGoodKey = /^[\w-]{43}$/.test(value['key']) && Buffer.from(value['key'], 'base64url').length === sealingKeyBytes
+  return /^[\w-]{1,64}$/.test(value['id']) && hasGoodKey && isInstant(value['created_at'])
+}
+
+function isAssertionKey(value: unknown): value is FileAssertionKey {
+  if (!isRecord(value) || typeof value['kid'] !== 'string' || !isRecord(value['jwk'])) return false
+  const { kty, crv, d } = value['jwk']
+  return /^[\w-]{1,128}$/.test(value['kid']) && kty === 'EC' && crv === 'P-256' && typeof d === 'string' && isInstant(value['created_at'])
+}

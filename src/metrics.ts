@@ -1,0 +1,207 @@
+/**
+ * Metrics for Prometheus: what is counted while Postern works, and its text at `/metrics` on the operations address.
+ *
+ * The only door to the metrics library. Names, units and suffixes follow Prometheus' conventions; every label has a closed or
+ * configured set of values (effects, reasons, app ids), never anything that a client chose, so that nobody outside can grow the
+ * number of series. What exists elsewhere as a number is read when it is asked for, not copied as it changes.
+ */
+
+import { monitorEventLoopDelay } from 'node:perf_hooks'
+import { Counter, Gauge, Histogram, Registry } from '@prometheus-io/client'
+import type { Reason } from './policy/decision.ts'
+
+/** Numbers that live elsewhere, read at each scrape. One that throws is left out of that scrape. */
+export interface MetricSources {
+  readonly openConnections: () => number
+  readonly isAuditWritable: () => boolean
+  readonly isProviderReady: () => boolean
+}
+
+export interface Metrics {
+  /** One request that is over, by its decision and its status; `app` is an id from the policy. */
+  observeRequest(request: {
+    readonly app: string | undefined
+    readonly effect: string
+    readonly reason: Reason
+    readonly status: number
+    readonly seconds: number
+  }): void
+  countSignIn(outcome: 'started' | 'continued' | 'refused' | 'failed'): void
+  countSessionRefresh(outcome: 'refreshed' | 'refused' | 'unreachable'): void
+  countSessionEnd(cause: string): void
+  /** A policy became current. `at` in epoch milliseconds. */
+  setPolicy(version: string, at: number): void
+  countPolicyLoadFailure(): void
+  countStoreError(): void
+  /** Text in the exposition format named by `contentType`. */
+  text(): Promise<string>
+  readonly contentType: string
+  close(): void
+}
+
+/** Below a millisecond is a refusal from memory; beyond a minute is a stream or a WebSocket. */
+const durationBuckets = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60]
+const endCauses: ReadonlySet<string> = new Set([
+  'signed_out',
+  'replaced',
+  'revoked',
+  'refused',
+  'back_channel',
+  'device_changed',
+  'subject_changed',
+])
+const effects: ReadonlySet<string> = new Set(['allow', 'deny', 'challenge'])
+
+/** Creates the metrics of this process, in a registry of their own. */
+export function createMetrics(sources: MetricSources): Metrics {
+  const registry = new Registry()
+  const registers = [registry]
+  const requests = new Counter({
+    name: 'postern_requests_total',
+    help: 'Requests answered, by app, effect and reason of the decision, and class of the status.',
+    labelNames: ['app', 'effect', 'reason', 'status_class'],
+    registers,
+  })
+  const durations = new Histogram({
+    name: 'postern_request_duration_seconds',
+    help: 'Time from the arrival of a request to the end of its answer.',
+    labelNames: ['effect'],
+    buckets: durationBuckets,
+    registers,
+  })
+  const signIns = new Counter({
+    name: 'postern_sign_ins_total',
+    help: 'Sign-ins at the provider, by outcome.',
+    labelNames: ['outcome'],
+    registers,
+  })
+  const refreshes = new Counter({
+    name: 'postern_session_refreshes_total',
+    help: 'Refreshes of claims at the provider, by outcome.',
+    labelNames: ['outcome'],
+    registers,
+  })
+  const ends = new Counter({ name: 'postern_session_ends_total', help: 'Sessions ended, by cause.', labelNames: ['cause'], registers })
+  const policy = new Gauge({ name: 'postern_policy_info', help: 'Version of the policy in force.', labelNames: ['version'], registers })
+  const policyLoadedAt = new Gauge({
+    name: 'postern_policy_last_success_timestamp_seconds',
+    help: 'When the policy in force was loaded.',
+    registers,
+  })
+  const policyFailures = new Counter({
+    name: 'postern_policy_load_failures_total',
+    help: 'Changed policies that were refused; the earlier one stayed in force.',
+    registers,
+  })
+  const storeErrors = new Counter({
+    name: 'postern_store_errors_total',
+    help: 'Operations that the session store did not answer.',
+    registers,
+  })
+  // Zero is a statement, and a rate needs one to begin with.
+  for (const outcome of ['started', 'continued', 'refused', 'failed']) signIns.inc({ outcome }, 0)
+  for (const outcome of ['refreshed', 'refused', 'unreachable']) refreshes.inc({ outcome }, 0)
+
+  addSource(registry, 'postern_open_connections', 'Connections of clients that are open now.', sources.openConnections)
+  addSource(registry, 'postern_audit_writable', '1 while the audit trail can be written.', () => Number(sources.isAuditWritable()))
+  addSource(registry, 'postern_provider_ready', '1 once the provider was discovered.', () => Number(sources.isProviderReady()))
+  addProcess(registry)
+  const stopLoopDelay = addEventLoopDelay(registry)
+
+  // A label look-up hashes an object for each request; the child behind it can be kept, since the label sets are few.
+  const bound = new Map<string, { inc(value?: number): void }>()
+  const requestCounter = (app: string, effect: string, reason: Reason, statusClass: string) => {
+    const key = `${app}|${effect}|${reason}|${statusClass}`
+    let counter = bound.get(key)
+    if (counter === undefined) {
+      counter = requests.labels({ app, effect, reason, status_class: statusClass })
+      bound.set(key, counter)
+    }
+    return counter
+  }
+  const boundDurations = new Map([...effects, 'other'].map((effect) => [effect, durations.labels({ effect })]))
+
+  return {
+    observeRequest: ({ app, effect, reason, status, seconds }) => {
+      const knownEffect = effects.has(effect) ? effect : 'other'
+      requestCounter(app ?? '', knownEffect, reason, statusClassOf(status)).inc()
+      boundDurations.get(knownEffect)?.observe(seconds)
+    },
+    countSignIn: (outcome) => signIns.inc({ outcome }),
+    countSessionRefresh: (outcome) => refreshes.inc({ outcome }),
+    countSessionEnd: (cause) => ends.inc({ cause: endCauses.has(cause) ? cause : 'other' }),
+    setPolicy: (version, at) => {
+      policy.reset()
+      policy.set({ version }, 1)
+      policyLoadedAt.set(at / 1000)
+    },
+    countPolicyLoadFailure: () => policyFailures.inc(),
+    countStoreError: () => storeErrors.inc(),
+    text: () => registry.metrics(),
+    contentType: registry.contentType,
+    close: stopLoopDelay,
+  }
+}
+
+/** `2xx` and so on; `none` where the client was gone before an answer. */
+function statusClassOf(status: number): string {
+  return status >= 100 && status < 600 ? `${Math.floor(status / 100)}xx` : 'none'
+}
+
+function addSource(registry: Registry, name: string, help: string, read: () => number): void {
+  new Gauge({
+    name,
+    help,
+    registers: [registry],
+    collect() {
+      try {
+        this.set(read())
+      } catch {
+        // During start a part may not be there yet; one number less must not cost the others.
+        this.remove()
+      }
+    },
+  })
+}
+
+/** The names that every Prometheus dashboard knows. */
+function addProcess(registry: Registry): void {
+  const startedAt = Math.round(performance.timeOrigin / 1000)
+  addSource(registry, 'process_start_time_seconds', 'Start of the process, in seconds since the epoch.', () => startedAt)
+  addSource(registry, 'process_resident_memory_bytes', 'Resident memory.', () => process.memoryUsage.rss())
+  addSource(registry, 'nodejs_heap_size_used_bytes', 'Heap in use.', () => process.memoryUsage().heapUsed)
+  let counted = 0
+  new Counter({
+    name: 'process_cpu_seconds_total',
+    help: 'CPU time used.',
+    registers: [registry],
+    collect() {
+      const { user, system } = process.cpuUsage()
+      this.inc((user + system - counted) / 1e6)
+      counted = user + system
+    },
+  })
+}
+
+/** Delay of the event loop since the last scrape. Returns the way to stop measuring. */
+function addEventLoopDelay(registry: Registry): () => void {
+  const resolutionMs = 20
+  const delays = monitorEventLoopDelay({ resolution: resolutionMs })
+  delays.enable()
+  new Gauge({
+    name: 'postern_event_loop_delay_seconds',
+    help: 'How late the event loop was since the last scrape, by quantile.',
+    labelNames: ['quantile'],
+    registers: [registry],
+    collect() {
+      // The histogram holds intervals: what exceeds the resolution is the delay.
+      const delayAt = (nanoseconds: number) => (Number.isFinite(nanoseconds) ? Math.max(0, nanoseconds / 1e9 - resolutionMs / 1000) : 0)
+      const isEmpty = delays.count === 0
+      this.set({ quantile: '0.5' }, isEmpty ? 0 : delayAt(delays.percentile(50)))
+      this.set({ quantile: '0.99' }, isEmpty ? 0 : delayAt(delays.percentile(99)))
+      this.set({ quantile: '1' }, isEmpty ? 0 : delayAt(delays.max))
+      delays.reset()
+    },
+  })
+  return () => void delays.disable()
+}

@@ -1,0 +1,295 @@
+/**
+ * The sessions of one instance: `Sessions` over a `SessionStore`, put together from its parts.
+ *
+ * Reading is `session-reader.ts`, ending `session-ends.ts`, fresh claims `claims-refresh.ts`, the rules `lifetime.ts`. What is here is the
+ * beginning of sessions and the order of writes. It trusts the store's clock alone; it never writes for somebody who has not signed in.
+ */
+
+import { randomBytes } from 'node:crypto'
+import type { AuditEvent } from '../audit/event.ts'
+import type { CurrentKeys } from '../keys.ts'
+import type { Logger } from '../log.ts'
+import type { RefreshResult } from '../oidc/relying-party.ts'
+import { type ClaimsRefresh, createClaimsRefresh } from './claims-refresh.ts'
+import {
+  type ClaimsRules,
+  claimsDuty,
+  claimsStateOf,
+  isEndedBy,
+  isUseDue,
+  type SessionLimits,
+  sessionEndsAt,
+  useIntervalOf,
+} from './lifetime.ts'
+import { createPeople, type People } from './people.ts'
+import { createSealedRecords } from './sealed-records.ts'
+import { createSecret, hashOf, isSecret } from './secret.ts'
+import type { Session, SessionLookup } from './session.ts'
+import { auditSubjectOf, createSessionEnds } from './session-ends.ts'
+import { createSessionReader, type SessionState } from './session-reader.ts'
+import {
+  expiredIsKnownForMs,
+  hashSessionId,
+  hashSubject,
+  type Pointer,
+  providerSidHashOf,
+  recordNames,
+  restoreSession,
+  type SessionRecord,
+} from './session-record.ts'
+import type { HandOff, Sessions } from './sessions.ts'
+import type { SessionStore } from './store.ts'
+
+export interface SessionSettings extends SessionLimits {
+  readonly refreshAfterSeconds: number
+  readonly claimsMaxAgeSeconds: number
+}
+
+export interface SessionServiceOptions {
+  readonly store: SessionStore
+  readonly keys: CurrentKeys
+  /** Epoch milliseconds; only to notice that this machine's clock differs from the store's. */
+  readonly now: () => number
+  readonly monotonicNow: () => number
+  readonly settings: SessionSettings
+  readonly providerSettings: Pick<ClaimsRules, 'providerGraceSeconds' | 'withoutRefreshToken'>
+  readonly refresh: (refreshToken: string, expected: { readonly issuer: string; readonly sub: string }) => Promise<RefreshResult>
+  /** Hears of every begin, continuation, refresh and end on this instance. */
+  readonly onEvent: (event: AuditEvent) => void
+  readonly log: Logger
+}
+
+export type SessionService = Sessions & Pick<People, 'findPeople' | 'findPerson'>
+
+/** A browser that follows a redirect takes seconds; a code that lies around is worth nothing. */
+const handOffSeconds = 30
+/** An address bar's worth of user agent is enough to recognise one's own browser. */
+const maxUserAgentLength = 512
+
+/** The sessions of one instance. The store stays the caller's: `close` settles what is under way and leaves it open. */
+export function createSessions(options: SessionServiceOptions): SessionService {
+  const { store, settings, monotonicNow, log, onEvent } = options
+  const rules: ClaimsRules = { ...settings, ...options.providerSettings }
+  const limits: SessionLimits = { idleTimeoutSeconds: settings.idleTimeoutSeconds, lifetimeSeconds: settings.lifetimeSeconds }
+  const records = createSealedRecords(store, options.keys, log)
+  const reader = createSessionReader({ store, records, limits, now: options.now, monotonicNow, log })
+  const people = createPeople(store, records)
+  const ends = createSessionEnds({
+    store,
+    records,
+    keepSeconds: limits.lifetimeSeconds + expiredIsKnownForMs / 1000,
+    noteEnds: reader.noteEnds,
+    forget: reader.forget,
+    onEvent,
+    log,
+  })
+  const claims: ClaimsRefresh = createClaimsRefresh({
+    store,
+    records,
+    monotonicNow,
+    refresh: options.refresh,
+    endSession: (session, cause) => ends.endSession(session.id, cause),
+    async onRefreshed(before, after) {
+      reader.forget(hashSessionId(after.id))
+      onEvent(sessionEvent('session.refreshed', after))
+      await indexProviderSid(after, before)
+      await people.recordPerson(after)
+    },
+    log,
+  })
+  /** When this instance last wrote the use of a session, on the monotonic clock; in the order of writing. */
+  const usesWritten = new Map<string, number>()
+  const writes = new Set<Promise<unknown>>()
+
+  function inBackground(work: Promise<unknown>): void {
+    const settled = work
+      .catch((error: unknown) => log.warn({ err: error }, 'a session could not be written'))
+      .finally(() => writes.delete(settled))
+    writes.add(settled)
+  }
+
+  /** Claims are made fresh before anybody decides on them; one second look at the store after that, never a third. */
+  async function withFreshClaims(state: SessionState, sessionHash: (live: Session) => string): Promise<SessionLookup> {
+    if (state.state !== 'live') return state
+    const { session, now } = state
+    switch (claimsDuty(session, rules, now)) {
+      case 'keep':
+        return { state: 'live', session, claimsState: 'fresh' }
+      case 'background':
+        claims.begin(session)
+        return { state: 'live', session, claimsState: 'fresh' }
+      case 'accept':
+        return { state: 'live', session, claimsState: 'stale' }
+      case 'reauthenticate':
+        return { state: 'expired', session }
+      case 'before':
+        if ((await claims.wait(session)) === 'failed') return { state: 'live', session, claimsState: claimsStateOf(session, rules, now) }
+    }
+    const renewed = await reader.findByHash(sessionHash(session))
+    if (renewed.state !== 'live') return renewed
+    return { state: 'live', session: renewed.session, claimsState: claimsStateOf(renewed.session, rules, renewed.now) }
+  }
+
+  const lookUp = async (state: Promise<SessionState>) => withFreshClaims(await state, (session) => hashSessionId(session.id))
+
+  /** The session itself comes before everything that leads to it, and its begin before the session: an end recorded at any moment catches it. */
+  async function begin(...[signedIn, origin]: Parameters<Sessions['begin']>): ReturnType<Sessions['begin']> {
+    const startedAt = await store.loadNow()
+    const session: Session = {
+      id: randomBytes(16).toString('base64url'),
+      issuer: signedIn.issuer,
+      sub: signedIn.sub,
+      claims: { at: startedAt, version: 1, all: signedIn.claims },
+      signIn: signedIn.signIn,
+      tokens: signedIn.tokens,
+      providerSid: signedIn.providerSid,
+      startedAt,
+      lastUsedAt: startedAt,
+      origin: { address: origin.address, userAgent: origin.userAgent.slice(0, maxUserAgentLength) },
+    }
+    const sessionHash = hashSessionId(session.id)
+    const expiresAt = recordExpiry(session)
+    await records.create(recordNames.session(sessionHash), { session, limits } satisfies SessionRecord, expiresAt)
+    const secret = await createPointer('access', session, null)
+    await Promise.all([
+      store.addToIndex(recordNames.subjectIndex(hashSubject(session.issuer, session.sub)), sessionHash, expiresAt),
+      indexProviderSid(session, undefined),
+      people.recordPerson(session),
+    ])
+    onEvent(sessionEvent('session.started', session))
+    return { session, secret }
+  }
+
+  const continueWith: Sessions['continueWith'] = async (session, signedIn) => {
+    if (signedIn.issuer !== session.issuer || signedIn.sub !== session.sub) return undefined
+    const sessionHash = hashSessionId(session.id)
+    const state = await reader.findByHash(sessionHash)
+    if (state.state !== 'live') return undefined
+    const at = await store.loadNow()
+    const written = await records.update<SessionRecord>(recordNames.session(sessionHash), ({ value }) => ({
+      ...value,
+      session: {
+        ...value.session,
+        claims: { at, version: value.session.claims.version + 1, all: signedIn.claims },
+        signIn: signedIn.signIn,
+        tokens: signedIn.tokens,
+        providerSid: signedIn.providerSid ?? value.session.providerSid,
+        lastUsedAt: Math.max(at, value.session.lastUsedAt),
+      },
+    }))
+    reader.forget(sessionHash)
+    if (written === undefined) return undefined
+    const continued = restoreSession(written.session)
+    await Promise.all([indexProviderSid(continued, state.session), people.recordPerson(continued)])
+    onEvent(sessionEvent('session.continued', continued))
+    // An end that came while this was written wins.
+    return (await reader.findByHash(sessionHash)).state === 'live' ? continued : undefined
+  }
+
+  async function createPointer(kind: 'access' | 'app', session: Session, origin: string | null): Promise<string> {
+    const secret = createSecret()
+    const pointer: Pointer = {
+      sessionId: session.id,
+      origin,
+      startedAt: session.startedAt,
+      subjectHash: hashSubject(session.issuer, session.sub),
+      providerSidHash: providerSidHashOf(session) ?? null,
+    }
+    await records.create(recordNames.pointer(kind, hashOf(secret)), pointer, recordExpiry(session))
+    return secret
+  }
+
+  /** After a continuation the session belongs to the provider's newer session, and only that one's end is its own. */
+  async function indexProviderSid(session: Session, before: Session | undefined): Promise<void> {
+    const [hash, hashBefore] = [providerSidHashOf(session), before === undefined ? undefined : providerSidHashOf(before)]
+    if (hash === hashBefore) return
+    const sessionHash = hashSessionId(session.id)
+    if (hash !== undefined) await store.addToIndex(recordNames.providerSidIndex(hash), sessionHash, recordExpiry(session))
+    if (hashBefore !== undefined) await store.removeFromIndex(recordNames.providerSidIndex(hashBefore), sessionHash)
+  }
+
+  function recordExpiry(session: Session): number {
+    return sessionEndsAt(session, limits) + expiredIsKnownForMs
+  }
+
+  function recordUse(session: Session): void {
+    const writtenAt = usesWritten.get(session.id)
+    const intervalMs = useIntervalOf(limits)
+    if (writtenAt !== undefined && monotonicNow() - writtenAt < intervalMs) return
+    usesWritten.delete(session.id)
+    usesWritten.set(session.id, monotonicNow())
+    for (const [id, at] of usesWritten) {
+      if (monotonicNow() - at < intervalMs) break
+      usesWritten.delete(id)
+    }
+    inBackground(writeUse(session.id))
+  }
+
+  async function writeUse(sessionId: string): Promise<void> {
+    const sessionHash = hashSessionId(sessionId)
+    const [now, [end]] = await Promise.all([store.loadNow(), store.loadEnds([{ kind: 'session', idHash: sessionHash }])])
+    if (end !== undefined && isEndedBy(0, end)) return
+    await records.update<SessionRecord>(recordNames.session(sessionHash), ({ value }) =>
+      // Another instance may have written it; and use never revives what has run out.
+      isUseDue(value.session.lastUsedAt, limits, now) && now < value.session.lastUsedAt + limits.idleTimeoutSeconds * 1000
+        ? { ...value, session: { ...value.session, lastUsedAt: now } }
+        : undefined,
+    )
+  }
+
+  async function listSubject(issuer: string, sub: string): Promise<readonly Session[]> {
+    const index = recordNames.subjectIndex(hashSubject(issuer, sub))
+    const states = await Promise.all((await store.loadIndex(index)).map((sessionHash) => reader.findByHash(sessionHash)))
+    return states.flatMap((state) => (state.state === 'live' ? [state.session] : [])).sort((a, b) => b.startedAt - a.startedAt)
+  }
+
+  return {
+    findByAppSecret: (secret, origin) => lookUp(reader.findBySecret('app', secret, origin)),
+    findByAccessSecret: (secret) => lookUp(reader.findBySecret('access', secret, null)),
+    findById: (sessionId) => lookUp(reader.findByHash(hashSessionId(sessionId))),
+
+    begin,
+    continueWith,
+    async openAppSession(sessionId, origin) {
+      const state = await reader.findByHash(hashSessionId(sessionId))
+      return state.state === 'live' ? createPointer('app', state.session, origin) : undefined
+    },
+    recordUse,
+
+    endSession: ends.endSession,
+    endSubject: ends.endSubject,
+    endProviderSid: ends.endProviderSid,
+    findLatestEnd: ends.findLatestEnd,
+    listSubject,
+
+    async issueHandOff(handOff) {
+      const code = createSecret()
+      await records.create(recordNames.handOff(hashOf(code)), handOff, (await store.loadNow()) + handOffSeconds * 1000)
+      return code
+    },
+    async takeHandOff(code) {
+      return isSecret(code) ? (await records.take<HandOff>(recordNames.handOff(hashOf(code))))?.value : undefined
+    },
+    async takeOnce(purpose, id, seconds) {
+      return store.createRecord(recordNames.once(hashOf(purpose, id)), Buffer.alloc(0), (await store.loadNow()) + seconds * 1000)
+    },
+
+    findPeople: people.findPeople,
+    findPerson: people.findPerson,
+    async close() {
+      await Promise.all([claims.settle(), ...writes])
+    },
+  }
+}
+
+function sessionEvent(event: 'session.started' | 'session.continued' | 'session.refreshed', session: Session): AuditEvent {
+  return {
+    event,
+    request: undefined,
+    session: session.id,
+    subject: auditSubjectOf(session),
+    address: session.origin.address,
+    acr: session.signIn.acr,
+    amr: session.signIn.amr,
+  }
+}
