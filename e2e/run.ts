@@ -71,7 +71,7 @@ function testEnvironment(found: Provisions): NodeJS.ProcessEnv {
     ...(found.chromium === undefined ? {} : { POSTERN_TEST_CHROMIUM: found.chromium }),
     POSTERN_TEST_KEYCLOAK: found.keycloak ?? 'none',
     POSTERN_TEST_DOCKER: found.hasDocker ? '1' : '',
-    ...(options.has('--long') ? { POSTERN_LONG: '1' } : {}),
+    ...(options.has('--long') ? { POSTERN_TEST_LONG: '1' } : {}),
   }
 }
 

@@ -9,15 +9,7 @@
  * what has sealed stays until no record of its time can live. Assertions: `next` is published before it signs, `previous` after.
  */
 
-import {
-  createHash,
-  createPrivateKey,
-  createPublicKey,
-  generateKeyPairSync,
-  type JsonWebKey,
-  type KeyObject,
-  randomBytes,
-} from 'node:crypto'
+import { randomBytes } from 'node:crypto'
 import {
   closeSync,
   fsyncSync,
@@ -33,39 +25,17 @@ import {
 } from 'node:fs'
 import { basename, dirname } from 'node:path'
 import { PosternError } from './errors.ts'
-import type { AssertionKey, CurrentKeys, KeyRing, SealingKey } from './keys.ts'
+import type { CurrentKeys, KeyRing } from './keys.ts'
+import { createAssertionKey, createSealingKey, type KeysFile, parseKeysFile, ringOf, usableSealingKeys } from './keys-file-format.ts'
 import type { Logger } from './log.ts'
 
-/** As in the file. Instants are RFC 3339. */
-interface KeysFile {
-  readonly version: 1
-  readonly sealing: {
-    readonly current: FileSealingKey
-    readonly next: FileSealingKey
-    readonly retired: readonly (FileSealingKey & { readonly retire_at: string })[]
-  }
-  readonly assertion: { readonly current: FileAssertionKey; readonly next: FileAssertionKey; readonly previous: FileAssertionKey | null }
-}
-
-interface FileSealingKey {
-  readonly id: string
-  readonly created_at: string
-  /** 32 bytes, base64url. */
-  readonly key: string
-}
-
-interface FileAssertionKey {
-  readonly kid: string
-  readonly created_at: string
-  /** P-256, private. */
-  readonly jwk: JsonWebKey
-}
-
+/** The ring in force. */
 export interface WatchedKeys {
   readonly current: CurrentKeys
   close(): void
 }
 
+/** How a file is followed. */
 export interface WatchOptions {
   readonly log: Logger
   readonly now: () => number
@@ -75,6 +45,7 @@ export interface WatchOptions {
   readonly pollSeconds?: number
 }
 
+/** What to rotate, and when it is. */
 export interface RotateOptions {
   readonly now: number
   readonly families: readonly ('sealing' | 'assertion')[]
@@ -86,7 +57,6 @@ export interface RotateOptions {
 
 /** Verifiers cache `jwks.json`, instances re-read their file: this is longer than either. */
 const publishedBeforeSigningMs = 15 * 60_000
-const sealingKeyBytes = 32
 
 /** The ring in `file`, without keys whose time is over. Rejects with `keys_missing` or, for a file that must not be used, `configuration_invalid`. */
 export function loadKeys(file: string, now: number): KeyRing {
@@ -170,7 +140,7 @@ export function watchKeys(file: string, options: WatchOptions): WatchedKeys {
       const newText = readKeysFile(file)
       const isNew = newText !== text
       const next = isNew ? parseKeysFile(file, newText) : content
-      const hasRetired = ring.sealing.all.size > ringIds(next, now()).length
+      const hasRetired = ring.sealing.all.size > usableSealingKeys(next, now()).length
       complaint = ''
       if (!isNew && !hasRetired) return
       const nextRing = ringOf(next, now(), file)
@@ -232,78 +202,6 @@ function readKeysFile(file: string): string {
   }
 }
 
-/** Checks everything and repeats nothing: a message must not show a piece of a key. */
-function parseKeysFile(file: string, text: string): KeysFile {
-  const refuse = (what: string) => new PosternError('configuration_invalid', `the key file ${file} is malformed: ${what}`)
-  let content: unknown
-  try {
-    content = JSON.parse(text)
-  } catch {
-    // The parser's message quotes the text.
-    throw refuse('not JSON')
-  }
-  if (!isRecord(content) || content['version'] !== 1) throw refuse('not version 1')
-  const { sealing, assertion } = content
-  if (!isRecord(sealing) || !Array.isArray(sealing['retired'])) throw refuse('sealing')
-  if (!isRecord(assertion)) throw refuse('assertion')
-  const sealingKeys = [sealing['current'], sealing['next'], ...(sealing['retired'] as unknown[])]
-  if (!sealingKeys.every(isSealingKey)) throw refuse(`a sealing key needs an id, created_at and ${sealingKeyBytes} bytes of key`)
-  if (new Set(sealingKeys.map(({ id }) => id)).size !== sealingKeys.length) throw refuse('two sealing keys have one id')
-  if (new Set(sealingKeys.map(({ key }) => key)).size !== sealingKeys.length) throw refuse('a sealing key is there twice')
-  if (!(sealing['retired'] as unknown[]).every((key) => isRecord(key) && isInstant(key['retire_at'])))
-    throw refuse('a retired key needs retire_at')
-  const assertionKeys = [assertion['current'], assertion['next'], ...(assertion['previous'] === null ? [] : [assertion['previous']])]
-  if (!assertionKeys.every(isAssertionKey)) throw refuse('an assertion key needs a kid, created_at and a private P-256 jwk')
-  if (new Set(assertionKeys.map(({ kid }) => kid)).size !== assertionKeys.length) throw refuse('two assertion keys have one kid')
-  return content as unknown as KeysFile
-}
-
-function ringOf({ sealing, assertion }: KeysFile, now: number, file: string): KeyRing {
-  const usable = ringIds({ sealing }, now).map((key): SealingKey => ({ id: key.id, key: Buffer.from(key.key, 'base64url') }))
-  const [current] = usable
-  if (current === undefined) throw new PosternError('configuration_invalid', `the key file ${file} has no sealing key`)
-  return {
-    sealing: { current, all: new Map(usable.map((key) => [key.id, key])) },
-    assertion: {
-      current: assertionKeyOf(assertion.current, file),
-      next: assertionKeyOf(assertion.next, file),
-      previous: assertion.previous === null ? undefined : assertionKeyOf(assertion.previous, file),
-    },
-  }
-}
-
-/** Sealing keys in force at `now`, the current one first. */
-function ringIds({ sealing }: Pick<KeysFile, 'sealing'>, now: number): readonly FileSealingKey[] {
-  return [sealing.current, sealing.next, ...sealing.retired.filter((key) => Date.parse(key.retire_at) > now)]
-}
-
-function assertionKeyOf({ kid, jwk }: FileAssertionKey, file: string): AssertionKey {
-  let privateKey: KeyObject
-  try {
-    privateKey = createPrivateKey({ key: jwk, format: 'jwk' })
-  } catch {
-    // The cause could describe the key.
-    throw new PosternError(
-      'configuration_invalid',
-      `the key file ${file} is malformed: the assertion key ${JSON.stringify(kid)} is not a P-256 key`,
-    )
-  }
-  const { kty, crv, x, y } = createPublicKey(privateKey).export({ format: 'jwk' })
-  return { kid, privateKey, publicJwk: { kty, crv, x, y, kid, alg: 'ES256', use: 'sig' } }
-}
-
-function createSealingKey(createdAt: string): FileSealingKey {
-  return { id: randomBytes(6).toString('base64url'), created_at: createdAt, key: randomBytes(sealingKeyBytes).toString('base64url') }
-}
-
-/** `kid` is the key's thumbprint (RFC 7638), so that no two keys ever share one. */
-function createAssertionKey(createdAt: string): FileAssertionKey {
-  const jwk = generateKeyPairSync('ec', { namedCurve: 'P-256' }).privateKey.export({ format: 'jwk' })
-  const { crv, kty, x, y } = jwk
-  const kid = createHash('sha256').update(JSON.stringify({ crv, kty, x, y })).digest('base64url')
-  return { kid, created_at: createdAt, jwk }
-}
-
 /** Writes a new file that is on the disk when this returns; fails if the name is taken. */
 function writeDraft(draft: string, content: KeysFile): void {
   const descriptor = openSync(draft, 'wx', 0o600)
@@ -313,24 +211,4 @@ function writeDraft(draft: string, content: KeysFile): void {
   } finally {
     closeSync(descriptor)
   }
-}
-
-function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
-}
-
-function isInstant(value: unknown): boolean {
-  return typeof value === 'string' && !Number.isNaN(Date.parse(value))
-}
-
-function isSealingKey(value: unknown): value is FileSealingKey {
-  if (!isRecord(value) || typeof value['id'] !== 'string' || typeof value['key'] !== 'string') return false
-  const hasGoodKey = /^[\w-]{43}$/.test(value['key']) && Buffer.from(value['key'], 'base64url').length === sealingKeyBytes
-  return /^[\w-]{1,64}$/.test(value['id']) && hasGoodKey && isInstant(value['created_at'])
-}
-
-function isAssertionKey(value: unknown): value is FileAssertionKey {
-  if (!isRecord(value) || typeof value['kid'] !== 'string' || !isRecord(value['jwk'])) return false
-  const { kty, crv, d } = value['jwk']
-  return /^[\w-]{1,128}$/.test(value['kid']) && kty === 'EC' && crv === 'P-256' && typeof d === 'string' && isInstant(value['created_at'])
 }

@@ -1,3 +1,7 @@
+/**
+ * Rate limits: what counts as one client, and what somebody over the limit is told.
+ */
+
 import { describe, expect, it } from 'vitest'
 import { createRateLimit, networkOf } from './rate-limits.ts'
 

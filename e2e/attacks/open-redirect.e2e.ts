@@ -1,7 +1,7 @@
 /**
  * Return addresses that lead away. Safe: every address a browser is sent to after sign-in or sign-out is one of our own origins.
  *
- * The payloads below are one or more of each class. A longer list (one a line) is used as well where `POSTERN_REDIRECT_PAYLOADS` names a file.
+ * The payloads below are one or more of each class. A longer list (one a line) is used as well where `POSTERN_TEST_REDIRECT_PAYLOADS` names a file.
  */
 
 import { readFile } from 'node:fs/promises'
@@ -57,7 +57,7 @@ describe('open redirect', () => {
 
   beforeAll(async () => {
     rig = await startRig()
-    const listed = process.env['POSTERN_REDIRECT_PAYLOADS']
+    const listed = process.env['POSTERN_TEST_REDIRECT_PAYLOADS']
     const more = listed === undefined ? [] : (await readFile(listed, 'utf8')).split('\n').filter((line) => line !== '')
     payloads = [...ownPayloads.map((payload) => payload.replaceAll('APP', `app.corp.localhost:${rig.port}`)), ...more]
     origins = ['access', 'app', 'wiki'].map((name) => rig.origin(name))

@@ -12,6 +12,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Redis } from 'ioredis'
 
+/** A running server. */
 export interface TestRedis {
   /** `redis://` with the password, if there is one. */
   readonly url: string
@@ -32,6 +33,7 @@ export interface TestRedis {
   close(): Promise<void>
 }
 
+/** How it runs. */
 export interface TestRedisOptions {
   readonly password?: string
   readonly port?: number

@@ -147,10 +147,22 @@ export async function startRig(options: RigOptions = {}): Promise<Rig> {
     await provider?.close()
     provider = undefined
   }
-  await providerStart()
-  for (const instance of instances) await instance.start()
+  const stop = async () => {
+    await Promise.all(instances.filter((each) => each.isRunning()).map((each) => each.stop('SIGKILL')))
+    await provider?.close()
+    await Promise.all([...upstreams.values()].map((upstream) => upstream.close()))
+    await redis?.close()
+    await rm(folder, { recursive: true, force: true })
+  }
   const [instance] = instances
   if (instance === undefined) throw new Error('a rig needs an instance')
+  try {
+    await providerStart()
+    for (const each of instances) await each.start()
+  } catch (error) {
+    await stop()
+    throw error
+  }
 
   return {
     port,
@@ -171,13 +183,7 @@ export async function startRig(options: RigOptions = {}): Promise<Rig> {
     writePolicy: (document) => writeFile(policyFile, typeof document === 'string' ? document : JSON.stringify(document, undefined, 1)),
     providerStart,
     providerStop,
-    stop: async () => {
-      await Promise.all(instances.filter((each) => each.isRunning()).map((each) => each.stop('SIGKILL')))
-      await provider?.close()
-      await Promise.all([...upstreams.values()].map((upstream) => upstream.close()))
-      await redis?.close()
-      await rm(folder, { recursive: true, force: true })
-    },
+    stop,
   }
 }
 

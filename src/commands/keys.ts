@@ -13,8 +13,14 @@ import { createKeysFile, loadKeys, rotateKeys } from '../keys-file.ts'
 /** A session's record outlives its lifetime by ten minutes; clocks of instances differ by less than the rest. */
 const sealingMarginSeconds = 3_600
 
+/** What the commands are given. */
+export interface KeysParts {
+  /** Epoch milliseconds. */
+  readonly now: () => number
+}
+
 /** Adds `keys generate` and `keys rotate`. */
-export function registerKeys(program: Command): void {
+export function registerKeys(program: Command, { now }: KeysParts = { now: wallClock }): void {
   const keys = program.command('keys').description('create or rotate the keys that seal sessions and sign assertions')
 
   keys
@@ -25,12 +31,12 @@ export function registerKeys(program: Command): void {
     .action(async (options: { readonly config: string; readonly out?: string }) => {
       const file = options.out ?? (await loadOrReport(options.config))?.keysFile
       if (file === undefined) return
-      if (!createKeysFile(file, Date.now())) {
+      if (!createKeysFile(file, now())) {
         console.error(`postern: ${file} exists and is left as it is; \`postern keys rotate\` renews its keys`)
         process.exitCode = 1
         return
       }
-      console.log(`Created ${file}, readable by its owner only. Signing key: ${loadKeys(file, Date.now()).assertion.current.kid}`)
+      console.log(`Created ${file}, readable by its owner only. Signing key: ${loadKeys(file, now()).assertion.current.kid}`)
     })
 
   keys
@@ -45,7 +51,7 @@ export function registerKeys(program: Command): void {
       if (configuration === undefined) return
       const isAll = options.sealing === options.assertion
       const kid = rotateKeys(configuration.keysFile, {
-        now: Date.now(),
+        now: now(),
         families: [
           ...(isAll || options.sealing ? ['sealing' as const] : []),
           ...(isAll || options.assertion ? ['assertion' as const] : []),
@@ -55,6 +61,10 @@ export function registerKeys(program: Command): void {
       })
       console.log(`Rotated ${configuration.keysFile}. Signing key: ${kid}`)
     })
+}
+
+function wallClock(): number {
+  return Math.trunc(performance.timeOrigin + performance.now())
 }
 
 async function loadOrReport(file: string): Promise<Pick<InstanceConfiguration, 'keysFile' | 'session'> | undefined> {

@@ -3,7 +3,8 @@
  *
  * Two underscores go one level down; what follows is the key in capitals. A variable that names no key is an error like any unknown
  * key, for the same reason. Text stays as it is; where the key wants something else than text, the value is read as YAML.
- * The variables that Kubernetes makes for a Service that happens to be called "postern" are not ours.
+ * The variables that Kubernetes makes for a Service that happens to be called "postern" are not ours, and `POSTERN_TEST_…` are the
+ * switches of the test suite, which the instances it starts inherit.
  */
 
 import { z } from 'zod'
@@ -13,6 +14,7 @@ import type { Environment } from './secret-values.ts'
 import { parseYamlSource } from './yaml-source.ts'
 
 const prefix = 'POSTERN_'
+const testPrefix = 'POSTERN_TEST_'
 const madeByKubernetes = /^POSTERN_(?:SERVICE_HOST|SERVICE_PORT(?:_[A-Z0-9_]+)?|PORT(?:_\d+_(?:TCP|UDP|SCTP)(?:_(?:PROTO|PORT|ADDR))?)?)$/
 
 export interface Overridden {
@@ -27,7 +29,7 @@ export function applyOverrides(schema: z.ZodType, data: unknown, environment: En
   let result = data
   for (const name of Object.keys(environment).sort((a, b) => (a < b ? -1 : 1))) {
     const text = environment[name]
-    if (!name.startsWith(prefix) || text === undefined || madeByKubernetes.test(name)) continue
+    if (!name.startsWith(prefix) || text === undefined || madeByKubernetes.test(name) || name.startsWith(testPrefix)) continue
     const place: Place = { file: `$${name}`, line: 0, column: 0 }
     const complain = (message: string, suggestion?: string) =>
       void report.problems.push({ ...place, path: '', message, ...(suggestion === undefined ? {} : { suggestion }) })

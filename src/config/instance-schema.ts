@@ -46,7 +46,7 @@ export const provider = z.strictObject(
       .strictObject({
         groups: listOf(claimPath, 'a list of claim paths')
           .optional()
-          .meta({ description: 'Dotted claim paths in which group names are looked for; all that exist are joined.' }),
+          .meta({ description: 'Dotted claim paths to the group names; the first that exists counts.' }),
         device_id: claimPath.optional().meta({ description: 'Dotted claim path of the device id.' }),
       })
       .prefault({})

@@ -7,7 +7,8 @@
  */
 
 import { z } from 'zod'
-import { type Path, quote, type Report, suggestNearest } from './problems.ts'
+import { type Detail, findNearest, type Path, quote, type Report, suggestNearest } from './problems.ts'
+import { unreadable } from './yaml-source.ts'
 
 /** What of `T` could be read: every key of every map and every item of every list may be missing. */
 export type Partially<T> = T extends string | number | boolean | bigint | symbol | undefined | null
@@ -31,48 +32,68 @@ export function parseValue<S extends z.ZodType>(
   data: unknown,
   report: Report,
 ): { readonly value: z.output<S> | undefined; readonly parts: Partially<z.output<S>> | undefined } {
-  const before = report.problems.length
-  const parts = walk(schema, data, [], report)
-  const isGood = report.problems.length === before
-  return { value: isGood ? (parts as z.output<S>) : undefined, parts: parts as Partially<z.output<S>> | undefined }
+  const progress: Progress = { report, at: 'value', failures: 0 }
+  const parts = walk(schema, data, [], progress)
+  return { value: progress.failures === 0 ? (parts as z.output<S>) : undefined, parts: parts as Partially<z.output<S>> | undefined }
 }
 
-function walk(schema: z.core.$ZodType, data: unknown, path: Path, report: Report): unknown {
-  if (schema instanceof z.ZodOptional) return data === undefined ? undefined : walk(schema.def.innerType, data, path, report)
-  if (schema instanceof z.ZodDefault) return data === undefined ? schema.def.defaultValue : walk(schema.def.innerType, data, path, report)
-  if (schema instanceof z.ZodPrefault) return walk(schema.def.innerType, data === undefined ? schema.def.defaultValue : data, path, report)
-  if (schema instanceof z.ZodLazy) return walk(schema.def.getter(), data, path, report)
+interface Progress {
+  readonly report: Report
+  /** What a problem points at unless it says otherwise. */
+  readonly at: 'key' | 'value'
+  /** Problems of this walk, and values that were refused before it. */
+  failures: number
+}
+
+function complain(progress: Progress, path: Path, message: string, detail: Detail = {}): void {
+  progress.failures += 1
+  progress.report.problem(path, message, { ...detail, at: detail.at ?? progress.at })
+}
+
+function walk(schema: z.core.$ZodType, data: unknown, path: Path, progress: Progress): unknown {
+  if (schema instanceof z.ZodOptional) return data === undefined ? undefined : walk(schema.def.innerType, data, path, progress)
+  if (schema instanceof z.ZodDefault) return data === undefined ? schema.def.defaultValue : walk(schema.def.innerType, data, path, progress)
+  if (schema instanceof z.ZodPrefault)
+    return walk(schema.def.innerType, data === undefined ? schema.def.defaultValue : data, path, progress)
+  if (schema instanceof z.ZodLazy) return walk(schema.def.getter(), data, path, progress)
+  if (data === unreadable) {
+    progress.failures += 1
+    return undefined
+  }
   if (data === null) {
-    report.problem(path, 'this key has no value', { expected: expectedBy(schema), suggestion: 'write a value or remove the key' })
+    complain(progress, path, 'this key has no value', { expected: expectedBy(schema), suggestion: 'write a value or remove the key' })
     return undefined
   }
   if (schema instanceof z.ZodPipe) {
-    if (isLeaf(schema.def.in)) return judge(schema, data, path, report)
-    const before = report.problems.length
-    walk(schema.def.in, data, path, report)
-    return report.problems.length === before ? judge(schema, data, path, report) : undefined
+    if (isLeaf(schema.def.in)) return judge(schema, data, path, progress)
+    const before = progress.failures
+    walk(schema.def.in, data, path, progress)
+    return progress.failures === before ? judge(schema, data, path, progress) : undefined
   }
-  if (schema instanceof z.ZodObject && isMapLike(data)) return walkObject(schema, data, path, report)
-  if (schema instanceof z.ZodRecord && isMapLike(data)) return walkRecord(schema, data, path, report)
-  if (schema instanceof z.ZodArray && Array.isArray(data)) return walkArray(schema, data, path, report)
+  if (schema instanceof z.ZodObject && isMapLike(data)) return walkObject(schema, data, path, progress)
+  if (schema instanceof z.ZodRecord && isMapLike(data)) return walkRecord(schema, data, path, progress)
+  if (schema instanceof z.ZodArray && Array.isArray(data)) return walkArray(schema, data, path, progress)
   if (schema instanceof z.ZodUnion) {
     const fitting = schema.options.filter((option) => canHold(option, data))
     // Of several for this kind (`none`, or a name) the one that takes the value; else the last, which is the most general.
     const option = fitting.length > 1 ? (fitting.find((one) => z.safeParse(one, data).success) ?? fitting.at(-1)) : fitting[0]
-    if (option !== undefined) return walk(option, data, path, report)
+    if (option !== undefined) return walk(option, data, path, progress)
   }
-  return judge(schema, data, path, report)
+  return judge(schema, data, path, progress)
 }
 
-function walkObject(schema: z.ZodObject, data: Record<string, unknown>, path: Path, report: Report): unknown {
-  const before = report.problems.length
+function walkObject(schema: z.ZodObject, data: Record<string, unknown>, path: Path, progress: Progress): unknown {
+  const before = progress.failures
   const shape = schema.shape as Readonly<Record<string, z.core.$ZodType>>
   const known = Object.keys(shape)
+  const misspelt = new Set<string>()
   for (const key of Object.keys(data)) {
     if (Object.hasOwn(shape, key)) continue
-    report.problem([...path, key], `unknown key ${quote(key)}`, {
+    const nearest = findNearest(key, known)
+    if (nearest !== undefined) misspelt.add(nearest)
+    complain(progress, [...path, key], `unknown key ${quote(key)}`, {
       expected: known.length <= 12 ? `one of ${known.join(', ')}` : undefined,
-      suggestion: suggestNearest(key, known),
+      suggestion: nearest === undefined ? undefined : `did you mean ${quote(nearest)}?`,
       at: 'key',
     })
   }
@@ -82,67 +103,66 @@ function walkObject(schema: z.ZodObject, data: Record<string, unknown>, path: Pa
     if (member === undefined) continue
     const given = Object.hasOwn(data, key) ? data[key] : undefined
     if (given === undefined && !isOmittable(member)) {
-      report.problem([...path, key], `the key ${quote(key)} is missing`, { expected: expectedBy(member) })
+      // It is there under a name that is nearly right, and that has been reported.
+      if (misspelt.has(key)) continue
+      complain(progress, [...path, key], `the key ${quote(key)} is missing`, { expected: expectedBy(member) })
       continue
     }
-    const parsed = walk(member, given, [...path, key], report)
+    const parsed = walk(member, given, [...path, key], progress)
     if (parsed !== undefined) value[key] = parsed
   }
-  if (report.problems.length === before && schema.def.checks !== undefined && schema.def.checks.length > 0) {
-    return judge(schema, data, path, report)
+  if (progress.failures === before && schema.def.checks !== undefined && schema.def.checks.length > 0) {
+    return judge(schema, data, path, progress)
   }
   return value
 }
 
-function walkRecord(schema: z.ZodRecord, data: Record<string, unknown>, path: Path, report: Report): unknown {
+function walkRecord(schema: z.ZodRecord, data: Record<string, unknown>, path: Path, progress: Progress): unknown {
   const value: Record<string, unknown> = Object.create(null)
   for (const key of Object.keys(data)) {
-    const name = judge(schema.def.keyType, key, [...path, key], atKeys(report))
-    const parsed = walk(schema.def.valueType, data[key], [...path, key], report)
+    const keys: Progress = { report: progress.report, at: 'key', failures: 0 }
+    const name = judge(schema.def.keyType, key, [...path, key], keys)
+    progress.failures += keys.failures
+    const parsed = walk(schema.def.valueType, data[key], [...path, key], progress)
     if (name !== undefined && parsed !== undefined) value[key] = parsed
   }
   return value
 }
 
-function walkArray(schema: z.ZodArray, data: readonly unknown[], path: Path, report: Report): unknown {
-  const before = report.problems.length
-  const value = data.map((item, index) => walk(schema.def.element, item, [...path, index], report))
-  if (report.problems.length === before && schema.def.checks !== undefined && schema.def.checks.length > 0) {
-    return judge(schema, data, path, report)
+function walkArray(schema: z.ZodArray, data: readonly unknown[], path: Path, progress: Progress): unknown {
+  const before = progress.failures
+  const value = data.map((item, index) => walk(schema.def.element, item, [...path, index], progress))
+  if (progress.failures === before && schema.def.checks !== undefined && schema.def.checks.length > 0) {
+    return judge(schema, data, path, progress)
   }
   return value
 }
 
 /** Lets zod decide, and turns its issues into problems. */
-function judge(schema: z.core.$ZodType, data: unknown, path: Path, report: Report): unknown {
+function judge(schema: z.core.$ZodType, data: unknown, path: Path, progress: Progress): unknown {
   const result = z.safeParse(schema, data)
   if (result.success) return result.data
   for (const issue of result.error.issues) {
     const place = [...path, ...issue.path.filter((step) => typeof step !== 'symbol')]
     if (issue.code === 'custom') {
       const words = (issue.params ?? {}) as RefusalWords
-      report.problem(place, issue.message, { expected: words.expected, suggestion: words.suggestion, at: words.at })
+      complain(progress, place, issue.message, { expected: words.expected, suggestion: words.suggestion, at: words.at })
       continue
     }
     const expected = expectedByIssue(issue)
     if (issue.code === 'invalid_value' && typeof data === 'string') {
       const choices = issue.values.filter((value) => typeof value === 'string')
-      report.problem(place, 'this value is not known here', {
+      complain(progress, place, 'this value is not known here', {
         expected,
         suggestion: suggestNearest(data, choices) ?? suggestQuotes(schema, data),
       })
     } else if (issue.code === 'invalid_type' || issue.code === 'invalid_union' || issue.code === 'invalid_value') {
-      report.problem(place, `${describeKind(data)} does not fit here`, { expected, suggestion: suggestQuotes(schema, data) })
+      complain(progress, place, `${describeKind(data)} does not fit here`, { expected, suggestion: suggestQuotes(schema, data) })
     } else {
-      report.problem(place, issue.message)
+      complain(progress, place, issue.message)
     }
   }
   return undefined
-}
-
-/** The same report, pointing at keys unless told otherwise. */
-function atKeys(report: Report): Report {
-  return { ...report, problem: (path, message, detail = {}) => report.problem(path, message, { ...detail, at: detail.at ?? 'key' }) }
 }
 
 /** A schema's own words (`error:`) are a noun phrase, such as "a duration, such as `30m`"; zod's are replaced by plainer ones. */

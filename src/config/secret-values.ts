@@ -35,15 +35,15 @@ export function hasReference(text: string): boolean {
 }
 
 /**
- * Replaces `${NAME}`. A part of a longer text is escaped for URLs, because a store URL is the only secret that has parts and a
- * password with `@` or `/` must not move its host. `undefined` after reporting a variable that is missing or empty.
+ * Replaces `${NAME}`. Within a URL the value is escaped, so that a store password with `@` or `/` cannot move the URL's host.
+ * `undefined` after reporting a variable that is missing or empty.
  */
 export function expandReferences(text: string, environment: Environment, report: Report, path: Path): string | undefined {
   let isComplete = true
-  const isWhole = /^\$\{[A-Za-z_][A-Za-z0-9_]*\}$/.test(text)
+  const isUrl = /^[a-z][a-z0-9+.-]*:\/\//i.test(text)
   const expanded = text.replace(reference, (_match, name: string) => {
     const value = environment[name]
-    if (value !== undefined && value !== '') return isWhole ? value : encodeURIComponent(value)
+    if (value !== undefined && value !== '') return isUrl ? encodeURIComponent(value) : value
     isComplete = false
     report.problem(path, `the environment variable ${name} is ${value === undefined ? 'not set' : 'empty'}`)
     return ''

@@ -20,7 +20,7 @@ export function isRefusal(value: object): value is Refusal {
   return 'refusal' in value
 }
 
-const urlShape = /^(https?):\/\/([^/?#\\\s]*)(\/[^?#\\\s]*)?$/i
+const urlShape = /^(https?):\/\/([^/?#\\\s]+)(\/[^?#\\\s]*)?$/i
 
 /** An `http(s)` URL with a host and perhaps a path, and nothing that could hide: no user, query, fragment, blank or backslash. */
 function parseHttpUrl(text: string): URL | Refusal {

@@ -17,6 +17,16 @@ const maxDepth = 48
 /** Counts aliased values as often as they are used, so that a few lines cannot expand to gigabytes. */
 const maxValues = 400_000
 
+/** YAML 1.2 §5.1: not printable, so not part of a document. */
+// biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
+const forbiddenCharacter = /[\0-\x08\x0b\x0c\x0e-\x1f\x7f]/
+
+/** Nobody mends more at once. */
+const maxSyntaxProblems = 20
+
+/** Stands where a value was refused and reported while reading, so that it is not blamed again for being absent. */
+export const unreadable = Symbol('unreadable')
+
 export interface YamlSource {
   readonly file: string
   /** Maps are objects without a prototype. `undefined` if the text could not be read as one document. */
@@ -92,15 +102,27 @@ export function parseYamlSource(file: string, text: string, lists: { problems: P
   const atOffset = (offset: number, message: string, suggestion?: string) =>
     void lists.problems.push({ ...placeAt(offset), path: '', message, ...(suggestion === undefined ? {} : { suggestion }) })
 
+  const control = text.search(forbiddenCharacter)
+  if (control !== -1) {
+    atOffset(control, 'there is a control character here', 'save the file as UTF-8 text')
+    return { file, data: undefined, report }
+  }
   const directive = document.directives?.yaml
   if (directive?.explicit === true && directive.version !== '1.2') {
     atOffset(Math.max(0, text.indexOf('%YAML')), 'only YAML 1.2 is read', 'remove the %YAML line')
     return { file, data: undefined, report }
   }
   let isReadable = true
-  for (const error of [...document.errors, ...document.warnings].slice(0, 20)) {
-    const [message, suggestion] = explainSyntax(error.code)
+  const reportedLines = new Set<number>()
+  for (const error of [...document.errors, ...document.warnings]) {
+    // Tags are found again, all of them, when the tree is read.
+    if (error.code === 'TAG_RESOLVE_FAILED') continue
     if (error.code !== 'DUPLICATE_KEY') isReadable = false
+    // What follows an error in its line is nearly always its consequence.
+    const { line } = placeAt(error.pos[0])
+    if (reportedLines.has(line) || reportedLines.size >= maxSyntaxProblems) continue
+    reportedLines.add(line)
+    const [message, suggestion] = explainSyntax(error.code)
     const key = error.code === 'DUPLICATE_KEY' ? /^[\w.-]{1,60}/.exec(text.slice(error.pos[0])) : null
     atOffset(error.pos[0], key === null ? message : `the key ${quote(key[0])} is there twice`, suggestion)
   }
@@ -136,12 +158,12 @@ function readTree(document: Document.Parsed, complain: Complain): unknown {
       if (target === undefined) complain(offset, 'this alias has no anchor before it', 'a text that begins with * must be quoted')
       else if (open.has(target)) complain(offset, 'this alias contains itself')
       else return read(target, depth)
-      return null
+      return unreadable
     }
     if (isScalar(node) || isMap(node) || isSeq(node)) {
       if (node.tag !== undefined && !plainTags.has(node.tag)) {
         complain(offset, 'tags (!name) are not used here', 'a text that begins with ! must be quoted')
-        return null
+        return unreadable
       }
     }
     if (isScalar(node)) return node.value
@@ -156,7 +178,8 @@ function readTree(document: Document.Parsed, complain: Complain): unknown {
     const map: Record<string, unknown> = Object.create(null)
     for (const pair of node.items) {
       const key = isAlias(pair.key) ? pair.key.resolve(document) : pair.key
-      if (!isScalar(key) || typeof key.value !== 'string') complain(offsetOf(pair.key), 'a key must be text', 'quote the key')
+      if (isScalar(key) && key.tag !== undefined && !plainTags.has(key.tag)) complain(offsetOf(pair.key), 'tags (!name) are not used here')
+      else if (!isScalar(key) || typeof key.value !== 'string') complain(offsetOf(pair.key), 'a key must be text', 'quote the key')
       else map[key.value] = read(pair.value, depth + 1)
     }
     open.delete(node)
@@ -201,8 +224,6 @@ function explainSyntax(code: string): readonly [string, string?] {
       return ['this key is there twice']
     case 'TAB_AS_INDENT':
       return ['a tab is not indentation in YAML', 'indent with spaces']
-    case 'TAG_RESOLVE_FAILED':
-      return ['tags (!name) are not used here', 'a text that begins with ! must be quoted']
     case 'BAD_ALIAS':
       return ['this is not a usable alias', 'a text that begins with * must be quoted']
     case 'BAD_SCALAR_START':

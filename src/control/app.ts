@@ -7,7 +7,7 @@
  */
 
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import express, { Router } from 'express'
+import express, { type Request, type Response, Router } from 'express'
 import type { AuditTrail } from '../audit/event.ts'
 import type { CurrentKeys } from '../keys.ts'
 import type { Logger } from '../log.ts'
@@ -19,7 +19,7 @@ import type { SessionStore } from '../session/store.ts'
 import { createAnswers } from './answers.ts'
 import { mountBackchannelLogout } from './backchannel-logout.ts'
 import { createBrowserState } from './browser-state.ts'
-import { handleFailure } from './failures.ts'
+import { answerLastResort, handleFailure } from './failures.ts'
 import { limitRate, onlyMethods, sameOriginPosts, securityHeaders } from './guards.ts'
 import { mountPublicPaths, mountWhoami } from './own-paths.ts'
 import type { PageRenderer } from './pages.ts'
@@ -47,11 +47,11 @@ export interface ControlPlaneSettings extends ReadPerson {
   /** Apps of the snapshot in force; read anew for each request. */
   readonly apps: () => Iterable<PublishedApp>
   readonly sessionLimits: { readonly idleTimeoutSeconds: number; readonly lifetimeSeconds: number }
-  /** Per client address and minute. An office of many people has one address; no person needs more than a few of these. */
+  /** Per client address and minute. Thousands of people in one office have one address, and ten tabs each in the morning. */
   readonly rateLimits?: { readonly signInsPerMinute: number; readonly wrongLogoutTokensPerMinute: number }
 }
 
-const defaultRateLimits = { signInsPerMinute: 600, wrongLogoutTokensPerMinute: 60 }
+const defaultRateLimits = { signInsPerMinute: 3000, wrongLogoutTokensPerMinute: 60 }
 
 /** Creates the handler for the access host. */
 export function createControlPlane(
@@ -67,7 +67,6 @@ export function createControlPlane(
   const app = express()
   app.disable('x-powered-by')
   app.disable('etag')
-  app.set('env', 'production') // Else Express prints stacks into pages it makes itself.
   app.set('query parser', 'simple')
   app.set('case sensitive routing', true)
   app.set('strict routing', true)
@@ -104,7 +103,8 @@ export function createControlPlane(
   return (request, response, context) => {
     bindContext(request, context)
     stateScheme(request, accessUrl)
-    app(request, response)
+    // Express's own last handler prints stacks, on the page or on standard error.
+    app(request as Request, response as Response, (error?: unknown) => answerLastResort(response, log, error, context.requestId))
   }
 }
 

@@ -59,7 +59,7 @@ export interface Visit {
   readonly method?: string
   readonly headers?: Record<string, string>
   readonly form?: Record<string, string>
-  readonly body?: string
+  readonly body?: string | Buffer
 }
 
 /** Starts one. `change` adds to the settings of the control plane. */

@@ -6,7 +6,8 @@
  * a page must not look whole.
  */
 
-import type { ErrorRequestHandler } from 'express'
+import type { ServerResponse } from 'node:http'
+import type { ErrorRequestHandler, Response } from 'express'
 import { isPosternError } from '../errors.ts'
 import { describeError, type Logger } from '../log.ts'
 import type { Answers, ControlReason } from './answers.ts'
@@ -25,8 +26,25 @@ export function handleFailure(answers: Answers, log: Logger): ErrorRequestHandle
     }
     // Cookies of a half-done step must not survive its failure.
     response.removeHeader('Set-Cookie')
-    answers.refuse(request, response, reason)
+    const retryPath: unknown = response.locals['retryPath']
+    answers.refuse(request, response, reason, typeof retryPath === 'string' ? { retryPath } : {})
   }
+}
+
+/** For when even the page about a failure fails: plain words and the request id. */
+export function answerLastResort(response: ServerResponse, log: Logger, error: unknown, requestId: string): void {
+  log.error({ request: requestId, err: describeError(error) }, 'the page about a failure failed')
+  if (response.headersSent) {
+    response.destroy()
+    return
+  }
+  response.writeHead(500, { 'content-type': 'text/plain; charset=utf-8', 'cache-control': 'no-store', 'x-postern': 'internal_error' })
+  response.end(`Something went wrong. Request: ${requestId}\n`)
+}
+
+/** Says where the person may try again if this request fails; made from checked values only, for it becomes a link. */
+export function setRetryPath(response: Response, path: string): void {
+  response.locals['retryPath'] = path
 }
 
 /** The public reason for a thrown value. */

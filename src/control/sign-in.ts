@@ -8,19 +8,22 @@
  * 2. `state` and `iss` compared, while the code is still unspent (RFC 9207);
  * 3. the attempt taken once, over all instances;
  * 4. the code redeemed and the ID Token verified;
- * 5. the sign-in newer than whatever ended the last session;
- * 6. the session continued or begun, with a new secret wherever the subject changed (fixation);
+ * 5. unless a live session of the same person continues: the sign-in newer than whatever ended the last one;
+ * 6. a session begun, with a new secret (fixation), and another person's ended;
  * 7. the hand-off: a one-time code for exactly the origin and the attempt that asked. Without an attempt none is ever minted.
  */
 
 import type { Request, Response, Router } from 'express'
 import type { AuditTrail } from '../audit/event.ts'
+import { isPosternError } from '../errors.ts'
+import { describeError, type Logger } from '../log.ts'
 import type { RelyingParty } from '../oidc/relying-party.ts'
 import type { App } from '../policy/document.ts'
 import type { AccessAttempt, SealedCookies } from '../session/sealed-cookies.ts'
 import type { Session, SessionLookup, SignedIn } from '../session/session.ts'
 import type { Sessions } from '../session/sessions.ts'
 import type { Answers, ControlReason, RefusalDetails } from './answers.ts'
+import { reasonOf, setRetryPath } from './failures.ts'
 import { isNewerThan, renewalFor } from './fresh-sign-in.ts'
 import { onlyMethods } from './guards.ts'
 import { findSingle, getContext, readQuery } from './request-context.ts'
@@ -33,6 +36,7 @@ export interface SignInPorts {
   readonly cookies: SealedCookies
   readonly audit: AuditTrail
   readonly answers: Answers
+  readonly log: Logger
   /** Apps of the snapshot in force. */
   readonly apps: () => Iterable<{ readonly app: Pick<App, 'address' | 'session'> }>
   /** Epoch milliseconds. */
@@ -64,6 +68,7 @@ async function startSignIn(ports: SignInPorts, request: Request, response: Respo
   const query = readQuery(request)
   const returnTo = parseReturnUrl(findSingle(query, 'return_to'), apps())
   const attempt = returnTo === undefined ? undefined : parseAttempt(findSingle(query, 'attempt'))
+  setRetryPath(response, signInPath(returnTo, attempt))
   // Without an attempt nothing could take a hand-off: the app itself begins one, in the browser that is to have the session.
   if (returnTo !== undefined && attempt === undefined) {
     answers.redirect(response, 302, returnTo)
@@ -97,75 +102,104 @@ async function beginAttempt(
 }
 
 async function completeSignIn(ports: SignInPorts, request: Request, response: Response): Promise<void> {
-  const { accessUrl, apps, cookies, relyingParty, sessions } = ports
   const answer = readQuery(request)
-  const refuse = (reason: ControlReason, details?: RefusalDetails & { readonly error?: string }) =>
-    refuseSignIn(ports, request, response, { reason, ...details })
-
-  // 1
-  const state = findSingle(answer, 'state') ?? ''
-  const id = attemptIdOf(state)
-  const attempt = isState(state) ? cookies.readAccessAttempt(id, request.headers.cookie, accessUrl) : undefined
-  if (attempt === undefined) return refuse('sign_in_invalid', { error: 'attempt_unknown' })
-  const returnTo = parseReturnUrl(attempt.returnTo, apps())
-  const errand: Errand = { attempt: attempt.attempt, returnTo, prompt: attempt.prompt, restarts: attempt.restarts }
-  const again: RefusalDetails = returnTo === undefined ? {} : { startAgainUrl: returnTo }
-
-  // 2
-  if (!relyingParty.isAnswerTo(answer, attempt)) return refuse('sign_in_invalid', { ...again, error: 'answer_mismatch' })
-
-  // 3
-  if (!(await sessions.takeOnce('attempt', state, attemptTakenSeconds))) {
-    return refuse('sign_in_invalid', { ...again, error: 'attempt_used' })
-  }
-  response.append('Set-Cookie', cookies.clearAttempt(id, accessUrl))
+  const taken = await takeAttempt(ports, request, response, answer)
+  if (taken === undefined) return
+  const { attempt, errand, again } = taken
 
   // 4
-  const result = await relyingParty.completeSignIn(answer, attempt)
+  const result = await ports.relyingParty.completeSignIn(answer, attempt).catch((error: unknown) => {
+    if (!isPosternError(error)) throw error
+    ports.log.warn({ request: getContext(request).requestId, err: describeError(error) }, 'a sign-in failed')
+    return { outcome: 'failed' as const, reason: reasonOf(error) }
+  })
+  if (result.outcome === 'failed') return refuseSignIn(ports, request, response, { ...again, reason: result.reason })
   if (result.outcome === 'refused') {
     const { error } = result
     if (passingErrors.has(error) && errand.restarts === 0) {
       return await beginAttempt(ports, request, response, { ...errand, restarts: errand.restarts + 1 })
     }
     const reason = troubleErrors.has(error) ? 'provider_unavailable' : 'provider_refused'
-    return refuse(reason, { ...again, providerError: error, error })
-  }
-  const { signedIn } = result
-
-  // 5
-  const secret = cookies.readSession('session', request.headers.cookie, accessUrl)
-  const lookup: SessionLookup = secret === undefined ? { state: 'none' } : await sessions.findByAccessSecret(secret)
-  const present = lookup.state === 'live' ? lookup.session : undefined
-  const continuing = present !== undefined && present.issuer === signedIn.issuer && present.sub === signedIn.sub
-  if (!continuing && !(await isFreshEnough(ports, signedIn, attempt, secret))) {
-    if (attempt.prompt !== 'login') return await beginAttempt(ports, request, response, { ...errand, prompt: 'login' })
-    return refuse('sign_in_too_old', again)
+    return refuseSignIn(ports, request, response, { ...again, reason, providerError: error, error })
   }
 
-  // 6
-  let session = continuing ? await sessions.continueWith(present, signedIn) : undefined
+  // 5, 6
+  const session = await establishSession(ports, request, response, { attempt, signedIn: result.signedIn })
   if (session === undefined) {
-    const { address } = getContext(request)
-    const begun = await sessions.begin(signedIn, { address, userAgent: request.headers['user-agent'] ?? '' })
-    session = begun.session
-    if (present !== undefined) await sessions.endSession(present.id, 'replaced')
-    response.append('Set-Cookie', cookies.writeSession('session', begun.secret, accessUrl))
+    if (attempt.prompt !== 'login') return await beginAttempt(ports, request, response, { ...errand, prompt: 'login' })
+    return refuseSignIn(ports, request, response, { ...again, reason: 'sign_in_too_old' })
   }
 
   // 7
   ports.answers.redirect(response, 303, await destinationOf(ports, session, errand))
 }
 
-/** Whether nothing ended that this sign-in would have to be newer than. */
-async function isFreshEnough(
+interface TakenAttempt {
+  readonly attempt: AccessAttempt
+  readonly errand: Errand
+  /** Ways to start over, from checked values. */
+  readonly again: RefusalDetails
+}
+
+/** Steps 1 to 3. `undefined`: it was refused, and nothing is spent. */
+async function takeAttempt(
   ports: SignInPorts,
-  signedIn: SignedIn,
-  attempt: AccessAttempt,
-  accessSecret: string | undefined,
-): Promise<boolean> {
-  const { issuer, sub, providerSid } = signedIn
-  const end = await ports.sessions.findLatestEnd({ accessSecret, issuer, sub, providerSid })
-  return end === undefined || isNewerThan(end.at, signedIn, attempt, ports.now())
+  request: Request,
+  response: Response,
+  answer: URLSearchParams,
+): Promise<TakenAttempt | undefined> {
+  const { accessUrl, apps, cookies, relyingParty, sessions } = ports
+  const refuse = (error: string, again: RefusalDetails = {}) => {
+    refuseSignIn(ports, request, response, { ...again, reason: 'sign_in_invalid', error })
+    return undefined
+  }
+
+  // 1
+  const state = findSingle(answer, 'state') ?? ''
+  const id = attemptIdOf(state)
+  const attempt = isState(state) ? cookies.readAccessAttempt(id, request.headers.cookie, accessUrl) : undefined
+  if (attempt === undefined) return refuse('attempt_unknown')
+  const returnTo = parseReturnUrl(attempt.returnTo, apps())
+  const again: RefusalDetails = { retryPath: signInPath(returnTo), ...(returnTo === undefined ? {} : { startAgainUrl: returnTo }) }
+
+  // 2
+  if (!relyingParty.isAnswerTo(answer, attempt)) return refuse('answer_mismatch', again)
+
+  // 3
+  if (!(await sessions.takeOnce('attempt', state, attemptTakenSeconds))) return refuse('attempt_used', again)
+  response.append('Set-Cookie', cookies.clearAttempt(id, accessUrl))
+  const errand: Errand = { attempt: attempt.attempt, returnTo, prompt: attempt.prompt, restarts: attempt.restarts }
+  return { attempt, errand, again }
+}
+
+/**
+ * Steps 5 and 6. `undefined`: the sign-in is older than the end of what came before. A session that was live a moment ago, by memory, and
+ * cannot be continued has ended; that end counts like any other.
+ */
+async function establishSession(
+  { accessUrl, cookies, now, sessions }: SignInPorts,
+  request: Request,
+  response: Response,
+  { attempt, signedIn }: { readonly attempt: AccessAttempt; readonly signedIn: SignedIn },
+): Promise<Session | undefined> {
+  const { issuer, providerSid, sub } = signedIn
+  const accessSecret = cookies.readSession('session', request.headers.cookie, accessUrl)
+  const lookup: SessionLookup = accessSecret === undefined ? { state: 'none' } : await sessions.findByAccessSecret(accessSecret)
+  const present = lookup.state === 'live' ? lookup.session : undefined
+  const isSamePerson = present !== undefined && present.issuer === issuer && present.sub === sub
+  const continued = isSamePerson ? await sessions.continueWith(present, signedIn) : undefined
+  if (continued !== undefined) return continued
+
+  // 5
+  const end = await sessions.findLatestEnd({ accessSecret, issuer, sub, providerSid })
+  if (end !== undefined && !isNewerThan(end.at, signedIn, attempt, now())) return undefined
+
+  // 6
+  const userAgent = request.headers['user-agent'] ?? ''
+  const { secret, session } = await sessions.begin(signedIn, { address: getContext(request).address, userAgent })
+  if (present !== undefined && !isSamePerson) await sessions.endSession(present.id, 'replaced')
+  response.append('Set-Cookie', cookies.writeSession('session', secret, accessUrl))
+  return session
 }
 
 /** Where a browser with this session goes: through the hand-off to the app that sent it, or to the portal. */
@@ -187,6 +221,12 @@ function refuseSignIn(
   const { requestId, address } = getContext(request)
   audit.record({ event: 'sign_in.failed', request: requestId, reason, error, address })
   answers.refuse(request, response, reason, details)
+}
+
+/** Where a sign-in starts over on this host, from checked values only. */
+function signInPath(returnTo: string | undefined, attempt?: string): string {
+  if (returnTo === undefined) return '/sign-in'
+  return `/sign-in?${new URLSearchParams({ return_to: returnTo, ...(attempt === undefined ? {} : { attempt }) })}`
 }
 
 /** The cookie's name is the first 96 bits of `state`; the other 160 are proof that the answer belongs to it. */

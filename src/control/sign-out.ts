@@ -71,47 +71,54 @@ export function mountSignedOut(router: Router, { accessUrl, answers, pages }: Si
 
 /** Adds `/.postern/sign-out`, whose page and form also work for somebody whose session is already over. */
 export function mountSignOut(router: Router, ports: SignOutPorts): void {
-  const { answers, browserState } = ports
+  const { accessUrl, answers, cookies } = ports
   const signOut = createSignOut(ports)
-  router.get('/.postern/sign-out', forSignedIn(ports, browserState), (request, response) => showPage(ports, request, response))
-  router.post('/.postern/sign-out', formBody(maxFormBytes), forSignedIn(ports, browserState), async (request, response) => {
-    const { accessUrl, cookies } = ports
-    const session = await findSession(ports, request)
-    if (session === undefined) {
-      response.append('Set-Cookie', cookies.clearSession('session', accessUrl))
-      answers.redirect(response, 303, new URL('/signed-out', accessUrl).href)
-      return
-    }
-    if (!isFormOf(request, session)) {
+  const people = findPeople(ports)
+  router.get('/.postern/sign-out', people.find, (request, response) => showPage(ports, request, response, people.of(request)))
+  router.post('/.postern/sign-out', formBody(maxFormBytes), people.find, async (request, response) => {
+    const session = people.of(request)
+    if (session !== undefined && !isFormOf(request, session)) {
       answers.refuse(request, response, 'cross_origin')
       return
     }
-    const next = await signOut(session)
+    const next = session === undefined ? new URL('/signed-out', accessUrl) : await signOut(session)
     response.append('Set-Cookie', cookies.clearSession('session', accessUrl))
-    await endBrowserState(request)
+    if (session !== undefined) await endBrowserState(request)
     answers.redirect(response, 303, next.href)
   })
   router.all('/.postern/sign-out', onlyMethods('GET, HEAD, POST', answers))
 }
 
-async function showPage(ports: SignOutPorts, request: Request, response: Response): Promise<void> {
-  const { accessUrl, answers, pages } = ports
-  const session = await findSession(ports, request)
-  const formActionOrigins = formActionOriginsOf(ports)
-  const policy = contentSecurityPolicy({ formActionOrigins })
-  response.set(
-    'Content-Security-Policy',
-    Object.entries(policy)
-      .map(([name, sources]) => `${name} ${sources.join(' ')}`)
-      .join(';'),
-  )
+/** Looks the session up once a request. Form state exists only where it is live: strangers write nothing to the store. */
+function findPeople({ accessUrl, browserState, cookies, sessions }: SignOutPorts) {
+  const found = new WeakMap<Request, Session>()
+  const find: RequestHandler = async (request, response, next) => {
+    const secret = cookies.readSession('session', request.headers.cookie, accessUrl)
+    const lookup = secret === undefined ? undefined : await sessions.findByAccessSecret(secret)
+    if (lookup?.state !== 'live') return next()
+    found.set(request, lookup.session)
+    return await browserState(request, response, next)
+  }
+  return { find, of: (request: Request) => found.get(request) }
+}
+
+function showPage(
+  { accessUrl, answers, pages, relyingParty }: SignOutPorts,
+  request: Request,
+  response: Response,
+  session?: Session,
+): void {
+  const formActionOrigins = formActionOriginsOf({ relyingParty })
+  const policy = Object.entries(contentSecurityPolicy({ formActionOrigins }))
+  response.set('Content-Security-Policy', policy.map(([name, sources]) => `${name} ${sources.join(' ')}`).join(';'))
   const view = {
     person: session === undefined ? undefined : displayNameOf(session),
     appName: undefined,
     portalUrl: new URL('/', accessUrl).href,
     formActionOrigins,
+    formToken: session === undefined ? undefined : issueFormToken(request, session),
   }
-  answers.page(response, pages.renderSignOut(session === undefined ? view : { ...view, formToken: issueFormToken(request, session) }))
+  answers.page(response, pages.renderSignOut(view))
 }
 
 /** A second proof beside the origin: a value that only a page of ours, shown to this person, could have sent. */
@@ -135,19 +142,4 @@ function isFormOf(request: Request, session: Session): boolean {
 function endBrowserState(request: Request): Promise<void> {
   // What is left of it is one token of no use; failing to remove it must not fail the sign-out.
   return new Promise((resolve) => request.session.destroy(() => resolve()))
-}
-
-/** Keeps form state away from everybody who is not signed in: strangers write nothing to the store. */
-function forSignedIn(ports: SignOutPorts, handler: RequestHandler): RequestHandler {
-  return async (request, response, next) => {
-    if ((await findSession(ports, request)) === undefined) next()
-    else await handler(request, response, next)
-  }
-}
-
-async function findSession({ accessUrl, cookies, sessions }: SignOutPorts, request: Request): Promise<Session | undefined> {
-  const secret = cookies.readSession('session', request.headers.cookie, accessUrl)
-  if (secret === undefined) return undefined
-  const lookup = await sessions.findByAccessSecret(secret)
-  return lookup.state === 'live' ? lookup.session : undefined
 }

@@ -97,7 +97,7 @@ apps:
       - name: finance runs payroll
         allow: { groups: [finance] }
         paths: [/, /api/**, /assets/**]
-      - name: administration is for admins
+      - name: salary bands are for administrators
         allow: { groups: [postern-admins] }
         paths: [/admin/**, /assets/**]
 `

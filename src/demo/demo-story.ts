@@ -4,14 +4,14 @@
  * Pure text from addresses, so that it can be read in a test as a newcomer reads it.
  */
 
-import { relative } from 'node:path'
+import { join, relative } from 'node:path'
 import type { RunningDemo } from './start-demo.ts'
 
 /** The text to print once everything answers. `from` is the folder that paths are shown relative to. */
 export function tellDemo(demo: Pick<RunningDemo, 'addresses' | 'folder' | 'policyFile'>, from: string): string {
   const { access, apps, issuer, operationsPort } = demo.addresses
-  const policy = relative(from, demo.policyFile)
-  const audit = relative(from, `${demo.folder}/audit`)
+  const policy = show(demo.policyFile, from)
+  const audit = show(join(demo.folder, 'audit'), from)
   return `
   Postern is running. This is a demo: three people, no passwords, everything on this machine.
 
@@ -31,7 +31,7 @@ export function tellDemo(demo: Pick<RunningDemo, 'addresses' | 'folder' | 'polic
     3. Open ${apps.payroll.url}: not allowed, and the page says why and whom to ask.
        ${apps.payroll.url}/admin/ is open to her, by another rule.
     4. Open ${access.origin}: the portal shows what she may open. Sign out there:
-       the wiki and the board are over too.
+       wiki and board ask for a sign-in again.
     5. Sign in as Carol: she reads the wiki, and saving a page is refused.
     6. Change ${policy}: give contractors the board. Save, and reload the page as Carol.
        Break the file: the last good policy stays, and this window says what is wrong.
@@ -46,4 +46,10 @@ export function tellDemo(demo: Pick<RunningDemo, 'addresses' | 'folder' | 'polic
 
   Ctrl-C stops it all.
 `
+}
+
+/** The shorter of the two ways to write a path: a path that climbs out of the folder is shown whole. */
+function show(path: string, from: string): string {
+  const short = relative(from, path)
+  return short.startsWith('..') ? path : short
 }

@@ -6,6 +6,7 @@
  */
 
 import type { IncomingMessage, Server, ServerResponse } from 'node:http'
+import { Server as TlsServer } from 'node:https'
 import type { Duplex } from 'node:stream'
 import { compileCidrs, readClientAddress } from '../attributes/client-address.ts'
 import type { Reason } from '../policy/decision.ts'
@@ -27,7 +28,7 @@ export interface ConnectionParts {
 }
 
 export interface Connections {
-  /** From now on every answer is the last one of its connection. */
+  /** From now on every answer is the last one of its connection; connections without a request are closed. */
   beginDrain(): void
   /** Ends WebSockets that outlived the drain; their sockets are no longer the server's. */
   cutUpgraded(): void
@@ -41,6 +42,10 @@ export function attachConnections(server: Server, { point, snapshot, forwarding 
   const hsts = isHttps && settings.hstsSeconds !== undefined ? `max-age=${settings.hstsSeconds}` : undefined
   const underWay = new WeakMap<Duplex, Set<ServerResponse>>()
   const upgraded = new Set<Duplex>()
+  /** Connections on which nothing was asked yet. */
+  const unused = new Set<Duplex>()
+  /** Connections whose last answer is given: what follows on them was framed by somebody else's idea of a message. */
+  const spent = new WeakSet<Duplex>()
   let isDraining = false
 
   function describeArrival(request: IncomingMessage, isUpgrade: boolean) {
@@ -77,18 +82,35 @@ export function attachConnections(server: Server, { point, snapshot, forwarding 
     })
   }
 
+  function onConnection(socket: Duplex): void {
+    unused.add(socket)
+    socket.once('close', () => unused.delete(socket))
+  }
+
   function onRequest(request: IncomingMessage, response: ServerResponse): void {
-    track(request.socket, response)
-    if (isDraining) response.shouldKeepAlive = false
+    const { socket } = request
+    // Node goes on parsing what arrived together with a request that is answered with `Connection: close`.
+    if (spent.has(socket)) return
+    unused.delete(socket)
+    track(socket, response)
+    if (isDraining) {
+      response.shouldKeepAlive = false
+      spent.add(socket)
+    }
     if (hsts !== undefined) response.setHeader('Strict-Transport-Security', hsts)
     const described = describeArrival(request, false)
     begin({
       ...described,
-      answer: (answer) => sendAnswer(request, response, answer),
+      answer: (answer) => {
+        if (answer.closes) spent.add(socket)
+        sendAnswer(request, response, answer)
+      },
       carry: (exchange) => forwarding.forward(exchange, response),
       enterAccessHost: (target) => {
         response.setHeader('X-Postern-Request', described.id)
         stateToControlPlane(request, target, settings.accessUrl)
+        // Its bodies are small forms, and it is ours: nothing is decided about them before they are read.
+        if (request.headers.expect !== undefined) response.writeContinue()
         ports.handleAccessHost(request, response, { requestId: described.id, address: described.address })
       },
     })
@@ -96,8 +118,9 @@ export function attachConnections(server: Server, { point, snapshot, forwarding 
 
   function onUpgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
     socket.on('error', () => socket.destroy())
+    unused.delete(socket)
     // An answer is still due to an earlier request of this connection: what we wrote now would be taken for it.
-    if ((underWay.get(socket)?.size ?? 0) > 0) {
+    if (spent.has(socket) || (underWay.get(socket)?.size ?? 0) > 0) {
       socket.destroy()
       return
     }
@@ -122,6 +145,8 @@ export function attachConnections(server: Server, { point, snapshot, forwarding 
       socket.destroy()
       return
     }
+    // The last answer is on its way and closes the connection; destroying it now could overtake that.
+    if (spent.has(socket)) return
     const address = 'remoteAddress' in socket && typeof socket.remoteAddress === 'string' ? socket.remoteAddress : undefined
     answerNoRequest(socket, reasonOfParseError(error.code), address)
   }
@@ -146,6 +171,7 @@ export function attachConnections(server: Server, { point, snapshot, forwarding 
     response.once('close', () => responses.delete(response))
   }
 
+  server.on(server instanceof TlsServer ? 'secureConnection' : 'connection', onConnection)
   server.on('request', onRequest)
   // The expectation is met after the decision, by forwarding; Node would meet it before.
   server.on('checkContinue', onRequest)
@@ -157,6 +183,7 @@ export function attachConnections(server: Server, { point, snapshot, forwarding 
   return {
     beginDrain() {
       isDraining = true
+      for (const socket of unused) socket.destroy()
     },
     cutUpgraded() {
       for (const socket of upgraded) socket.destroy()

@@ -26,6 +26,7 @@ export interface ForwardParts {
   readonly compile: (route: Route) => CompiledForwarding
   readonly open: OpenExchanges
   readonly log: Logger
+  readonly noteBodyBytes: (bytes: number) => void
 }
 
 /** Returns the function that forwards; see `Forwarding`. */
@@ -111,6 +112,10 @@ class HttpExchange implements Dispatcher.DispatchHandler, RequestBodyListener {
 
   onComplete(): void {
     if (!this.#isHeadSent && !this.#isSettled) this.#startDeadline()
+  }
+
+  onBytes(bytes: number): void {
+    this.#parts.noteBodyBytes(bytes)
   }
 
   onTooLarge(): void {
@@ -233,6 +238,7 @@ class HttpExchange implements Dispatcher.DispatchHandler, RequestBodyListener {
   onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
     if (this.#isSettled) return
     this.#bytesOut += chunk.length
+    this.#parts.noteBodyBytes(chunk.length)
     if (this.#bytesOut === this.#expectedBytes) {
       this.#end(chunk)
       return

@@ -194,7 +194,7 @@ export interface Rig {
   readonly outcomes: ExchangeOutcome[]
   readonly log: LoggedLine[]
   /** Resolves to the outcome with this position, once it is there. */
-  readonly outcome: (index?: number) => Promise<ExchangeOutcome>
+  outcome(index?: number): Promise<ExchangeOutcome>
   readonly close: () => Promise<void>
 }
 
@@ -231,7 +231,7 @@ export async function startRig(app: App, { identity = [], isPublic = false, forw
     ...overrides,
   })
   const outcomes: ExchangeOutcome[] = []
-  const waiting = new Set<() => void>()
+  const waiting: (() => void)[] = []
   const route = routeFor(app, isPublic)
   let count = 0
 
@@ -250,7 +250,7 @@ export async function startRig(app: App, { identity = [], isPublic = false, forw
   }
   const note = (outcome: ExchangeOutcome) => {
     outcomes.push(outcome)
-    for (const check of [...waiting]) check()
+    for (const wake of waiting.splice(0)) wake()
     return outcome
   }
   const serve = async (request: IncomingMessage, response: ServerResponse) => {
@@ -279,17 +279,15 @@ export async function startRig(app: App, { identity = [], isPublic = false, forw
     forwarding,
     outcomes,
     log,
-    outcome: (index = 0) =>
-      new Promise((resolve) => {
-        const check = () => {
-          const outcome = outcomes[index]
-          if (outcome === undefined) return
-          waiting.delete(check)
-          resolve(outcome)
-        }
-        waiting.add(check)
-        check()
-      }),
+    outcome: async (index = 0) => {
+      for (;;) {
+        const outcome = outcomes[index]
+        if (outcome !== undefined) return outcome
+        await new Promise<void>((resolve) => {
+          waiting.push(resolve)
+        })
+      }
+    },
     close: async () => {
       await forwarding.close()
       server.closeAllConnections()

@@ -11,6 +11,7 @@ import type { Duplex } from 'node:stream'
 import type { Logger } from '../log.ts'
 import type { App } from '../policy/document.ts'
 import type { SealedCookies } from '../session/sealed-cookies.ts'
+import { createBodyMemory } from './body-memory.ts'
 import type { Exchange, ExchangeOutcome, Route } from './exchange.ts'
 import { createForward } from './forward.ts'
 import { compileHeaderHygiene, type HeaderHygiene } from './header-hygiene.ts'
@@ -72,7 +73,7 @@ export function createForwarding(options: ForwardingOptions): Forwarding {
   }
 
   return {
-    forward: createForward({ compile, open, log: options.log }),
+    forward: createForward({ compile, open, log: options.log, noteBodyBytes: createBodyMemory() }),
     tunnel: createTunnel({
       compile,
       open,

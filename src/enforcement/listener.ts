@@ -88,7 +88,6 @@ export function createListener(options: ListenerOptions): Listener {
     one.maxConnections = settings.limits.connections
     // One more than allowed: Node forgets silently what is beyond, and a forgotten header is one that nobody judged.
     one.maxHeadersCount = settings.limits.headers + 1
-    one.on('error', (error) => ports.log.error({ err: error }, 'the listener failed'))
   }
 
   const reloadCertificates = () => {
@@ -101,6 +100,7 @@ export function createListener(options: ListenerOptions): Listener {
       try {
         const address = await bind(server, options.listen)
         if (redirect !== undefined && options.httpRedirect !== undefined) await bind(redirect, options.httpRedirect)
+        for (const one of servers) one.on('error', (error) => ports.log.error({ err: error }, 'the listener failed'))
         if (certificates !== undefined) certificateTimer = setInterval(reloadCertificates, certificateCheckMs).unref()
         return address
       } catch (error) {

@@ -8,6 +8,7 @@ import {
   get,
   navigation,
   type ParsedAnswer,
+  parseAnswer,
   startFlow,
   wiki,
   wikiOrigin,
@@ -124,10 +125,9 @@ describe('the callback', () => {
     const { cookie, mint } = await beginAttempt(rig)
     const code = await mint()
     for (const method of ['HEAD', 'POST']) {
-      const answer = await rig.ask(
-        get(`/.postern/callback?code=${code}`, [`Cookie: ${cookie}`, 'Content-Length: 0'], undefined, method).replace('HEAD', 'PUT'),
-      )
-      expect(answer).toMatchObject({ status: 405, headers: { allow: 'GET' } })
+      const client = await rig.connect()
+      client.send(get(`/.postern/callback?code=${code}`, [`Cookie: ${cookie}`, 'Content-Length: 0'], undefined, method))
+      expect(parseAnswer(await client.until((text) => text.includes('\r\n\r\n')))).toMatchObject({ status: 405, headers: { allow: 'GET' } })
     }
     expect((await rig.ask(callback(code, [`Cookie: ${cookie}`]))).status).toBe(303)
   })
@@ -183,6 +183,15 @@ describe('sign-out', () => {
     expect(answer).toMatchObject({ status: 403, headers: { 'x-postern': 'cross_origin' } })
     expect(rig.signedOut).toEqual([])
   })
+})
+
+test('signing out ends a session that is over for this app alone', async () => {
+  const rig = await begin({ apps: [wiki({ session: { idleTimeoutSeconds: 60, lifetimeSeconds: undefined } })] })
+  const { cookie, session } = await rig.signIn('alice')
+  rig.clock.move(61_000)
+  expect((await rig.ask(get('/.postern/whoami', [`Cookie: ${cookie}`]))).status).toBe(401)
+  await rig.ask(get('/.postern/sign-out', [`Cookie: ${cookie}`, 'Sec-Fetch-Site: same-origin', 'Content-Length: 0'], undefined, 'POST'))
+  expect(rig.signedOut.map(({ id }) => id)).toEqual([session.id])
 })
 
 describe('whoami', () => {

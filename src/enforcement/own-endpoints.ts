@@ -121,10 +121,12 @@ async function signOut(own: OwnRequest): Promise<Answer> {
 async function whoami(own: OwnRequest): Promise<Answer> {
   const { point, arrival, route } = own
   const lookup = await findLookup(own)
-  if (lookup.state !== 'live') return refuse(own, 'login_required', { audience: 'program' })
+  const limits = point.settings.session
+  if (lookup.state !== 'live' || isOverFor(route, lookup.session, limits, point.ports.now())) {
+    return refuse(own, 'login_required', { audience: 'program' })
+  }
   const { session, claimsState } = lookup
   const subject = point.ports.readSubject(session, claimsState)
-  const limits = point.settings.session
   // Script of the app reads this: it learns what the app's own assertion says, and not more.
   const known = route.app.identity.kind === 'none' || subject.kind !== 'person' ? undefined : stateIdentity(route.app, subject)
   const body = {
@@ -155,17 +157,15 @@ function asset(own: OwnRequest): Answer {
   return found === undefined ? refuse(own, 'path_not_found') : point.responder.asset(found.type, found.body, arrival.id)
 }
 
+/** Also one that is over for this app alone: who signs out means the session, and that still lives. */
 async function findSession(own: OwnRequest): Promise<Session | undefined> {
   const lookup = await findLookup(own)
   return lookup.state === 'live' ? lookup.session : undefined
 }
 
-async function findLookup({ point, arrival, host, route }: OwnRequest): Promise<SessionLookup> {
+async function findLookup({ point, arrival, host }: OwnRequest): Promise<SessionLookup> {
   const secret = point.ports.cookies.readSession('app', arrival.request.headers.cookie, host.origin)
-  if (secret === undefined) return { state: 'none' }
-  const lookup = await point.ports.sessions.findByAppSecret(secret, host.origin.origin)
-  const isOver = lookup.state === 'live' && isOverFor(route, lookup.session, point.settings.session, point.ports.now())
-  return isOver ? { state: 'expired' } : lookup
+  return secret === undefined ? { state: 'none' } : await point.ports.sessions.findByAppSecret(secret, host.origin.origin)
 }
 
 function refuse(

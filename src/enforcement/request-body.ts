@@ -11,6 +11,7 @@ import { Readable } from 'node:stream'
 export interface RequestBodyListener {
   /** The first bytes, or the end of an empty body, have come: worth a connection now. */
   onBegun(): void
+  onBytes(bytes: number): void
   /** The client has sent everything. */
   onComplete(): void
   onTooLarge(): void
@@ -65,6 +66,7 @@ export class RequestBody extends Readable {
       this.#listener.onTooLarge()
       return
     }
+    this.#listener.onBytes(chunk.length)
     if (!this.push(chunk)) {
       this.#isHeldBack = true
       this.#request.pause()

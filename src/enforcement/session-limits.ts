@@ -8,9 +8,16 @@ import type { Route } from './route-table.ts'
 
 type Limits = EnforcementSettings['session']
 
-/** Whether this session has reached a limit of this app. Pure. */
+/**
+ * Whether this session has reached a limit of this app's own. Pure. The instance's limits are left to `session`, which has the
+ * store's clock: judged by another clock they could send a browser round for ever.
+ */
 export function isOverFor(route: Pick<Route, 'app'>, session: Session, limits: Limits, now: number): boolean {
-  return now >= endOfSession(session, route, limits) || now >= idleEndOfSession(session, route, limits)
+  const { idleTimeoutSeconds, lifetimeSeconds } = route.app.session
+  return (
+    (lifetimeSeconds !== undefined && now >= endOfSession(session, route, limits)) ||
+    (idleTimeoutSeconds !== undefined && now >= idleEndOfSession(session, route, limits))
+  )
 }
 
 /** The instant after which this session is over on this app, whatever happens. */

@@ -192,7 +192,7 @@ class Tunnel {
     const { app } = this.#exchange.route
     const headers: Record<string, string | string[]> = {}
     addLines(headers, this.#compiled.hygiene.writeRequestHeaders(this.#exchange))
-    headers['Host'] ??= new URL(upstream.origin).host
+    headers['host'] ??= new URL(upstream.origin).host
     headers['connection'] = 'Upgrade'
     headers['upgrade'] = 'websocket'
     const request = { method: 'GET', url: upstreamTarget(app, upstream, this.#exchange.target), headers, httpVersionMajor: 1 }
@@ -246,7 +246,7 @@ class Tunnel {
 
 function addLines(headers: Record<string, string | string[]>, lines: readonly string[]): void {
   for (let i = 0; i + 1 < lines.length; i += 2) {
-    const name = lines[i] as string
+    const name = (lines[i] as string).toLowerCase()
     const value = lines[i + 1] as string
     const before = headers[name]
     headers[name] = before === undefined ? value : [before, value].flat()

@@ -7,7 +7,7 @@ import type { ExchangeOutcome } from './exchange.ts'
 /** What of the refusals is an upstream's doing. */
 export type UpstreamReason = Extract<ExchangeOutcome['refusal'], `upstream_${string}`>
 
-const timeoutCodes = new Set(['UND_ERR_CONNECT_TIMEOUT', 'ETIMEDOUT', 'UND_ERR_HEADERS_TIMEOUT', 'UND_ERR_BODY_TIMEOUT'])
+const timeoutCodes = new Set(['UND_ERR_CONNECT_TIMEOUT', 'UND_ERR_BODY_TIMEOUT', 'ETIMEDOUT', 'ERR_UPSTREAM_UPGRADE_TIMEOUT'])
 const protocolCodes = new Set(['UND_ERR_HEADERS_OVERFLOW', 'UND_ERR_RES_CONTENT_LENGTH_MISMATCH'])
 
 /** `hasSpoken`: whether any byte of an answer had come. A connection that ends before that is as good as none; after it, a broken answer. */

@@ -1,8 +1,10 @@
 /**
  * How Postern proves to the token endpoint that it is the registered client: a secret, or a signature (`private_key_jwt`).
  *
- * With a secret, the method is what the provider's metadata offers, HTTP Basic first, which is also what OAuth means where
- * nothing is said (RFC 8414 §2). A private key never leaves this process; its assertion is signed anew for each request.
+ * With a secret, the method is what the provider's metadata offers, HTTP Basic first, which is also what OAuth means where nothing is
+ * said (RFC 8414 §2). Entra gets it in the body, as its own documentation has it: its secrets hold characters that Basic
+ * authentication must escape, and not everything there undoes that. A private key never leaves this process; its assertion is
+ * signed anew for each request.
  */
 
 import { createPrivateKey, type KeyObject } from 'node:crypto'
@@ -20,8 +22,8 @@ export async function loadClientAuthentication(configuration: ProviderConfigurat
   }
   const secret = configuration.clientSecret.reveal()
   const offered = metadata.token_endpoint_auth_methods_supported ?? ['client_secret_basic']
-  const postOnly = !offered.includes('client_secret_basic') && offered.includes('client_secret_post')
-  return postOnly ? ClientSecretPost(secret) : ClientSecretBasic(secret)
+  const inBody = offered.includes('client_secret_post') && (configuration.preset === 'entra' || !offered.includes('client_secret_basic'))
+  return inBody ? ClientSecretPost(secret) : ClientSecretBasic(secret)
 }
 
 async function privateKeyJwt(file: string, metadata: ServerMetadata): Promise<ClientAuth> {

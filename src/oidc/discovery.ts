@@ -20,6 +20,9 @@ const firstPauseMs = 500
 /** Short enough that people can sign in moments after the provider is back. */
 const longestPauseMs = 10_000
 const repeatMs = 3_600_000
+const reachableMs = 10_000
+/** A person is waiting; a provider this slow would lose them anyway. */
+const reachableWithinMs = 3000
 
 export interface KnownProvider {
   readonly metadata: ServerMetadata
@@ -29,6 +32,11 @@ export interface KnownProvider {
 export interface Discovery {
   /** What is known now; `undefined` until the first success. */
   find(): KnownProvider | undefined
+  /**
+   * Makes sure that the provider answers, before a person is sent there: an error page of ours says what to do, a browser's
+   * does not. Rejects with `provider_unavailable`. Asks at most once in ten seconds while it does answer.
+   */
+  confirmReachable(): Promise<void>
   close(): void
 }
 
@@ -36,22 +44,36 @@ export interface DiscoverySettings {
   readonly configuration: ProviderConfiguration
   readonly providerFetch: ProviderFetch
   readonly timeoutSeconds: number
+  /** Epoch milliseconds. */
+  readonly now: () => number
   readonly log: Logger
 }
 
 /** Starts looking for the provider at once, and never stops until closed. */
 export function startDiscovery(settings: DiscoverySettings): Discovery {
-  const { configuration, log } = settings
+  const { configuration, log, now, providerFetch } = settings
   let known: KnownProvider | undefined
   let timer: NodeJS.Timeout | undefined
   let isClosed = false
   let failures = 0
+  let answeredAt = Number.NEGATIVE_INFINITY
+  let question: Promise<void> | undefined
+
+  const ask = async (): Promise<void> => {
+    const url = `${configuration.issuer.href.replace(/\/$/, '')}/.well-known/openid-configuration`
+    const signal = AbortSignal.timeout(reachableWithinMs)
+    const { status } = await providerFetch.fetch(url, { method: 'GET', headers: { accept: 'application/json' }, signal })
+    // Anything but its own admission of trouble will do: what the metadata says was checked when it was taken in.
+    if (status >= 500) throw new PosternError('provider_unavailable', `the provider answers ${status}`)
+    answeredAt = now()
+  }
 
   const attempt = async (): Promise<void> => {
     try {
       const found = await discover(settings)
       if (known === undefined || failures > 0) log.info({ issuer: found.metadata.issuer }, 'provider discovered')
       known = found
+      answeredAt = now()
       failures = 0
     } catch (error) {
       failures += 1
@@ -68,6 +90,13 @@ export function startDiscovery(settings: DiscoverySettings): Discovery {
 
   return {
     find: () => known,
+    async confirmReachable() {
+      if (now() - answeredAt < reachableMs) return
+      question ??= ask().finally(() => {
+        question = undefined
+      })
+      await question
+    },
     close() {
       isClosed = true
       clearTimeout(timer)
@@ -111,6 +140,6 @@ function isAcceptable(text: string, insecure: boolean): boolean {
 /** Whether plain HTTP to the provider is allowed: on this machine, or because the admin wrote so. */
 export function permitsHttp({ issuer, dangerouslyAllowHttp }: ProviderConfiguration): boolean {
   if (issuer.protocol !== 'http:') return false
-  const isLoopback = isLocalhostName(issuer.hostname) || /^127\./.test(issuer.hostname) || issuer.hostname === '[::1]'
+  const isLoopback = isLocalhostName(issuer.hostname) || /^127(\.\d+){3}$/.test(issuer.hostname) || issuer.hostname === '[::1]'
   return isLoopback || dangerouslyAllowHttp
 }

@@ -119,6 +119,14 @@ describe('an honest provider', () => {
     expect(query['code_challenge']?.length).toBe(43)
   })
 
+  it('asks Google for refresh tokens in Google’s way, and sends Entra the secret in the body', async () => {
+    const wish = { prompt: undefined, loginHint: undefined }
+    expect((await (await start({ preset: 'google' })).beginSignIn(wish)).url.searchParams.get('access_type')).toBe('offline')
+    expect((await rp.beginSignIn(wish)).url.searchParams.has('access_type')).toBe(false)
+    expect(await signIn(await start({ preset: 'entra' }))).toMatchObject({ outcome: 'signed_in' })
+    expect(provider.received.find((it) => it.endpoint === 'token')?.headers.authorization).toBeUndefined()
+  })
+
   it('authenticates with HTTP Basic where that is offered, else in the body', async () => {
     await signIn()
     expect(provider.received.find((it) => it.endpoint === 'token')?.headers.authorization).toMatch(/^Basic /)
@@ -414,7 +422,10 @@ describe('keys of the provider', () => {
   ])('keeps the last good set while jwks_uri answers %s, and has none to begin with', async (_name, bend) => {
     bend(provider)
     await refusesWith('provider_unavailable')
+    await refusesWith('provider_unavailable')
+    expect(provider.count('jwks')).toBe(1)
     delete provider.behaviour.take.jwks
+    moved = 1100
     expect(await signIn()).toMatchObject({ outcome: 'signed_in' })
     bend(provider)
     moved = 10 * 60_000
@@ -472,6 +483,24 @@ describe('a provider that breaks', () => {
     expect(provider.count('authorize')).toBe(0)
   })
 
+  it('is found away before a person is sent there, and asked at most once in ten seconds while it answers', async () => {
+    rp = await start()
+    const begin = () => rp.beginSignIn({ prompt: undefined, loginHint: undefined })
+    for (let round = 0; round < 5; round += 1) await begin()
+    expect(provider.count('discovery')).toBe(1)
+    moved = 11_000
+    for (let round = 0; round < 5; round += 1) await begin()
+    expect(provider.count('discovery')).toBe(2)
+    moved = 22_000
+    serve(provider, 'discovery', 503, ['text/html', 'maintenance'])
+    await expect(begin()).rejects.toMatchObject({ code: 'provider_unavailable' })
+    await provider.stop()
+    await expect(begin()).rejects.toMatchObject({ code: 'provider_unavailable' })
+    await provider.start()
+    provider.reset()
+    await begin()
+  })
+
   it('gets no credential at another address when the token endpoint redirects', async () => {
     rp = await start()
     provider.behaviour.take.token = (_request, response) => {
@@ -504,6 +533,13 @@ describe('a provider that breaks', () => {
     bend(provider)
     await refusesWith('provider_unavailable')
     expect(provider.count('token')).toBe(1)
+  })
+
+  it('is given up when all it is asked takes too long together, each answer being just in time', async () => {
+    rp = await start({}, 1)
+    const late = (_request: unknown) => new Promise<boolean>((resolve) => setTimeout(() => resolve(false), 950))
+    Object.assign(provider.behaviour.take, { token: late, userinfo: late })
+    await refusesWith('provider_unavailable')
   })
 
   it('is given up when it stalls, and when it drips', async () => {
@@ -637,6 +673,15 @@ describe('a logout token', () => {
   ])('is refused with %s', async (_name, claims, header) => {
     const sign = async () => await provider.logoutToken({ sub: 'alice', ...claims }, header)
     const token = header?.['crit'] === undefined ? await sign() : await forgeToken({ alg: 'RS256', ...header }, { sub: 'alice' })
+    await expect(rp.verifyLogoutToken(token)).rejects.toMatchObject({ code: 'sign_in_invalid' })
+  })
+
+  it('is refused under a shared secret even if the provider publishes one as a key', async () => {
+    const secret = 'x'.repeat(40)
+    const k = Buffer.from(secret).toString('base64url')
+    provider.behaviour.jwks = (it) => ({ keys: [...it, { kty: 'oct', k, kid: 'shared', alg: 'HS256', use: 'sig' }] })
+    const claims = { iss: provider.issuer, aud: 'postern', iat: now, exp: now + 100, jti: 'j', sub: 'alice', events: { [logoutEvent]: {} } }
+    const token = await forgeToken({ kid: 'shared', typ: 'logout+jwt' }, claims, secret)
     await expect(rp.verifyLogoutToken(token)).rejects.toMatchObject({ code: 'sign_in_invalid' })
   })
 

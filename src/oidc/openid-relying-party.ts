@@ -39,8 +39,10 @@ import { createProviderFetch } from './provider-fetch.ts'
 import { createProviderKeys } from './provider-keys.ts'
 import type { PendingSignIn, RefreshResult, RelyingParty, SignInWish } from './relying-party.ts'
 
-/** A code is worth nothing after a minute and a person waits; a provider slower than this is down. */
-const defaultTimeoutSeconds = 8
+/** One request to the provider. A code is worth nothing after a minute and a person waits; a provider slower than this is down. */
+const defaultTimeoutSeconds = 5
+/** Everything that one sign-in or refresh asks of it together: tokens, keys, userinfo. */
+const budgetFactor = 1.8
 /** What clocks that are kept by NTP differ at the very most. Beyond it the sign-in is refused and the log names the clock. */
 const clockToleranceSeconds = 60
 /** Beyond this length an end-session URL risks 414; without the hint a provider asks the person, which is the better end. */
@@ -53,7 +55,7 @@ export interface RelyingPartySettings {
   /** Epoch milliseconds. */
   readonly now: () => number
   readonly log: Logger
-  /** For one exchange with the provider, name look-up to last byte. */
+  /** For one request to the provider, name look-up to last byte. */
   readonly timeoutSeconds?: number
 }
 
@@ -66,7 +68,7 @@ export function createRelyingParty(settings: RelyingPartySettings): RelyingParty
     throw new PosternError('configuration_invalid', `issuer ${issuer.href} is not HTTPS; dangerously_allow_http would permit it`)
   }
   const providerFetch = createProviderFetch(timeoutSeconds)
-  const discovery = startDiscovery({ configuration, providerFetch, timeoutSeconds, log })
+  const discovery = startDiscovery({ configuration, providerFetch, timeoutSeconds, now, log })
   const keys = createProviderKeys(async () => {
     const url = getKnown().metadata.jwks_uri ?? ''
     const response = await providerFetch.fetch(url, { method: 'GET', headers: { accept: 'application/json, application/jwk-set+json' } })
@@ -84,10 +86,12 @@ export function createRelyingParty(settings: RelyingPartySettings): RelyingParty
   function configure({ metadata, authentication }: KnownProvider): Configuration {
     const config = new Configuration(metadata, clientId, { [clockTolerance]: clockToleranceSeconds }, authentication)
     const jwksUri = URL.parse(metadata.jwks_uri ?? '')?.href
+    const budget = AbortSignal.timeout(timeoutSeconds * budgetFactor * 1000)
     let kid: string | undefined
     config[customFetch] = async (url, options) => {
       if (url === jwksUri) return Response.json(await keys.load(kid))
-      const response = await providerFetch.fetch(url, options)
+      const signal = options.signal === undefined ? budget : AbortSignal.any([options.signal, budget])
+      const response = await providerFetch.fetch(url, { ...options, signal })
       kid = await readKid(response.clone())
       return response
     }
@@ -113,6 +117,7 @@ export function createRelyingParty(settings: RelyingPartySettings): RelyingParty
 
     async beginSignIn(wish) {
       const config = configure(getKnown())
+      await discovery.confirmReachable()
       const pending: PendingSignIn = {
         state: randomState(),
         nonce: randomNonce(),
@@ -128,6 +133,8 @@ export function createRelyingParty(settings: RelyingPartySettings): RelyingParty
         code_challenge: challenge,
         code_challenge_method: 'S256',
         ...wishParameters(wish),
+        // Google's own word for what others grant with the scope `offline_access`; without it there is no refresh token.
+        ...(configuration.preset === 'google' ? { access_type: 'offline' } : {}),
       })
       return { url, pending }
     },

@@ -18,6 +18,8 @@ const unknownKidMs = 60_000
 /** How soon a failed read is tried again while an old set still serves. */
 const retryMs = 10_000
 const lastGoodMs = 24 * 3_600_000
+/** While there is no set at all, a flood of tokens must not become a flood of reads. */
+const emptyRetryMs = 1000
 
 export interface ProviderKeys {
   /** The set in force, read again if `kid` is not in it. Rejects with `provider_unavailable` if there is none at all. */
@@ -30,14 +32,20 @@ export function createProviderKeys(read: () => Promise<unknown>, now: () => numb
   let triedAt = Number.NEGATIVE_INFINITY
   let unknownKidAt = Number.NEGATIVE_INFINITY
   let flight: Promise<JsonWebKeySet> | undefined
+  let failure: unknown
 
   const readOnce = (): Promise<JsonWebKeySet> => {
+    if (flight !== undefined) return flight
     triedAt = now()
-    flight ??= read()
+    flight = read()
       .then((value) => {
         const set = parseKeySet(value)
         known = { set, readAt: now() }
         return set
+      })
+      .catch((error: unknown) => {
+        failure = error
+        throw error
       })
       .finally(() => {
         flight = undefined
@@ -48,7 +56,10 @@ export function createProviderKeys(read: () => Promise<unknown>, now: () => numb
   return {
     async load(kid) {
       const at = now()
-      if (known === undefined || at - known.readAt > lastGoodMs) return await readOnce()
+      if (known === undefined || at - known.readAt > lastGoodMs) {
+        if (flight === undefined && failure !== undefined && at - triedAt < emptyRetryMs) throw failure
+        return await readOnce()
+      }
       const { set, readAt } = known
       const isUnknown = kid !== undefined && !set.keys.some((key) => key['kid'] === kid)
       if (isUnknown && at - unknownKidAt >= unknownKidMs) {

@@ -52,7 +52,10 @@ export interface RelyingParty {
   beginSignIn(wish: SignInWish): Promise<{ readonly url: URL; readonly pending: PendingSignIn }>
   /** `state` and `iss` of an answer, checked against the attempt before anything is spent. */
   isAnswerTo(answer: URLSearchParams, pending: PendingSignIn): boolean
-  /** Redeems the code and verifies the ID Token. Rejects with `sign_in_invalid` if a check fails, `provider_unavailable` if it cannot tell. */
+  /**
+   * Redeems the code and verifies the ID Token. Rejects with `sign_in_invalid` if a check fails, `provider_unavailable` if it
+   * cannot tell.
+   */
   completeSignIn(answer: URLSearchParams, pending: PendingSignIn): Promise<SignInResult>
   /**
    * New claims for a session. A provider may leave out the ID Token (then `tokens.idToken` is the expected one's, for the

@@ -1,15 +1,15 @@
 /**
  * The policy document, compiled: what a decision reads. Done once at start and at each reload, never for a request.
  *
- * A rule becomes a list of parts (methods, paths, subject), each a function of the facts with a three-valued outcome; the rule is
- * their conjunction. Company rules are compiled once and shared by the apps that they touch, so that memory and start-up grow with
- * the number of rules, and the cost of a decision with the rules of its own app alone. Rules are put in an order of their own:
- * the order in the document can then not matter, not even for which of several is named.
+ * A rule becomes its *who* and a list of parts (methods, paths), each a function with a three-valued outcome; the rule is their
+ * conjunction. Company rules are compiled once and shared by the apps that they touch. What depends on the subject alone is worked out once
+ * for each subject and app (`shortlist`), so that a decision costs as much as the rules that concern this subject in this app. Rules
+ * are put in an order of their own: the order in the document can then not matter, not even for which of several is named.
  */
 
 import type { Unmet } from './decision.ts'
 import type { App, CompanyRule, PolicyDocument, Rule } from './document.ts'
-import type { Facts, RequestFacts } from './facts.ts'
+import type { Facts, RequestFacts, SubjectFacts } from './facts.ts'
 import { and, type Outcome, outcomeOf } from './outcome.ts'
 import { compilePathPattern } from './path-pattern.ts'
 import { type CompiledWho, compileWho } from './who.ts'
@@ -28,18 +28,27 @@ export interface CompiledApp {
   /** Those from the top level included; both lists in an order that does not depend on the document's. */
   readonly denies: readonly CompiledRule[]
   readonly allows: readonly CompiledRule[]
+  /** The rules that can still matter to this subject. Remembered for as long as the subject's facts live: facts are never changed. */
+  readonly shortlist: (subject: SubjectFacts) => Shortlist
+}
+
+export interface Shortlist {
+  /** Whose *who* is true: nothing but their parts is left to be shown. */
+  readonly allows: readonly CompiledRule[]
+  /** Whose *who* is not false. */
+  readonly denies: readonly { readonly rule: CompiledRule; readonly who: Outcome }[]
 }
 
 export interface CompiledRule {
   readonly name: string
   readonly who: CompiledWho
-  /** Cheapest first. The rule is true if all are, false if one is. */
+  /** Everything but the subject, cheapest first. */
   readonly parts: readonly RulePart[]
 }
 
 /** One conjunct of a rule. Further kinds of conditions are further parts. */
 export interface RulePart {
-  readonly condition: Unmet['condition']
+  readonly condition: Exclude<Unmet['condition'], 'subject'>
   readonly judge: (facts: Facts) => Outcome
   /** What would mend an outcome that is not `true`. */
   readonly findRemedy: (facts: Facts) => Unmet['remedy']
@@ -53,20 +62,23 @@ export function compilePolicy(document: PolicyDocument): CompiledPolicy {
     const touching = company.filter(({ rule }) => touches(rule, app))
     const own = app.rules.map((rule) => ({ rule, compiled: compileRule(rule) }))
     const pick = (verb: Rule['verb']) => [...own, ...touching].filter(({ rule }) => rule.verb === verb).map(({ compiled }) => compiled)
+    const denies = pick('deny').sort(compareRules)
+    const allows = pick('allow').sort(compareRules)
     apps.set(app.id, {
       id: app.id,
       portal: app.portal,
       startPath: app.address.prefix,
-      denies: pick('deny').sort(compareRules),
-      allows: pick('allow').sort(compareRules),
+      denies,
+      allows,
+      shortlist: createShortlist(allows, denies),
     })
   }
   return { version: document.version, apps }
 }
 
-/** The outcome of a whole rule. */
-export function judgeRule(rule: CompiledRule, facts: Facts): Outcome {
-  let outcome: Outcome = 'true'
+/** The outcome of a rule's parts, given the outcome of its *who*. */
+export function judgeParts(rule: CompiledRule, who: Outcome, facts: Facts): Outcome {
+  let outcome = who
   for (const part of rule.parts) {
     outcome = and(outcome, part.judge(facts))
     if (outcome === 'false') return outcome
@@ -74,17 +86,26 @@ export function judgeRule(rule: CompiledRule, facts: Facts): Outcome {
   return outcome
 }
 
+function createShortlist(allows: readonly CompiledRule[], denies: readonly CompiledRule[]): CompiledApp['shortlist'] {
+  const remembered = new WeakMap<SubjectFacts, Shortlist>()
+  return (subject) => {
+    let shortlist = remembered.get(subject)
+    if (shortlist === undefined) {
+      shortlist = {
+        allows: allows.filter(({ who }) => who.judge(subject) === 'true'),
+        denies: denies.map((rule) => ({ rule, who: rule.who.judge(subject) })).filter(({ who }) => who !== 'false'),
+      }
+      remembered.set(subject, shortlist)
+    }
+    return shortlist
+  }
+}
+
 function compileRule(rule: Rule): CompiledRule {
-  const who = compileWho(rule.who, rule.verb)
   const parts: RulePart[] = []
   if (rule.methods !== undefined) parts.push(compileMethods(rule.methods))
   if (rule.paths !== undefined) parts.push(compilePaths(rule.paths, rule.verb))
-  parts.push({
-    condition: 'subject',
-    judge: (facts) => who.judge(facts.subject),
-    findRemedy: (facts) => who.findRemedy(facts.subject),
-  })
-  return { name: rule.name, who, parts }
+  return { name: rule.name, who: compileWho(rule.who, rule.verb), parts }
 }
 
 function compileMethods({ names, classes }: NonNullable<Rule['methods']>): RulePart {

@@ -1,11 +1,13 @@
 /** The truth table of the policy language, and its precedence row by row. Both print as tables. */
 
 import { describe, expect, it } from 'vitest'
-import { type CompiledApp, compilePolicy } from './compile.ts'
+import { type CompiledApp, type CompiledRule, compilePolicy, type RulePart } from './compile.ts'
 import { decide } from './decide.ts'
 import type { Rule, Who } from './document.ts'
 import type { Facts, SubjectFacts } from './facts.ts'
+import type { Outcome } from './outcome.ts'
 import { appWith, documentWith, facts, nobody, person, rule, service } from './policy.fixture.ts'
+import { compileWho } from './who.ts'
 
 const verified = person()
 const subjects: Readonly<Record<string, SubjectFacts>> = {
@@ -332,6 +334,34 @@ describe('rules at the top level', () => {
     const wiki = policy.apps.get('wiki') ?? raise('wiki')
     expect(decide(wiki, facts(verified)).effect).toBe(isTouched ? 'deny' : 'allow')
   })
+})
+
+describe('a part of a rule that is unknown', () => {
+  const withPart = (verb: Rule['verb'], outcome: Outcome): CompiledApp => {
+    const part: RulePart = { condition: 'paths', judge: () => outcome, findRemedy: () => 'other_path' }
+    const compiled: CompiledRule = { name: 'partly', who: compileWho({ kind: 'signed_in' }, verb), parts: [part] }
+    const open: CompiledRule = { name: 'open', who: compileWho({ kind: 'signed_in' }, 'allow'), parts: [] }
+    const app = compile([])
+    return verb === 'allow'
+      ? { ...app, shortlist: () => ({ allows: [compiled], denies: [] }) }
+      : { ...app, shortlist: () => ({ allows: [open], denies: [{ rule: compiled, who: 'true' }] }) }
+  }
+
+  it.each<[Outcome, string, string]>([
+    ['true', 'allow', 'deny'],
+    ['false', 'deny', 'allow'],
+    ['unknown', 'deny', 'deny'],
+  ])('or %s ends in %s for an allow and in %s for a deny', (outcome, allow, deny) => {
+    expect(decide(withPart('allow', outcome), facts(verified)).effect).toBe(allow)
+    expect(decide(withPart('deny', outcome), facts(verified)).effect).toBe(deny)
+  })
+})
+
+it('works out once for each subject which rules concern it', () => {
+  const app = compile([rule('allow', { kind: 'signed_in' }), rule('allow', { kind: 'groups', groups: ['admins'] })])
+  expect(app.shortlist(verified)).toBe(app.shortlist(verified))
+  expect(app.shortlist(verified).allows.map(({ name }) => name)).toEqual(['allow signed_in'])
+  expect(app.shortlist(person({ groups: { known: true, value: ['admins'] } })).allows).toHaveLength(2)
 })
 
 it.each<[string, Rule]>([

@@ -10,7 +10,7 @@
  * Absence of a match is a denial; so is any exception. `explain`, `test` and `replay` call this very function.
  */
 
-import { type CompiledApp, type CompiledRule, judgeRule } from './compile.ts'
+import { type CompiledApp, type CompiledRule, judgeParts, type Shortlist } from './compile.ts'
 import type { Decision, Unmet } from './decision.ts'
 import type { Facts } from './facts.ts'
 import type { Outcome } from './outcome.ts'
@@ -27,8 +27,9 @@ export function decide(app: CompiledApp, facts: Facts): Decision {
 
 function decideInOrder(app: CompiledApp, facts: Facts): Decision {
   const isAnonymous = facts.subject.kind === 'nobody'
-  const deny = findDeny(app.denies, facts)
-  const allow = deny === undefined || isAnonymous ? findAllow(app.allows, facts) : undefined
+  const { allows, denies } = app.shortlist(facts.subject)
+  const deny = findDeny(denies, facts)
+  const allow = deny === undefined || isAnonymous ? findAllow(allows, facts) : undefined
 
   // 1 Before the challenge: what is closed to everyone must not ask strangers to sign in first.
   if (isAnonymous && deny?.outcome === 'true') return deniedBy(deny.rule, facts)
@@ -43,18 +44,18 @@ function decideInOrder(app: CompiledApp, facts: Facts): Decision {
 }
 
 /** The deny that applies: one that is certain before one that is merely not disproved. */
-function findDeny(denies: readonly CompiledRule[], facts: Facts): { readonly rule: CompiledRule; readonly outcome: Outcome } | undefined {
+function findDeny(denies: Shortlist['denies'], facts: Facts): { readonly rule: CompiledRule; readonly outcome: Outcome } | undefined {
   let undisproved: CompiledRule | undefined
-  for (const rule of denies) {
-    const outcome = judgeRule(rule, facts)
+  for (const { rule, who } of denies) {
+    const outcome = judgeParts(rule, who, facts)
     if (outcome === 'true') return { rule, outcome }
     if (outcome === 'unknown') undisproved ??= rule
   }
   return undisproved === undefined ? undefined : { rule: undisproved, outcome: 'unknown' }
 }
 
-function findAllow(allows: readonly CompiledRule[], facts: Facts): CompiledRule | undefined {
-  for (const rule of allows) if (judgeRule(rule, facts) === 'true') return rule
+function findAllow(allows: Shortlist['allows'], facts: Facts): CompiledRule | undefined {
+  for (const rule of allows) if (judgeParts(rule, 'true', facts) === 'true') return rule
   return undefined
 }
 
@@ -75,6 +76,8 @@ function deniedForLackOfAllow(allows: readonly CompiledRule[], facts: Facts): De
 
 function unmetOf(rule: CompiledRule, facts: Facts): readonly Unmet[] {
   const unmet: Unmet[] = []
+  const who = rule.who.judge(facts.subject)
+  if (who !== 'true') unmet.push({ condition: 'subject', outcome: who, remedy: rule.who.findRemedy(facts.subject) })
   for (const { condition, judge, findRemedy } of rule.parts) {
     const outcome = judge(facts)
     if (outcome !== 'true') unmet.push({ condition, outcome, remedy: findRemedy(facts) })

@@ -127,7 +127,7 @@ it('takes linear time on input that would make a backtracking matcher exponentia
   const matches = compilePathPattern(pattern, 'loose')
   const began = performance.now()
   expect(matches(`/${'a'.repeat(32_768)}`)).toBe(false)
-  expect(performance.now() - began).toBeLessThan(500)
+  expect(performance.now() - began).toBeLessThan(2000)
 })
 
 it.each(['admin', '', '/a/**/b', '/a**', '/a/../b', '/./a', '/a?b', '/a#b', '/a\\b'])('refuses the pattern %j', (pattern) => {

@@ -92,12 +92,12 @@ function looseFormsOf(path: string): readonly string[] {
   if (isPlain) return [joinSegments(path.split('/'), (segment) => foldCase(withoutTrailingDots(segment)))]
 
   const forms = new Set<string>()
-  for (const form of [path, decodePath(path), resolveDotSegments(decodePath(path))]) {
+  for (const form of [path, decodePath(path)]) {
     const segments = form.split('/')
     forms.add(joinSegments(segments, (segment) => foldCase(withoutTrailingDots(segment))))
     forms.add(joinSegments(segments, (segment) => foldCase(withoutTrailingDots(withoutParameters(segment)))))
   }
-  // Decoding may bring out a `..` that stands in front of parameters (`..;/`), which servers resolve after removing those.
+  // Decoding may bring out a `..`, also in front of parameters (`..;/`), which servers remove before they resolve it.
   const bare = decodePath(path).split('/').map(withoutParameters).join('/')
   forms.add(joinSegments(resolveDotSegments(bare).split('/'), (segment) => foldCase(withoutTrailingDots(segment))))
   return [...forms]

@@ -31,11 +31,11 @@ function isVisible(app: CompiledApp, subject: SubjectFacts, decision: Decision):
     case 'if_allowed':
       return decision.effect === 'allow'
     case 'if_relevant':
-      return app.allows.some((rule) => rule.who.judge(subject) === 'true') && !app.denies.some((rule) => shutsOut(rule, subject))
+      return app.shortlist(subject).allows.length > 0 && !app.shortlist(subject).denies.some(({ rule }) => shutsOut(rule))
   }
 }
 
 /** A deny about the subject alone leaves nothing of the app to open. */
-function shutsOut(rule: CompiledRule, subject: SubjectFacts): boolean {
-  return rule.parts.every((part) => part.condition === 'subject') && rule.who.judge(subject) !== 'false'
+function shutsOut(rule: CompiledRule): boolean {
+  return rule.parts.length === 0
 }

@@ -18,6 +18,7 @@ import type { EndCause, SessionStore } from './store.ts'
 /** `renewed`: the store holds something newer, read it again. `failed`: the claims are as old as they were. */
 export type RefreshOutcome = 'renewed' | 'failed'
 
+/** Refreshes of one instance, of which each session has at most one under way anywhere. */
 export interface ClaimsRefresh {
   /** Starts a refresh, or joins the one under way, and returns at once. */
   begin(session: Session): void
@@ -27,6 +28,7 @@ export interface ClaimsRefresh {
   settle(): Promise<void>
 }
 
+/** What refreshing needs of the rest. */
 export interface ClaimsRefreshParts {
   readonly store: SessionStore
   readonly records: SealedRecords

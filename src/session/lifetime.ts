@@ -8,11 +8,13 @@
 import type { Session } from './session.ts'
 import type { End } from './store.ts'
 
+/** How long a session may live at most, and unused. */
 export interface SessionLimits {
   readonly idleTimeoutSeconds: number
   readonly lifetimeSeconds: number
 }
 
+/** How old claims may be, and what stands in for fresh ones. */
 export interface ClaimsRules {
   readonly refreshAfterSeconds: number
   readonly claimsMaxAgeSeconds: number

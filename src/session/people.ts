@@ -12,6 +12,7 @@ import type { Session } from './session.ts'
 import { hashSubject, recordNames, withoutPrototypes } from './session-record.ts'
 import type { SessionStore } from './store.ts'
 
+/** Somebody who has signed in here. */
 export interface Person {
   readonly issuer: string
   readonly sub: string
@@ -22,6 +23,7 @@ export interface Person {
   readonly seenAt: number
 }
 
+/** The people seen, over all instances. */
 export interface People {
   /** Renews what is known of the person. */
   recordPerson(session: Pick<Session, 'issuer' | 'sub' | 'claims'>): Promise<void>

@@ -7,6 +7,7 @@
 
 import type { End } from './store.ts'
 
+/** Ends heard of lately; the later one of the same thing counts. */
 export interface RecentEnds {
   note(ends: readonly End[]): void
   find(thing: Pick<End, 'kind' | 'idHash'>): End | undefined

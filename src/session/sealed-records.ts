@@ -11,6 +11,7 @@ import type { Logger } from '../log.ts'
 import { open, seal } from './seal.ts'
 import type { SessionStore, StoredRecord } from './store.ts'
 
+/** A record, opened. */
 export interface SealedRecord<T> {
   readonly value: T
   readonly version: number
@@ -18,6 +19,7 @@ export interface SealedRecord<T> {
   readonly expiresAt: number
 }
 
+/** Reads and writes sealed records. Every method rejects with `session_store_unavailable` when the store does. */
 export interface SealedRecords {
   /** `false` if a record of this name lives. */
   create(name: string, value: unknown, expiresAt: number): Promise<boolean>

@@ -24,8 +24,10 @@ import {
 import type { Sessions } from './sessions.ts'
 import type { End, EndCause, SessionStore } from './store.ts'
 
+/** The part of `Sessions` that ends them. */
 export type SessionEnds = Pick<Sessions, 'endSession' | 'endSubject' | 'endProviderSid' | 'findLatestEnd'>
 
+/** What ending needs of the rest. */
 export interface SessionEndsParts {
   readonly store: SessionStore
   readonly records: SealedRecords

@@ -35,6 +35,7 @@ export interface ReadSession {
   readonly readAt: number
 }
 
+/** What is known of a session at the moment of asking; `now` is the store’s clock. */
 export type SessionState =
   | {
       readonly state: 'live'
@@ -46,6 +47,7 @@ export type SessionState =
   | { readonly state: 'none' | 'expired' }
   | { readonly state: 'ended'; readonly cause: EndCause }
 
+/** Finds sessions. Rejects with `session_store_unavailable` where memory does not suffice and the store is away. */
 export interface SessionReader {
   /** The session a cookie's secret stands for; `origin` is `null` on the access host. A secret of another origin is `none`. */
   findBySecret(kind: 'access' | 'app', secret: string, origin: string | null): Promise<SessionState>
@@ -64,6 +66,7 @@ const memoryMaxEntries = 20_000
 const clockSkewWarningMs = 30_000
 const clockSkewWarningPauseMs = 600_000
 
+/** What reading needs of the rest. */
 export interface SessionReaderParts {
   readonly store: SessionStore
   readonly records: SealedRecords

@@ -30,6 +30,7 @@ export interface Pointer {
 /** A record is kept this much longer than its session, so that "expired" can be told from "never was". */
 export const expiredIsKnownForMs = 600_000
 
+/** Every name under which this folder stores something; `stores/keyspace.ts` lists what is there. */
 export const recordNames = {
   session: (sessionHash: string) => `session:${sessionHash}`,
   pointer: (kind: 'access' | 'app', secretHash: string) => `${kind}:${secretHash}`,
@@ -43,14 +44,17 @@ export const recordNames = {
   refreshLock: (sessionHash: string) => `refresh:${sessionHash}`,
 } as const
 
+/** The name of a session in records, indexes and ends. */
 export function hashSessionId(sessionId: string): string {
   return hashOf(sessionId)
 }
 
+/** The name of a subject in indexes and ends. */
 export function hashSubject(issuer: string, sub: string): string {
   return hashOf(issuer, sub)
 }
 
+/** The name of a provider’s session in indexes and ends. */
 export function hashProviderSid(issuer: string, providerSid: string): string {
   return hashOf(issuer, providerSid)
 }

@@ -10,9 +10,10 @@ import {
   openRedisPlace,
   type StorePlace,
   signedInAs,
+  silentLog,
   type TestSessions,
 } from './session.fixture.ts'
-import { recordNames } from './session-record.ts'
+import { hashProviderSid, hashSubject, recordNames } from './session-record.ts'
 
 const wiki = 'https://wiki.corp.example'
 const somebody = () => `person-${createSecret().slice(0, 12)}`
@@ -144,6 +145,16 @@ describe.each([
     expect(await place.store.loadRecord(recordNames.session(hashOf(session.id)))).toBeUndefined()
   })
 
+  it('asks the store nothing for use that it wrote a moment ago', async () => {
+    const counted = countingStore(place)
+    const { sessions } = createTestSessions({ store: counted.store, clock: place.clock }, ring)
+    const { session } = await signIn()
+    move(61)
+    for (let i = 0; i < 200; i++) sessions.recordUse(session)
+    await sessions.close()
+    expect(counted.calls()).toEqual({ loadNow: 1, loadEnds: 1, loadRecord: 1, replaceRecord: 1 })
+  })
+
   it('continues with new facts under the same id and cookies', async () => {
     const { session, secret, appSecret, sub } = await signIn()
     move(60)
@@ -165,6 +176,8 @@ describe.each([
     expect(await other.sessions.findByAppSecret(appSecret, wiki)).toMatchObject({ state: 'live', session: { claims: { version: 2 } } })
     // The provider's older session is not this one's any more.
     await other.sessions.endProviderSid(session.issuer, `sid-${sub}`, 'back_channel')
+    expect((await other.sessions.findByAppSecret(appSecret, wiki)).state).toBe('live')
+    move(5.001)
     expect((await other.sessions.findByAppSecret(appSecret, wiki)).state).toBe('live')
     expect(await other.sessions.endProviderSid(session.issuer, 'new-sid', 'back_channel')).toEqual([session.id])
     expect(await other.sessions.findByAppSecret(appSecret, wiki)).toEqual({ state: 'ended', cause: 'back_channel' })
@@ -206,6 +219,25 @@ describe.each([
     move(0.002)
     const later = await signIn(sub)
     expect((await one.sessions.findByAppSecret(later.appSecret, wiki)).state).toBe('live')
+  })
+
+  it('ends also what no index lists, at once where the end was recorded and within 5 s elsewhere', async () => {
+    const ends = [
+      (sub: string) => one.sessions.endSubject('https://op.corp.example', sub, 'back_channel'),
+      (sub: string) => one.sessions.endProviderSid('https://op.corp.example', `sid-${sub}`, 'back_channel'),
+    ]
+    for (const end of ends) {
+      const { session, appSecret, sub } = await signIn()
+      await place.store.removeFromIndex(recordNames.subjectIndex(hashSubject(session.issuer, sub)), hashOf(session.id))
+      await place.store.removeFromIndex(recordNames.providerSidIndex(hashProviderSid(session.issuer, `sid-${sub}`)), hashOf(session.id))
+      for (const { sessions } of [one, other]) expect((await sessions.findByAppSecret(appSecret, wiki)).state).toBe('live')
+      expect(await end(sub)).toEqual([])
+      const ended = { state: 'ended', cause: 'back_channel' }
+      expect(await one.sessions.findByAppSecret(appSecret, wiki)).toEqual(ended)
+      expect(await other.sessions.findById(session.id)).toEqual(ended)
+      move(5.001)
+      expect(await other.sessions.findByAppSecret(appSecret, wiki)).toEqual(ended)
+    }
   })
 
   it('lists the live sessions of a subject, newest first', async () => {
@@ -309,6 +341,22 @@ describe.each([
     expect(counted.calls()).toEqual({ loadRecord: 4, loadEnds: 4, loadNow: 2 })
   })
 
+  it('warns, once, of a clock that differs from the store’s', async () => {
+    const warnings: unknown[] = []
+    const log = { ...silentLog, warn: (fields: unknown) => void warnings.push(fields) }
+    const storeNow = await place.store.loadNow()
+    for (const [skewMs, count] of [
+      [5_000, 0],
+      [-60_000, 1],
+    ] as const) {
+      warnings.length = 0
+      const { sessions } = createTestSessions(place, ring, { log, now: () => storeNow - skewMs })
+      await sessions.findById(createSecret())
+      await sessions.findById(createSecret())
+      expect(warnings).toHaveLength(count)
+    }
+  })
+
   it('writes nothing for anybody who has not signed in', async () => {
     const counted = countingStore(place)
     const { sessions } = createTestSessions({ store: counted.store, clock: place.clock }, ring)
@@ -318,7 +366,7 @@ describe.each([
       await sessions.findById(createSecret())
       await sessions.takeHandOff('x')
     }
-    expect(Object.keys(counted.calls()).sort()).toEqual(['loadEnds', 'loadNow', 'loadRecord'])
+    expect(new Set(Object.keys(counted.calls()))).toEqual(new Set(['loadEnds', 'loadNow', 'loadRecord']))
   })
 })
 

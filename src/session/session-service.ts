@@ -6,21 +6,13 @@
  */
 
 import { randomBytes } from 'node:crypto'
+import { setTimeout as pause } from 'node:timers/promises'
 import type { AuditEvent } from '../audit/event.ts'
 import type { CurrentKeys } from '../keys.ts'
 import type { Logger } from '../log.ts'
 import type { RefreshResult } from '../oidc/relying-party.ts'
 import { type ClaimsRefresh, createClaimsRefresh } from './claims-refresh.ts'
-import {
-  type ClaimsRules,
-  claimsDuty,
-  claimsStateOf,
-  isEndedBy,
-  isUseDue,
-  type SessionLimits,
-  sessionEndsAt,
-  useIntervalOf,
-} from './lifetime.ts'
+import { type ClaimsRules, claimsDuty, claimsStateOf, type SessionLimits, sessionEndsAt } from './lifetime.ts'
 import { createPeople, type People } from './people.ts'
 import { createSealedRecords } from './sealed-records.ts'
 import { createSecret, hashOf, isSecret } from './secret.ts'
@@ -37,14 +29,17 @@ import {
   restoreSession,
   type SessionRecord,
 } from './session-record.ts'
+import { createSessionUse } from './session-use.ts'
 import type { HandOff, Sessions } from './sessions.ts'
 import type { SessionStore } from './store.ts'
 
+/** Limits of sessions and ages of claims; `session:` of the instance configuration. */
 export interface SessionSettings extends SessionLimits {
   readonly refreshAfterSeconds: number
   readonly claimsMaxAgeSeconds: number
 }
 
+/** What the sessions of an instance are made from. */
 export interface SessionServiceOptions {
   readonly store: SessionStore
   readonly keys: CurrentKeys
@@ -59,10 +54,13 @@ export interface SessionServiceOptions {
   readonly log: Logger
 }
 
+/** `Sessions`, and the people seen for commands. */
 export type SessionService = Sessions & Pick<People, 'findPeople' | 'findPerson'>
 
 /** A browser that follows a redirect takes seconds; a code that lies around is worth nothing. */
 const handOffSeconds = 30
+/** A provider that hangs must not keep a stopping instance; an answer under way is worth this much, since it may rotate a token. */
+const longestCloseMs = 5_000
 /** An address bar's worth of user agent is enough to recognise one's own browser. */
 const maxUserAgentLength = 512
 
@@ -97,22 +95,14 @@ export function createSessions(options: SessionServiceOptions): SessionService {
     },
     log,
   })
-  /** When this instance last wrote the use of a session, on the monotonic clock; in the order of writing. */
-  const usesWritten = new Map<string, number>()
-  const writes = new Set<Promise<unknown>>()
+  const use = createSessionUse({ store, records, limits, monotonicNow, log })
 
-  function inBackground(work: Promise<unknown>): void {
-    const settled = work
-      .catch((error: unknown) => log.warn({ err: error }, 'a session could not be written'))
-      .finally(() => writes.delete(settled))
-    writes.add(settled)
-  }
-
-  /** Claims are made fresh before anybody decides on them; one second look at the store after that, never a third. */
-  async function withFreshClaims(state: SessionState, sessionHash: (live: Session) => string): Promise<SessionLookup> {
+  /** Claims are made fresh before anybody decides on them; then the session is looked at once more, as it may have ended during the wait. */
+  async function lookUp(find: () => Promise<SessionState>): Promise<SessionLookup> {
+    const state = await find()
     if (state.state !== 'live') return state
-    const { session, now } = state
-    switch (claimsDuty(session, rules, now)) {
+    const { session } = state
+    switch (claimsDuty(session, rules, state.now)) {
       case 'keep':
         return { state: 'live', session, claimsState: 'fresh' }
       case 'background':
@@ -123,14 +113,13 @@ export function createSessions(options: SessionServiceOptions): SessionService {
       case 'reauthenticate':
         return { state: 'expired', session }
       case 'before':
-        if ((await claims.wait(session)) === 'failed') return { state: 'live', session, claimsState: claimsStateOf(session, rules, now) }
+        if ((await claims.wait(session)) === 'renewed') reader.forget(state.sessionHash)
     }
-    const renewed = await reader.findByHash(sessionHash(session))
-    if (renewed.state !== 'live') return renewed
-    return { state: 'live', session: renewed.session, claimsState: claimsStateOf(renewed.session, rules, renewed.now) }
+    const again = await find()
+    return again.state === 'live'
+      ? { state: 'live', session: again.session, claimsState: claimsStateOf(again.session, rules, again.now) }
+      : again
   }
-
-  const lookUp = async (state: Promise<SessionState>) => withFreshClaims(await state, (session) => hashSessionId(session.id))
 
   /** The session itself comes before everything that leads to it, and its begin before the session: an end recorded at any moment catches it. */
   async function begin(...[signedIn, origin]: Parameters<Sessions['begin']>): ReturnType<Sessions['begin']> {
@@ -212,31 +201,6 @@ export function createSessions(options: SessionServiceOptions): SessionService {
     return sessionEndsAt(session, limits) + expiredIsKnownForMs
   }
 
-  function recordUse(session: Session): void {
-    const writtenAt = usesWritten.get(session.id)
-    const intervalMs = useIntervalOf(limits)
-    if (writtenAt !== undefined && monotonicNow() - writtenAt < intervalMs) return
-    usesWritten.delete(session.id)
-    usesWritten.set(session.id, monotonicNow())
-    for (const [id, at] of usesWritten) {
-      if (monotonicNow() - at < intervalMs) break
-      usesWritten.delete(id)
-    }
-    inBackground(writeUse(session.id))
-  }
-
-  async function writeUse(sessionId: string): Promise<void> {
-    const sessionHash = hashSessionId(sessionId)
-    const [now, [end]] = await Promise.all([store.loadNow(), store.loadEnds([{ kind: 'session', idHash: sessionHash }])])
-    if (end !== undefined && isEndedBy(0, end)) return
-    await records.update<SessionRecord>(recordNames.session(sessionHash), ({ value }) =>
-      // Another instance may have written it; and use never revives what has run out.
-      isUseDue(value.session.lastUsedAt, limits, now) && now < value.session.lastUsedAt + limits.idleTimeoutSeconds * 1000
-        ? { ...value, session: { ...value.session, lastUsedAt: now } }
-        : undefined,
-    )
-  }
-
   async function listSubject(issuer: string, sub: string): Promise<readonly Session[]> {
     const index = recordNames.subjectIndex(hashSubject(issuer, sub))
     const states = await Promise.all((await store.loadIndex(index)).map((sessionHash) => reader.findByHash(sessionHash)))
@@ -244,9 +208,9 @@ export function createSessions(options: SessionServiceOptions): SessionService {
   }
 
   return {
-    findByAppSecret: (secret, origin) => lookUp(reader.findBySecret('app', secret, origin)),
-    findByAccessSecret: (secret) => lookUp(reader.findBySecret('access', secret, null)),
-    findById: (sessionId) => lookUp(reader.findByHash(hashSessionId(sessionId))),
+    findByAppSecret: (secret, origin) => lookUp(() => reader.findBySecret('app', secret, origin)),
+    findByAccessSecret: (secret) => lookUp(() => reader.findBySecret('access', secret, null)),
+    findById: (sessionId) => lookUp(() => reader.findByHash(hashSessionId(sessionId))),
 
     begin,
     continueWith,
@@ -254,7 +218,7 @@ export function createSessions(options: SessionServiceOptions): SessionService {
       const state = await reader.findByHash(hashSessionId(sessionId))
       return state.state === 'live' ? createPointer('app', state.session, origin) : undefined
     },
-    recordUse,
+    recordUse: use.recordUse,
 
     endSession: ends.endSession,
     endSubject: ends.endSubject,
@@ -277,7 +241,9 @@ export function createSessions(options: SessionServiceOptions): SessionService {
     findPeople: people.findPeople,
     findPerson: people.findPerson,
     async close() {
-      await Promise.all([claims.settle(), ...writes])
+      const waiting = new AbortController()
+      await Promise.race([Promise.all([claims.settle(), use.settle()]), pause(longestCloseMs, undefined, { signal: waiting.signal })])
+      waiting.abort()
     },
   }
 }

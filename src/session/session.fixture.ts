@@ -17,6 +17,7 @@ import type { SignedIn } from './session.ts'
 import { createSessions, type SessionService, type SessionServiceOptions } from './session-service.ts'
 import type { SessionStore } from './store.ts'
 
+/** Says nothing. */
 export const silentLog: Logger = {
   debug: () => undefined,
   info: () => undefined,
@@ -48,6 +49,7 @@ export interface TestClock {
   move(milliseconds: number): void
 }
 
+/** A clock that stands still. */
 export function createTestClock(): TestClock {
   let time = 1_800_000_000_000
   return {
@@ -58,6 +60,7 @@ export function createTestClock(): TestClock {
   }
 }
 
+/** A store and the clock that moves it. */
 export interface StorePlace {
   readonly kind: 'embedded' | 'redis'
   readonly store: SessionStore
@@ -106,6 +109,7 @@ export async function openRedisPlace(): Promise<StorePlace> {
   }
 }
 
+/** One instance, and what it reported. */
 export interface TestSessions {
   readonly sessions: SessionService
   readonly events: AuditEvent[]
@@ -168,4 +172,5 @@ export function signedInAs(sub: string, change: Partial<SignedIn> = {}): SignedI
   }
 }
 
+/** Where test people sign in from. */
 export const browserOrigin = { address: '192.0.2.7', userAgent: 'Test/1.0' }

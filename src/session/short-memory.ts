@@ -5,6 +5,7 @@
  * way: those who wait for it still get its answer, but it does not enter memory and nobody else joins it.
  */
 
+/** Remembers what was read, for a moment. */
 export interface ShortMemory<T> {
   /** The remembered value, or what `load` reads. A rejected read is shared by those who wait and remembered by nobody. */
   get(key: string, load: () => Promise<T>): Promise<T>
@@ -13,6 +14,7 @@ export interface ShortMemory<T> {
   forget(key: string): void
 }
 
+/** How long and how much. */
 export interface ShortMemoryOptions<T> {
   readonly monotonicNow: () => number
   readonly maxAgeMs: number

@@ -1,6 +1,6 @@
 /** The embedded store: the contract, and what only a file can get wrong. */
 
-import { spawnSync } from 'node:child_process'
+import { spawn, spawnSync } from 'node:child_process'
 import { mkdtempSync, rmSync, statSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -73,6 +73,29 @@ describe('the embedded store', () => {
     expect(other.stdout.trim()).toBe('session_store_unavailable')
     await store.close()
     await createEmbeddedStore({ file, now: Date.now }).close()
+  })
+
+  it('has every confirmed write after the process was killed, and is free again', async () => {
+    const file = freshFile()
+    const script = `import { createEmbeddedStore } from ${JSON.stringify(new URL('./embedded.ts', import.meta.url).href)}
+      const store = createEmbeddedStore({ file: process.argv[1], now: Date.now })
+      for (let i = 0; ; i++) {
+        await store.createRecord('session:' + i, Buffer.from(String(i)), Date.now() + 60_000)
+        await store.recordEnds([{ kind: 'session', idHash: 'h' + i, cause: 'revoked' }], 60)
+        await new Promise((resolve) => process.stdout.write(i + '\\n', resolve))
+      }`
+    const child = spawn(process.execPath, ['--input-type=module', '-e', script, file], { stdio: ['ignore', 'pipe', 'inherit'] })
+    let confirmed = 0
+    for await (const chunk of child.stdout) {
+      confirmed = Number(String(chunk).trim().split('\n').at(-1))
+      if (confirmed >= 20) child.kill('SIGKILL')
+    }
+    const store = createEmbeddedStore({ file, now: Date.now })
+    for (let i = 0; i < 20; i++) {
+      expect((await store.loadRecord(`session:${i}`))?.value.toString()).toBe(String(i))
+      expect((await store.loadEnds([{ kind: 'session', idHash: `h${i}` }]))[0]?.cause).toBe('revoked')
+    }
+    await store.close()
   })
 
   it('sweeps what expired', async () => {

@@ -13,6 +13,7 @@ import { DatabaseSync } from 'node:sqlite'
 import { PosternError } from '../errors.ts'
 import type { End, EndCause, EndKind, SessionStore, StoredRecord } from '../session/store.ts'
 
+/** Where the file is, and what time it is. */
 export interface EmbeddedStoreOptions {
   readonly file: string
   /** Epoch milliseconds; the store's clock. */

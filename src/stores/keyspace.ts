@@ -30,6 +30,7 @@
 /** The default prefix; tests may use another, as long as it keeps one hash tag. */
 export const defaultKeyPrefix = '{postern}:'
 
+/** Turns the port’s names into keys. */
 export interface Keyspace {
   record(name: string): string
   index(name: string): string

@@ -12,6 +12,7 @@ import { PosternError } from '../errors.ts'
 import type { Logger } from '../log.ts'
 import type { Script } from './redis-scripts.ts'
 
+/** One connection. Every method but `close` rejects with `session_store_unavailable`. */
 export interface RedisConnection {
   /** Runs a script by its hash, sending its source only where the server does not know it. */
   run(script: Script, keys: readonly string[], args: readonly (string | number | Buffer)[]): Promise<unknown>
@@ -107,6 +108,7 @@ export function connectRedis(url: string, log: Logger, commandTimeoutMs: number)
   }
 }
 
+/** A parsed address; holds the password. */
 export interface RedisAddress {
   readonly host: string
   readonly port: number

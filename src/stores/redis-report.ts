@@ -7,6 +7,7 @@
 
 import type { RedisConnection } from './redis-connection.ts'
 
+/** A Redis server as far as it tells. */
 export interface StoreReport {
   readonly version: string
   readonly role: string

@@ -8,6 +8,7 @@
 
 import { createHash } from 'node:crypto'
 
+/** A script and the hash that Redis knows it by. */
 export interface Script {
   readonly source: string
   readonly sha: string
@@ -36,6 +37,7 @@ function script(body: string): Script {
   return { source, sha: createHash('sha1').update(source).digest('hex') }
 }
 
+/** ARGV shift. The instant. */
 export const loadNow = script('return whole(now)')
 
 /** KEYS record; ARGV shift, value, expiry. 1 if written. */

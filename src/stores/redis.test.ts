@@ -1,5 +1,11 @@
 /** The Redis store on a real server: the contract, and what a network can get wrong. */
 
+import { execFileSync } from 'node:child_process'
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { type AddressInfo, connect } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { createServer as createTlsServer, getCACertificates, setDefaultCACertificates } from 'node:tls'
 import { Redis } from 'ioredis'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { startRedis, type TestRedis } from '../../e2e/support/redis.ts'
@@ -122,6 +128,30 @@ describe('the Redis store', () => {
     for (let i = 0; i < 20; i++) expect((await store.loadRecord(`session:late${i}`))?.value.toString()).toBe(String(i))
   })
 
+  it('refuses what was under way as soon as the connection breaks, and sends nothing twice', async () => {
+    const store = await open(5_000)
+    const expiresAt = (await store.loadNow()) + 60_000
+    redis.pause()
+    const underWay = Array.from({ length: 10 }, (_, i) => store.createRecord(`session:cut${i}`, Buffer.from('x'), expiresAt))
+    const settled = Promise.allSettled(underWay)
+    const begun = performance.now()
+    process.kill(redis.pid() ?? 0, 'SIGKILL')
+    for (const result of await settled) expect(result).toMatchObject({ status: 'rejected', reason: { code: 'session_store_unavailable' } })
+    expect(performance.now() - begun).toBeLessThan(1_000)
+    await redis.restart()
+    await expect
+      .poll(
+        () =>
+          store.checkReady().then(
+            () => true,
+            () => false,
+          ),
+        { timeout: 5_000 },
+      )
+      .toBe(true)
+    for (let i = 0; i < 10; i++) expect(await store.loadRecord(`session:cut${i}`)).toBeUndefined()
+  })
+
   it('works after the server forgot its scripts', async () => {
     const store = await open()
     await store.loadNow()
@@ -189,6 +219,66 @@ describe('the Redis store', () => {
       expect(await client.pttl(key)).toBeGreaterThan(0)
     }
     client.disconnect()
+  })
+
+  it('speaks to nobody whose certificate it cannot verify, and to the right one by TLS (A283)', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'postern-redis-tls-'))
+    const [keyFile, certFile] = [join(folder, 'key.pem'), join(folder, 'cert.pem')]
+    execFileSync(
+      'openssl',
+      [
+        'req',
+        '-x509',
+        '-newkey',
+        'ec',
+        '-pkeyopt',
+        'ec_paramgen_curve:P-256',
+        '-nodes',
+        '-days',
+        '1',
+        '-subj',
+        '/CN=localhost',
+        '-addext',
+        'subjectAltName=DNS:localhost',
+        '-keyout',
+        keyFile,
+        '-out',
+        certFile,
+      ],
+      { stdio: 'ignore' },
+    )
+    const cert = readFileSync(certFile, 'utf8')
+    let bytesSeen = 0
+    const front = createTlsServer({ key: readFileSync(keyFile), cert }, (socket) => {
+      const back = connect(redis.port, '127.0.0.1')
+      socket.on('data', (chunk) => {
+        bytesSeen += chunk.length
+      })
+      socket.on('error', () => back.destroy())
+      back.on('error', () => socket.destroy())
+      socket.pipe(back).pipe(socket)
+    })
+    await new Promise<void>((resolve) => front.listen(0, 'localhost', resolve))
+    const { port } = front.address() as AddressInfo
+    const url = redis.url.replace(/^redis:(.*)@.*$/, `rediss:$1@localhost:${port}`)
+    const trusted = getCACertificates('default')
+    try {
+      const stranger = createRedisStore({ url, log, commandTimeoutMs: 500 })
+      stores.push(stranger)
+      await expect(stranger.waitUntilReady(1_000)).rejects.toMatchObject({ code: 'session_store_unavailable' })
+      expect(bytesSeen).toBe(0)
+      setDefaultCACertificates([...trusted, cert])
+      const store = createRedisStore({ url, log, commandTimeoutMs: 500 })
+      stores.push(store)
+      await store.waitUntilReady(5_000)
+      await store.checkReady()
+      expect(bytesSeen).toBeGreaterThan(0)
+    } finally {
+      setDefaultCACertificates(trusted)
+      await Promise.all(stores.splice(0).map((store) => store.close()))
+      front.close()
+      rmSync(folder, { recursive: true, force: true })
+    }
   })
 
   it('takes addresses apart without repeating a secret', () => {

@@ -15,6 +15,7 @@ import { connectRedis } from './redis-connection.ts'
 import { loadStoreReport, type StoreReport } from './redis-report.ts'
 import * as scripts from './redis-scripts.ts'
 
+/** Where the server is, and how long it may take. */
 export interface RedisStoreOptions {
   /** `redis://` or `rediss://`; may carry a password. */
   readonly url: string
@@ -27,6 +28,7 @@ export interface RedisStoreOptions {
   readonly clockShift?: () => number
 }
 
+/** The store, and what only a server has. */
 export interface RedisStore extends SessionStore {
   /** What `check --live` says about the server. */
   loadReport(): Promise<StoreReport>

@@ -8,6 +8,7 @@ import { createHash, randomBytes } from 'node:crypto'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { SessionStore } from '../session/store.ts'
 
+/** A fresh store and the hook of its clock. */
 export interface StoreUnderTest {
   readonly store: SessionStore
   /** Moves the store's clock forward. */

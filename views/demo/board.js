@@ -9,6 +9,7 @@ const firstRetryMs = 500
 const longestRetryMs = 15_000
 
 const messages = document.querySelector('#messages')
+const log = messages.parentElement
 const form = document.querySelector('#write')
 const field = document.querySelector('#text')
 const present = document.querySelector('#present')
@@ -20,7 +21,7 @@ let retryMs = firstRetryMs
 
 connectChat()
 connectTicker()
-messages.scrollTop = messages.scrollHeight
+log.scrollTop = log.scrollHeight
 
 form.addEventListener('submit', (event) => {
   // Without a socket the form is sent as any form is, and nothing is lost.
@@ -89,10 +90,10 @@ function addMessage({ from, text, at }) {
   const body = document.createElement('p')
   body.textContent = text
   item.append(name, ' ', timeOf(at), body)
-  const isAtEnd = messages.scrollHeight - messages.scrollTop - messages.clientHeight < 80
+  const isAtEnd = log.scrollHeight - log.scrollTop - log.clientHeight < 80
   messages.append(item)
   while (messages.children.length > 200) messages.firstElementChild.remove()
-  if (isAtEnd || from === me) messages.scrollTop = messages.scrollHeight
+  if (isAtEnd || from === me) log.scrollTop = log.scrollHeight
 }
 
 function addNews({ at, text }) {

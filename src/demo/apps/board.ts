@@ -160,10 +160,10 @@ function boardPage(identity: Identity | undefined, messages: readonly Message[])
       <section class="card talk" aria-labelledby="talk">
         <h2 id="talk">Talk</h2>
         <p class="soft" id="present"></p>
-        <ol id="messages" class="messages" role="log" tabindex="0" aria-label="Messages" data-me="${displayName(identity)}">${messages.map(
+        <div class="talk-log" role="log" tabindex="0" aria-label="Messages"><ol id="messages" class="messages" data-me="${displayName(identity)}">${messages.map(
           (message) =>
             html`<li${message.from === displayName(identity) ? html` class="mine"` : undefined}><strong>${message.from}</strong> ${renderTime(message.at)}<p>${message.text}</p></li>`,
-        )}</ol>
+        )}</ol></div>
         <form class="inline" id="write" method="post" action="/messages">
           <label class="hidden" for="text">Message</label>
           <input id="text" name="text" required maxlength="1000" autocomplete="off" placeholder="Say something">

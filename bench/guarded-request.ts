@@ -1,0 +1,110 @@
+/**
+ * What guarding costs: CPU time of one request through Postern (a session, a policy of twenty rules, the assertion, audit on) beside
+ * a bare pass-through on the same HTTP client and beside `http-proxy`. `node bench/guarded-request.ts [rounds] [requests]`.
+ *
+ * Each contender is a process; all forward to one upstream process; load comes from another. Rounds are interleaved and start with
+ * another contender each time, and a ratio is taken within its round, so that whatever else the machine does hits all alike. Absolute
+ * times mean little; the ratios are what the budget speaks of. `PROFILE=folder` writes a CPU profile of Postern.
+ */
+
+import { fork } from 'node:child_process'
+import { fileURLToPath } from 'node:url'
+import { type MeasuredProcess, once, startMeasured } from './measured-process.ts'
+import { startPostern } from './postern-instance.ts'
+
+const budget = 1.6
+const connections = 32
+const rounds = Number(process.argv[2] ?? 9)
+const requests = Number(process.argv[3] ?? 8000)
+const profileFolder = process.env['PROFILE']
+
+interface Contender extends MeasuredProcess {
+  readonly name: string
+  readonly port: number
+  readonly head: string
+  /** CPU microseconds a request, one a round. */
+  readonly costs: number[]
+}
+
+/** What a browser sends with a fetch of its page; the cookie beside ours is the app's own. */
+function requestHead(host: string, cookie: string): string {
+  return [
+    'GET /api/items?page=1 HTTP/1.1',
+    `Host: ${host}`,
+    'Connection: keep-alive',
+    'sec-ch-ua: "Chromium";v="156", "Not:A-Brand";v="24"',
+    'sec-ch-ua-mobile: ?0',
+    'sec-ch-ua-platform: "Linux"',
+    'User-Agent: Mozilla/5.0 (X11; Linux x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/156.0.0.0 Safari/537.36',
+    'Accept: application/json, text/plain, */*',
+    'Sec-Fetch-Site: same-origin',
+    'Sec-Fetch-Mode: cors',
+    'Sec-Fetch-Dest: empty',
+    `Referer: http://${host}/items`,
+    'Accept-Encoding: gzip, deflate, br, zstd',
+    'Accept-Language: en-GB,en;q=0.9,de;q=0.8',
+    `Cookie: theme=dark; ${cookie}; app_session=3f0c9a7e5d1b`,
+    '',
+    '',
+  ].join('\r\n')
+}
+
+const upstream = await startMeasured<{ port: number }>('./contenders.ts', ['upstream'])
+const upstreamOrigin = `http://127.0.0.1:${upstream.first.port}`
+const load = fork(fileURLToPath(new URL('./load.ts', import.meta.url)))
+
+const profiling = profileFolder === undefined ? [] : ['--cpu-prof', '--cpu-prof-dir', profileFolder]
+const postern = await startPostern(upstreamOrigin, profiling)
+const head = requestHead(postern.host, postern.cookie)
+const bare = async (name: 'pass-through' | 'http-proxy'): Promise<Contender> => {
+  const server = await startMeasured<{ port: number }>('./contenders.ts', [name, upstreamOrigin])
+  return { ...server, name, port: server.first.port, head, costs: [] }
+}
+const passThrough = await bare('pass-through')
+const contenders: readonly Contender[] = [passThrough, await bare('http-proxy'), { ...postern, name: 'postern', head, costs: [] }]
+
+try {
+  // Twice around unmeasured: the compilers have to have seen everything.
+  for (const contender of [...contenders, ...contenders]) await costOf(contender)
+  for (let round = 0; round < rounds; round++) {
+    for (let i = 0; i < contenders.length; i++) {
+      const contender = contenders[(round + i) % contenders.length]
+      contender?.costs.push(await costOf(contender))
+    }
+  }
+  process.exitCode = report()
+} finally {
+  load.disconnect()
+  for (const { stop } of [...contenders, upstream]) await stop()
+}
+
+async function costOf({ port, head: request, cpuMicroseconds }: Contender): Promise<number> {
+  const before = await cpuMicroseconds()
+  load.send({ port, head: request, connections, requests })
+  const [{ problem }] = (await once(load, 'message')) as [{ problem?: string }]
+  if (problem !== undefined) throw new Error(problem)
+  return ((await cpuMicroseconds()) - before) / requests
+}
+
+function report(): number {
+  console.log(`${rounds} rounds of ${requests} requests, ${connections} connections; Node ${process.version}, ${process.arch}\n`)
+  console.log('                 CPU a request (µs)         ratio to pass-through')
+  console.log('                 median     min     max     median     min     max')
+  let ratioOfPostern = Number.NaN
+  for (const { name, costs } of contenders) {
+    const ratios = costs.map((cost, round) => cost / (passThrough.costs[round] ?? Number.NaN))
+    if (name === 'postern') ratioOfPostern = median(ratios)
+    const cells = [median(costs), Math.min(...costs), Math.max(...costs)].map((value) => value.toFixed(1).padStart(8))
+    const ratioCells = [median(ratios), Math.min(...ratios), Math.max(...ratios)].map((value) => value.toFixed(2).padStart(8))
+    console.log(`${name.padEnd(14)} ${cells.join('')}   ${ratioCells.join('')}`)
+  }
+  const isWithin = ratioOfPostern <= budget
+  console.log(`\nbudget: postern ≤ ${budget} × pass-through: ${isWithin ? 'kept' : 'EXCEEDED'} (${ratioOfPostern.toFixed(2)})`)
+  return isWithin ? 0 : 1
+}
+
+function median(values: readonly number[]): number {
+  const sorted = [...values].sort((left, right) => left - right)
+  const middle = sorted.length >> 1
+  return sorted.length % 2 === 1 ? (sorted[middle] ?? Number.NaN) : ((sorted[middle - 1] ?? 0) + (sorted[middle] ?? 0)) / 2
+}

@@ -1,0 +1,140 @@
+/**
+ * What stands in the key file, and how it becomes a ring: the checks, and nothing that touches a disk.
+ *
+ * A file that does not hold together is refused as a whole. No message repeats any of its text, since all of it is secret.
+ */
+
+import {
+  createHash,
+  createPrivateKey,
+  createPublicKey,
+  generateKeyPairSync,
+  type JsonWebKey,
+  type KeyObject,
+  randomBytes,
+} from 'node:crypto'
+import { PosternError } from './errors.ts'
+import type { AssertionKey, KeyRing, SealingKey } from './keys.ts'
+
+/** As in the file. Instants are RFC 3339. */
+export interface KeysFile {
+  readonly version: 1
+  readonly sealing: {
+    readonly current: FileSealingKey
+    readonly next: FileSealingKey
+    readonly retired: readonly (FileSealingKey & { readonly retire_at: string })[]
+  }
+  readonly assertion: { readonly current: FileAssertionKey; readonly next: FileAssertionKey; readonly previous: FileAssertionKey | null }
+}
+
+/** A root to seal with. */
+export interface FileSealingKey {
+  readonly id: string
+  readonly created_at: string
+  /** 32 bytes, base64url. */
+  readonly key: string
+}
+
+/** A key to sign assertions with. */
+export interface FileAssertionKey {
+  readonly kid: string
+  readonly created_at: string
+  /** P-256, private. */
+  readonly jwk: JsonWebKey
+}
+
+const sealingKeyBytes = 32
+
+/** Checks everything and repeats nothing: a message must not show a piece of a key. */
+export function parseKeysFile(file: string, text: string): KeysFile {
+  const refuse = (what: string) => new PosternError('configuration_invalid', `the key file ${file} is malformed: ${what}`)
+  let content: unknown
+  try {
+    content = JSON.parse(text)
+  } catch {
+    // The parser's message quotes the text.
+    throw refuse('not JSON')
+  }
+  if (!isRecord(content) || content['version'] !== 1) throw refuse('not version 1')
+  const { sealing, assertion } = content
+  if (!isRecord(sealing) || !Array.isArray(sealing['retired'])) throw refuse('sealing')
+  if (!isRecord(assertion)) throw refuse('assertion')
+  const sealingKeys = [sealing['current'], sealing['next'], ...(sealing['retired'] as unknown[])]
+  if (!sealingKeys.every(isSealingKey)) throw refuse(`a sealing key needs an id, created_at and ${sealingKeyBytes} bytes of key`)
+  if (new Set(sealingKeys.map(({ id }) => id)).size !== sealingKeys.length) throw refuse('two sealing keys have one id')
+  if (new Set(sealingKeys.map(({ key }) => key)).size !== sealingKeys.length) throw refuse('a sealing key is there twice')
+  if (!(sealing['retired'] as unknown[]).every((key) => isRecord(key) && isInstant(key['retire_at'])))
+    throw refuse('a retired key needs retire_at')
+  const assertionKeys = [assertion['current'], assertion['next'], ...(assertion['previous'] === null ? [] : [assertion['previous']])]
+  if (!assertionKeys.every(isAssertionKey)) throw refuse('an assertion key needs a kid, created_at and a private P-256 jwk')
+  if (new Set(assertionKeys.map(({ kid }) => kid)).size !== assertionKeys.length) throw refuse('two assertion keys have one kid')
+  return content as unknown as KeysFile
+}
+
+/** The ring of a file at `now`: retired keys whose time is over are left out. */
+export function ringOf({ sealing, assertion }: KeysFile, now: number, file: string): KeyRing {
+  const usable = usableSealingKeys({ sealing }, now).map((key): SealingKey => ({ id: key.id, key: Buffer.from(key.key, 'base64url') }))
+  const [current] = usable
+  if (current === undefined) throw new PosternError('configuration_invalid', `the key file ${file} has no sealing key`)
+  return {
+    sealing: { current, all: new Map(usable.map((key) => [key.id, key])) },
+    assertion: {
+      current: assertionKeyOf(assertion.current, file),
+      next: assertionKeyOf(assertion.next, file),
+      previous: assertion.previous === null ? undefined : assertionKeyOf(assertion.previous, file),
+    },
+  }
+}
+
+/** Sealing keys in force at `now`, the current one first. */
+export function usableSealingKeys({ sealing }: Pick<KeysFile, 'sealing'>, now: number): readonly FileSealingKey[] {
+  return [sealing.current, sealing.next, ...sealing.retired.filter((key) => Date.parse(key.retire_at) > now)]
+}
+
+function assertionKeyOf({ kid, jwk }: FileAssertionKey, file: string): AssertionKey {
+  let privateKey: KeyObject
+  try {
+    privateKey = createPrivateKey({ key: jwk, format: 'jwk' })
+  } catch {
+    // The cause could describe the key.
+    throw new PosternError(
+      'configuration_invalid',
+      `the key file ${file} is malformed: the assertion key ${JSON.stringify(kid)} is not a P-256 key`,
+    )
+  }
+  const { kty, crv, x, y } = createPublicKey(privateKey).export({ format: 'jwk' })
+  return { kid, privateKey, publicJwk: { kty, crv, x, y, kid, alg: 'ES256', use: 'sig' } }
+}
+
+/** A new root to seal with. */
+export function createSealingKey(createdAt: string): FileSealingKey {
+  return { id: randomBytes(6).toString('base64url'), created_at: createdAt, key: randomBytes(sealingKeyBytes).toString('base64url') }
+}
+
+/** `kid` is the key's thumbprint (RFC 7638), so that no two keys ever share one. */
+export function createAssertionKey(createdAt: string): FileAssertionKey {
+  const jwk = generateKeyPairSync('ec', { namedCurve: 'P-256' }).privateKey.export({ format: 'jwk' })
+  const { crv, kty, x, y } = jwk
+  const kid = createHash('sha256').update(JSON.stringify({ crv, kty, x, y })).digest('base64url')
+  return { kid, created_at: createdAt, jwk }
+}
+
+function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}
+
+function isInstant(value: unknown): boolean {
+  return typeof value === 'string' && !Number.isNaN(Date.parse(value))
+}
+
+function isSealingKey(value: unknown): value is FileSealingKey {
+  if (!isRecord(value) || typeof value['id'] !== 'string' || typeof value['key'] !== 'string') return false
+  const hasGoodKey = /^[\w-]{43}$/.test(value['key']) && Buffer.from(value['key'], 'base64url').length === sealingKeyBytes
+  return /^[\w-]{1,64}$/.test(value['id']) && hasGoodKey && isInstant(value['created_at'])
+}
+
+function isAssertionKey(value: unknown): value is FileAssertionKey {
+  if (!isRecord(value) || typeof value['kid'] !== 'string' || !isRecord(value['jwk'])) return false
+  const { kty, crv, d } = value['jwk']
+  return /^[\w-]{1,128}$/.test(value['kid']) && kty === 'EC' && crv === 'P-256' && typeof d === 'string' && isInstant(value['created_at'])
+}
