@@ -9,52 +9,62 @@
  *   postern ARGS...                  the command line interface
  *   postern --script FILE ARGS...    a TypeScript file of the checkout, run as it stands
  *   postern --tool NAME ARGS...      a development tool from node_modules
+ *   postern --build                  `dist/` made anew
  */
 'use strict'
 
-const { spawn, spawnSync } = require('node:child_process')
+const { spawn } = require('node:child_process')
 const { createHash } = require('node:crypto')
 const fs = require('node:fs')
+const { createRequire } = require('node:module')
+const { constants } = require('node:os')
 const path = require('node:path')
 const { pathToFileURL } = require('node:url')
 
 const minimumMajor = 24
 const root = path.dirname(__dirname)
 const nodeModules = path.join(root, 'node_modules')
+const dist = path.join(root, 'dist')
 const isCheckout = fs.existsSync(path.join(root, 'src', 'cli.ts')) && fs.existsSync(path.join(root, 'package-lock.json'))
+const isWindows = process.platform === 'win32'
 
-main(process.argv.slice(2))
+main(process.argv.slice(2)).catch((error) => fail(error instanceof Refusal ? error.message : String(error?.stack ?? error)))
 
-function main(args) {
-  if (isCheckout) installIfNeeded()
-  const node = findRuntime()
+/** Something that the person at the keyboard can mend: printed without a stack. */
+class Refusal extends Error {}
+
+async function main(args) {
   const [mode, name, ...rest] = args
+  if (isCheckout) await installIfNeeded()
+  const node = findRuntime()
   if (mode === '--script') return run(node, path.resolve(root, name), rest)
   if (mode === '--tool') return run(node, findTool(name), rest)
-  if (isCheckout) buildIfNeeded(node)
-  return run(node, path.join(root, 'dist', 'cli.js'), args)
+  if (mode === '--build') return build(node)
+  if (isCheckout) await buildIfNeeded(node)
+  return run(node, path.join(dist, 'cli.js'), args)
 }
 
 /** Runs `npm ci` when what is installed is not what the lockfile says. */
-function installIfNeeded() {
+async function installIfNeeded() {
   const lockText = fs.readFileSync(path.join(root, 'package-lock.json'), 'utf8')
   const hash = createHash('sha256').update(lockText).digest('hex')
   const stamp = path.join(nodeModules, '.postern-installed')
   if (readIfThere(stamp) === hash) return
-  if (!isInstalled(JSON.parse(lockText))) {
-    say('Installing the packages that package-lock.json names (once; about a minute) ...')
+  const lock = JSON.parse(lockText)
+  if (!isInstalled(lock)) {
+    say('Installing the packages that package-lock.json names (once; a minute or less) ...')
     const [command, prefix] = findNpm()
-    const options = ['ci', '--include=dev', '--include=optional', '--no-audit', '--no-fund', '--loglevel=error']
-    const stopProgress = showProgress(nodeModules)
-    const result = spawnSync(command, [...prefix, ...options], {
-      cwd: root,
+    const options = ['--include=dev', '--include=optional', '--no-audit', '--no-fund', '--loglevel=error']
+    // npm's own patience with a registry that does not answer is minutes of silence.
+    const patience = ['--fetch-retry-mintimeout=1000', '--fetch-retry-maxtimeout=10000']
+    const stopProgress = showProgress(lock)
+    const { status, stderr } = await runStep(command, [...prefix, 'ci', ...options, ...patience], {
       stdio: ['ignore', 'ignore', 'pipe'],
-      shell: command === 'npm.cmd',
-    })
-    stopProgress()
-    if (result.status !== 0) {
-      process.stderr.write(String(result.stderr ?? ''))
-      fail(`npm ci failed${result.error ? `: ${result.error.message}` : ''}. Is the package registry reachable? Nothing was started.`)
+      shell: isWindows && prefix.length === 0,
+    }).finally(stopProgress)
+    if (status !== 0) {
+      process.stderr.write(stderr)
+      throw new Refusal('npm ci failed, and nothing was started. Is the package registry reachable? Its words are above.')
     }
   }
   fs.writeFileSync(stamp, hash)
@@ -65,77 +75,101 @@ function isInstalled(lock) {
   const hidden = readIfThere(path.join(nodeModules, '.package-lock.json'))
   if (hidden === undefined) return false
   const installed = JSON.parse(hidden).packages
-  return Object.entries(lock.packages).every(([where, wanted]) => {
-    if (where === '') return true
+  return packagesOf(lock).every(([where, wanted]) => {
     const there = installed[where]
     if (there === undefined) return wanted.optional === true && !fitsHere(wanted)
     return there.version === wanted.version && there.integrity === wanted.integrity
   })
 }
 
+function packagesOf(lock) {
+  return Object.entries(lock.packages).filter(([where]) => where !== '')
+}
+
 function fitsHere({ os, cpu, libc }) {
-  return (
-    (os === undefined || os.includes(process.platform)) &&
-    (cpu === undefined || cpu.includes(process.arch)) &&
-    !(libc !== undefined && !libc.includes('glibc'))
-  )
+  const names = (value, here) => value === undefined || [value].flat().includes(here)
+  return names(os, process.platform) && names(cpu, process.arch) && names(libc, 'glibc')
 }
 
 /** The npm that is running us, else the one in PATH. */
 function findNpm() {
   const running = process.env.npm_execpath
   if (running !== undefined && /npm-cli\.[cm]?js$/.test(running)) return [process.execPath, [running]]
-  return [process.platform === 'win32' ? 'npm.cmd' : 'npm', []]
+  return [isWindows ? 'npm.cmd' : 'npm', []]
 }
 
-/** `npm ci` is silent when its output is captured: a child prints a dot every two seconds while it works. */
-function showProgress() {
-  if (!process.stderr.isTTY && process.env.CI !== undefined) return () => undefined
-  const ticker = spawn(process.execPath, ['-e', "setInterval(() => process.stderr.write('.'), 2000)"], {
-    stdio: ['ignore', 'ignore', 'inherit'],
-  })
+/** `npm ci` says nothing while it works: this counts the packages that have arrived, each second on a terminal, else now and then. */
+function showProgress(lock) {
+  const expected = packagesOf(lock).filter(([, wanted]) => fitsHere(wanted))
+  const { isTTY } = process.stderr
+  const startedAt = Date.now()
+  const tell = () => {
+    const there = expected.filter(([where]) => fs.existsSync(path.join(root, where, 'package.json'))).length
+    const text = `  ${there} of ${expected.length} packages, ${Math.round((Date.now() - startedAt) / 1000)} s`
+    process.stderr.write(isTTY ? `\r${text}\x1b[K` : `${text}\n`)
+  }
+  const timer = setInterval(tell, isTTY ? 1000 : 5000)
   return () => {
-    ticker.kill()
-    process.stderr.write('\n')
+    clearInterval(timer)
+    tell()
+    if (isTTY) process.stderr.write('\n')
   }
 }
 
-/** Path of a Node that can run Postern: this one, or the packaged one. */
+/** Path of a Node that can run Postern: this one, or the packaged one, which lies beside us where we are a dependency ourselves. */
 function findRuntime() {
   if (Number(process.versions.node.split('.')[0]) >= minimumMajor) return process.execPath
-  const platform = process.platform === 'win32' ? 'win' : process.platform
-  const name = `node-${platform}-${process.arch}`
-  const binary = path.join(nodeModules, name, 'bin', process.platform === 'win32' ? 'node.exe' : 'node')
-  if (fs.existsSync(binary)) return binary
-  return fail(
-    `Postern needs Node ${minimumMajor} or newer; this is ${process.versions.node}, and there is no packaged one for ${process.platform} on ${process.arch}.\n` +
-      `Install Node ${minimumMajor} from https://nodejs.org and run the same command again.`,
+  const name = `node-${isWindows ? 'win' : process.platform}-${process.arch}`
+  try {
+    const folder = path.dirname(createRequire(path.join(root, 'package.json')).resolve(`${name}/package.json`))
+    const binary = path.join(folder, 'bin', isWindows ? 'node.exe' : 'node')
+    if (fs.existsSync(binary)) return binary
+  } catch {
+    // No such package: there is none for this system, or optional packages were left out.
+  }
+  throw new Refusal(
+    `Postern needs Node ${minimumMajor} or newer. This is ${process.versions.node}, and no packaged one is installed for ${process.platform} on ${process.arch}.\n` +
+      `Install Node ${minimumMajor} (https://nodejs.org, or your package manager) and run the same command again.`,
   )
 }
 
 /** Compiles `src/` to `dist/` when a source file is newer than the last build. */
-function buildIfNeeded(node) {
-  const stamp = path.join(root, 'dist', '.built')
-  const builtAt = fs.statSync(stamp, { throwIfNoEntry: false })?.mtimeMs ?? 0
-  if (newestChange(path.join(root, 'src')) < builtAt && fs.statSync(path.join(root, 'package-lock.json')).mtimeMs < builtAt) return
-  const startedAt = new Date()
+async function buildIfNeeded(node) {
+  const builtAt = changedAt(path.join(dist, '.built'))
+  const inputs = ['package-lock.json', 'tsconfig.json', 'tsconfig.build.json'].map((file) => changedAt(path.join(root, file)))
+  const isFresh = fs.existsSync(path.join(dist, 'cli.js')) && Math.max(newestChange(path.join(root, 'src')), ...inputs) < builtAt
+  if (!isFresh) await build(node)
+}
+
+/** From nothing, so that what is gone from `src/` goes; and beside the old one until it is whole, since another process may run that. */
+async function build(node) {
   say('Building ...')
-  const result = spawnSync(node, [findTool('tsc'), '-p', path.join(root, 'tsconfig.build.json')], {
-    cwd: root,
-    stdio: ['ignore', 'inherit', 'inherit'],
-  })
-  if (result.status !== 0) fail('The build failed; nothing was started.')
-  fs.writeFileSync(stamp, '')
-  fs.utimesSync(stamp, startedAt, startedAt)
+  const startedAt = new Date()
+  const next = path.join(nodeModules, `.postern-build-${process.pid}`)
+  try {
+    const args = [findTool('tsc'), '-p', path.join(root, 'tsconfig.build.json'), '--outDir', next]
+    const { status } = await runStep(node, args, { stdio: ['ignore', 'inherit', 'inherit'] })
+    if (status !== 0) throw new Refusal('The build failed; nothing was started.')
+    fs.writeFileSync(path.join(next, '.built'), '')
+    fs.utimesSync(path.join(next, '.built'), startedAt, startedAt)
+    fs.rmSync(dist, { recursive: true, force: true })
+    fs.renameSync(next, dist)
+  } finally {
+    fs.rmSync(next, { recursive: true, force: true })
+  }
 }
 
 function newestChange(folder) {
-  let newest = fs.statSync(folder).mtimeMs
-  for (const entry of fs.readdirSync(folder, { withFileTypes: true })) {
+  const within = fs.readdirSync(folder, { withFileTypes: true }).map((entry) => {
     const file = path.join(folder, entry.name)
-    newest = Math.max(newest, entry.isDirectory() ? newestChange(file) : fs.statSync(file).mtimeMs)
-  }
-  return newest
+    return entry.isDirectory() ? newestChange(file) : changedAt(file)
+  })
+  return Math.max(changedAt(folder), ...within)
+}
+
+/** When a file last changed; one that is not there never did. */
+function changedAt(file) {
+  return fs.statSync(file, { throwIfNoEntry: false })?.mtimeMs ?? 0
 }
 
 /** The script behind a tool, read from its package: links in `.bin` differ between npm versions and systems. */
@@ -146,21 +180,43 @@ function findTool(name) {
   return path.join(folder, typeof bin === 'string' ? bin : bin[name])
 }
 
+/** Runs a step before the start and resolves with its status. A signal meanwhile ends the step, then us: nothing is left behind. */
+function runStep(command, args, options) {
+  return new Promise((resolve, reject) => {
+    const child = spawn(command, args, { cwd: root, ...options })
+    let stderr = ''
+    let stoppedBy
+    child.stderr?.on('data', (chunk) => {
+      stderr += chunk
+    })
+    const stop = (signal) => {
+      stoppedBy = signal
+      child.kill('SIGTERM')
+    }
+    const signals = ['SIGINT', 'SIGTERM', 'SIGHUP']
+    for (const signal of signals) process.on(signal, stop)
+    child.on('error', (error) => reject(new Refusal(`${command} could not be started: ${error.message}`)))
+    child.on('close', (status) => {
+      if (stoppedBy !== undefined) process.exit(128 + constants.signals[stoppedBy])
+      for (const signal of signals) process.off(signal, stop)
+      resolve({ status, stderr })
+    })
+  })
+}
+
 /** Continues with `file`: here if this runtime will do, else in a child whose end is ours. */
 function run(node, file, args) {
   process.env.PATH = [path.dirname(node), path.join(nodeModules, '.bin'), process.env.PATH].join(path.delimiter)
   if (node === process.execPath) {
     process.argv = [node, file, ...args]
-    return import(pathToFileURL(file).href).catch((error) => {
-      process.stderr.write(`${error?.stack ?? error}\n`)
-      process.exitCode = 2
-    })
+    return import(pathToFileURL(file).href).catch((error) => fail(String(error?.stack ?? error)))
   }
   const child = spawn(node, [file, ...args], { stdio: 'inherit' })
-  // A terminal sends Ctrl-C to the child as well: forwarding it too would look like a second, impatient one.
-  for (const signal of ['SIGTERM', 'SIGHUP', 'SIGUSR2']) process.on(signal, () => child.kill(signal))
-  process.on('SIGINT', () => (process.stdin.isTTY ? undefined : child.kill('SIGINT')))
-  child.on('error', (error) => fail(`The packaged Node could not be started: ${error.message}`))
+  // Ctrl-C reaches the child from the terminal as well; it takes two within a moment for one.
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGUSR2']) process.on(signal, () => child.kill(signal))
+  child.on('error', (error) =>
+    fail(`The packaged Node could not be started: ${error.message}\nIt needs glibc; elsewhere (Alpine) install Node ${minimumMajor}.`),
+  )
   child.on('exit', (code, signal) => {
     if (signal === null) process.exit(code)
     process.removeAllListeners(signal)
@@ -183,6 +239,6 @@ function say(text) {
 }
 
 function fail(text) {
-  process.stderr.write(`postern: ${text}\n`)
+  say(`postern: ${text}`)
   process.exit(2)
 }

@@ -5,8 +5,8 @@
  * system for secrecy, and refuses a file that others may read. A file that cannot be read or does not hold together never
  * replaces a ring that is in use.
  *
- * Sealing: `next` is in every instance's file before it seals anything, so instances that reload at different moments open each other's records;
- * what has sealed stays until no record of its time can live. Assertions: `next` is published before it signs, `previous` after.
+ * Sealing: `next` is in every instance's file before it seals anything, so instances that reload at different moments open each
+ * other's records; what has sealed stays until no record of its time can live. Assertions: `next` is published before it signs, `previous` after.
  */
 
 import { randomBytes } from 'node:crypto'
@@ -58,7 +58,7 @@ export interface RotateOptions {
 /** Verifiers cache `jwks.json`, instances re-read their file: this is longer than either. */
 const publishedBeforeSigningMs = 15 * 60_000
 
-/** The ring in `file`, without keys whose time is over. Rejects with `keys_missing` or, for a file that must not be used, `configuration_invalid`. */
+/** The ring in `file`. Throws `keys_missing` or, for a file that must not be used, `configuration_invalid`. */
 export function loadKeys(file: string, now: number): KeyRing {
   return ringOf(parseKeysFile(file, readKeysFile(file)), now, file)
 }
@@ -121,7 +121,7 @@ function rotateAssertion(before: KeysFile['assertion'], { now, isUrgent }: Rotat
   if (now < readyAt && isUrgent !== true) {
     throw new PosternError(
       'configuration_invalid',
-      `the next assertion key was published at ${before.next.created_at}; verifiers may not have it before ${new Date(readyAt).toISOString()}`,
+      `the next assertion key was published at ${before.next.created_at}; wait until ${new Date(readyAt).toISOString()}, when verifiers have it`,
     )
   }
   return { current: before.next, next: createAssertionKey(createdAt), previous: before.current }

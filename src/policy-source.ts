@@ -49,6 +49,8 @@ export async function openPolicySource(first: PolicyDocument, options: PolicySou
 
   async function loadOnce(): Promise<boolean> {
     try {
+      // Before reading: what changes meanwhile differs from this and is looked at again.
+      seen = await fingerprint(options.path)
       const loaded = await options.load()
       if (loaded.value === undefined || loaded.problems.length > 0) {
         return refuse(loaded.problems.length, loaded.problems.map(options.describe))
@@ -89,9 +91,7 @@ export async function openPolicySource(first: PolicyDocument, options: PolicySou
     const now = await fingerprint(options.path)
     const isSettled = now === candidate
     candidate = now
-    if (now === seen || !isSettled) return
-    seen = now
-    await reload()
+    if (now !== seen && isSettled) await reload()
   }
 
   const timer = setInterval(() => {

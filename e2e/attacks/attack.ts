@@ -67,3 +67,22 @@ export function mustBeAlive(rig: Rig): void {
   if (/uncaught error|unhandledRejection/.test(rig.instance.log()))
     throw new Error(`postern logged an uncaught error:\n${rig.instance.log()}`)
 }
+
+/**
+ * Looks at what a whole file of cases left in the audit trail, then stops the rig: every line parses (reading them throws otherwise), has
+ * an event and a time, and no request was decided twice.
+ */
+export async function endRig(rig: Rig): Promise<void> {
+  try {
+    const decided = new Set<unknown>()
+    for (const line of await rig.audit()) {
+      if (typeof line['event'] !== 'string' || Number.isNaN(Date.parse(String(line['at']))))
+        throw new Error(`not an audit line: ${JSON.stringify(line)}`)
+      if (line['event'] !== 'access.decided') continue
+      if (decided.has(line['request'])) throw new Error(`decided twice: ${JSON.stringify(line)}`)
+      decided.add(line['request'])
+    }
+  } finally {
+    await rig.stop()
+  }
+}

@@ -1,12 +1,13 @@
 /**
  * A real Redis for tests: one `redis-server` child process on a free port of loopback, with nothing on disk unless asked for.
  *
- * The binary comes from PATH; `POSTERN_TEST_REDIS` may name another. Its configuration goes in by standard input, so that a
- * password shows in no process list. Every server dies with the test process.
+ * The binary comes from PATH; `POSTERN_TEST_REDIS` may name another. Its configuration is a file of its own, so that a password
+ * shows in no process list. Every server dies with the test process, also when that is killed: a shell between the two kills the
+ * server as soon as its own standard input ends.
  */
 
 import { type ChildProcess, spawn } from 'node:child_process'
-import { mkdtempSync, rmSync } from 'node:fs'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { connect, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -41,15 +42,25 @@ export interface TestRedisOptions {
   readonly persist?: boolean
 }
 
+/** Runs the server, says its process id, and kills it when standard input ends: that is when the test process is gone. */
+const supervision = `exec 3<&0
+"$0" "$1" 3<&- & server=$!
+echo "server $server"
+{ cat <&3 >/dev/null; kill -9 $server; } 2>/dev/null &
+wait $server`
+
 /** Starts a server and resolves once it answers. */
 export async function startRedis(options: TestRedisOptions = {}): Promise<TestRedis> {
   const port = options.port ?? (await findFreePort())
   const folder = mkdtempSync(join(tmpdir(), 'postern-redis-'))
   const credentials = options.password === undefined ? '' : `:${encodeURIComponent(options.password)}@`
   const url = `redis://${credentials}127.0.0.1:${port}`
-  let child: ChildProcess | undefined
-  const killAtExit = () => void child?.kill('SIGKILL')
-  process.on('exit', killAtExit)
+  const configuration = join(folder, 'redis.conf')
+  let shell: ChildProcess | undefined
+  let pid: number | undefined
+  const send = (signal: NodeJS.Signals) => {
+    if (pid !== undefined) process.kill(pid, signal)
+  }
 
   async function start(): Promise<void> {
     const lines = [
@@ -61,30 +72,37 @@ export async function startRedis(options: TestRedisOptions = {}): Promise<TestRe
       ...(options.persist === true ? ['appendonly yes', 'appendfsync always'] : ['appendonly no']),
       ...(options.password === undefined ? [] : [`requirepass "${options.password}"`]),
     ]
-    const server = spawn(process.env['POSTERN_TEST_REDIS'] ?? 'redis-server', ['-'], { stdio: ['pipe', 'pipe', 'inherit'] })
-    child = server
+    writeFileSync(configuration, `${lines.join('\n')}\n`, { mode: 0o600 })
+    const server = spawn('sh', ['-c', supervision, process.env['POSTERN_TEST_REDIS'] ?? 'redis-server', configuration], {
+      stdio: ['pipe', 'pipe', 'inherit'],
+    })
+    shell = server
     let output = ''
+    server.stdin.on('error', () => undefined)
     server.stdout.on('data', (chunk) => {
-      output = (output + String(chunk)).slice(-4000)
+      output = (output + String(chunk)).slice(-8000)
+      pid ??= Number(/^server (\d+)$/m.exec(output)?.[1]) || undefined
     })
     const failed = new Promise<never>((_, reject) => {
-      server.once('error', (cause) => reject(new Error('redis-server could not be started; is it installed?', { cause })))
-      server.once('exit', (code) => reject(new Error(`redis-server ended with ${code}:\n${output}`)))
+      server.once('error', (cause) => reject(new Error('no shell to start redis-server with', { cause })))
+      server.once('exit', (code) => {
+        pid = undefined
+        server.stdin.end()
+        reject(new Error(`redis-server ended with ${code}; is it installed?\n${output}`))
+      })
     })
     failed.catch(() => undefined)
-    server.stdin.on('error', () => undefined)
-    server.stdin.end(`${lines.join('\n')}\n`)
     await Promise.race([untilItAnswers(port), failed])
   }
 
   async function stop(): Promise<void> {
-    const server = child
-    child = undefined
+    const server = shell
+    shell = undefined
     if (server === undefined || server.exitCode !== null || server.signalCode !== null) return
     const gone = new Promise((resolve) => server.once('exit', resolve))
-    server.kill('SIGCONT')
-    server.kill('SIGTERM')
-    const killer = setTimeout(() => server.kill('SIGKILL'), 3_000)
+    send('SIGCONT')
+    send('SIGTERM')
+    const killer = setTimeout(() => send('SIGKILL'), 3_000)
     await gone
     clearTimeout(killer)
   }
@@ -93,19 +111,18 @@ export async function startRedis(options: TestRedisOptions = {}): Promise<TestRe
   return {
     url,
     port,
-    pid: () => child?.pid,
+    pid: () => pid,
     stop,
     async restart() {
       await stop()
       await start()
     },
-    pause: () => void child?.kill('SIGSTOP'),
-    resume: () => void child?.kill('SIGCONT'),
+    pause: () => send('SIGSTOP'),
+    resume: () => send('SIGCONT'),
     dump: () => withClient(url, dumpAll),
     clear: () => withClient(url, async (client) => void (await client.flushall())),
     async close() {
       await stop()
-      process.off('exit', killAtExit)
       rmSync(folder, { recursive: true, force: true })
     },
   }

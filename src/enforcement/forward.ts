@@ -15,8 +15,9 @@ import type { Dispatcher } from 'undici'
 import type { Logger } from '../log.ts'
 import { ClientStall, closeGently } from './client-connection.ts'
 import type { Exchange, ExchangeOutcome, Route } from './exchange.ts'
-import type { CompiledForwarding, OpenExchanges } from './forwarding.ts'
+import type { CompiledForwarding } from './forwarding.ts'
 import type { ParsedHeaders } from './header-hygiene.ts'
+import type { OpenExchange, OpenExchanges } from './open-exchanges.ts'
 import { hasBody, RequestBody, type RequestBodyListener } from './request-body.ts'
 import { isFaultOfOurs, reasonOfFailure } from './upstream-failure.ts'
 import { upstreamTarget } from './upstream-locations.ts'
@@ -52,7 +53,9 @@ type Refusal = NonNullable<ExchangeOutcome['refusal']>
 /** Early hints and progress reports before one answer; more is nonsense or an attack on memory. */
 const maxInformational = 64
 
-class HttpExchange implements Dispatcher.DispatchHandler, RequestBodyListener {
+class HttpExchange implements Dispatcher.DispatchHandler, RequestBodyListener, OpenExchange {
+  readonly exchangeId: string
+  openIndex = -1
   readonly #exchange: Exchange
   readonly #request: IncomingMessage
   readonly #response: ServerResponse
@@ -75,6 +78,7 @@ class HttpExchange implements Dispatcher.DispatchHandler, RequestBodyListener {
   #bytesOut = 0
 
   constructor(exchange: Exchange, response: ServerResponse, parts: ExchangeParts) {
+    this.exchangeId = exchange.id
     this.#exchange = exchange
     this.#request = exchange.request
     this.#response = response
@@ -89,7 +93,7 @@ class HttpExchange implements Dispatcher.DispatchHandler, RequestBodyListener {
       return
     }
     this.#response.on('close', () => this.#onClientClose())
-    this.#parts.open.set(this.#exchange.id, () => this.#endUnfinished('cut'))
+    this.#parts.open.add(this)
     if (!hasBody(this.#request)) {
       this.#startDeadline()
       this.#dispatch()
@@ -104,6 +108,10 @@ class HttpExchange implements Dispatcher.DispatchHandler, RequestBodyListener {
     // 1 only now is the body wanted; the upstream never sees the expectation (RFC 9110 §10.1.1)
     if (this.#request.headers.expect !== undefined && this.#request.httpVersionMinor > 0) this.#response.writeContinue()
     this.#body = new RequestBody(this.#request, { maxBytes: maxBodyBytes, idleMs: timeouts.idleSeconds * 1000 }, this)
+  }
+
+  cut(): void {
+    this.#endUnfinished('cut')
   }
 
   onBegun(): void {
@@ -341,7 +349,7 @@ class HttpExchange implements Dispatcher.DispatchHandler, RequestBodyListener {
     this.#isSettled = true
     clearTimeout(this.#deadline)
     this.#stall?.stop()
-    this.#parts.open.delete(this.#exchange.id)
+    this.#parts.open.remove(this)
     if (outcome !== 'completed') this.#controller?.abort(new Error(`the exchange ended: ${refusal ?? outcome}`))
     this.#body?.destroy()
     this.#parts.resolve({

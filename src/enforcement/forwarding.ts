@@ -16,6 +16,7 @@ import type { Exchange, ExchangeOutcome, Route } from './exchange.ts'
 import { createForward } from './forward.ts'
 import { compileHeaderHygiene, type HeaderHygiene } from './header-hygiene.ts'
 import { createNameLookup, type ForbiddenAddress } from './name-lookup.ts'
+import { OpenExchanges } from './open-exchanges.ts'
 import { createTunnel } from './tunnel.ts'
 import { bareHostname, createUpstreams, portOf, type ReachableUpstream } from './upstreams.ts'
 
@@ -50,16 +51,13 @@ export interface CompiledForwarding {
   readonly upstreams: readonly ReachableUpstream[]
 }
 
-/** What is open, by request id, and how to cut it. */
-export type OpenExchanges = Map<string, (closeCode: number) => void>
-
 /** Creates the forwarding of this process. */
 export function createForwarding(options: ForwardingOptions): Forwarding {
   const access = { host: bareHostname(options.accessUrl.origin), port: portOf(options.accessUrl.origin) }
   const lookup = createNameLookup([...(options.forbiddenAddresses ?? []), access])
   const upstreams = createUpstreams({ lookup, headerBytes: options.limits.headerBytes, monotonicNow: options.monotonicNow })
   const compiled = new WeakMap<App, CompiledForwarding>()
-  const open: OpenExchanges = new Map()
+  const open = new OpenExchanges()
 
   function compile(route: Route): CompiledForwarding {
     const known = compiled.get(route.app)
@@ -82,15 +80,11 @@ export function createForwarding(options: ForwardingOptions): Forwarding {
       headerBytes: options.limits.headerBytes,
       monotonicNow: options.monotonicNow,
     }),
-    cut(exchangeId, closeCode) {
-      const cut = open.get(exchangeId)
-      cut?.(closeCode)
-      return cut !== undefined
-    },
+    cut: (exchangeId, closeCode) => open.cut(exchangeId, closeCode),
     retain: (apps) => upstreams.retain(apps),
     async close() {
       // 1001: an endpoint that goes away (RFC 6455 §7.4.1).
-      for (const cut of [...open.values()]) cut(1001)
+      open.cutAll(1001)
       await upstreams.close()
     },
   }

@@ -13,8 +13,9 @@ import type { Duplex } from 'node:stream'
 import { createProxyServer } from 'httpxy'
 import type { Logger } from '../log.ts'
 import type { Exchange, ExchangeOutcome, Route } from './exchange.ts'
-import type { CompiledForwarding, OpenExchanges } from './forwarding.ts'
+import type { CompiledForwarding } from './forwarding.ts'
 import type { NameLookup } from './name-lookup.ts'
+import type { OpenExchange, OpenExchanges } from './open-exchanges.ts'
 import { TunnelSocket } from './tunnel-socket.ts'
 import { reasonOfFailure, type UpstreamReason } from './upstream-failure.ts'
 import { upstreamTarget } from './upstream-locations.ts'
@@ -46,7 +47,9 @@ interface Failure {
   readonly isUnreached: boolean
 }
 
-class Tunnel {
+class Tunnel implements OpenExchange {
+  readonly exchangeId: string
+  openIndex = -1
   readonly #exchange: Exchange
   readonly #client: Duplex
   readonly #parts: TunnelParts
@@ -59,6 +62,7 @@ class Tunnel {
   #ending: ExchangeOutcome['outcome'] | undefined
 
   constructor(exchange: Exchange, client: Duplex, parts: TunnelParts) {
+    this.exchangeId = exchange.id
     this.#exchange = exchange
     this.#client = client
     this.#parts = parts
@@ -73,7 +77,7 @@ class Tunnel {
       if (this.#client.destroyed) resolve()
       else this.#client.once('close', () => resolve())
     })
-    this.#parts.open.set(this.#exchange.id, (closeCode) => this.#cut(closeCode))
+    this.#parts.open.add(this)
     const failure = this.#client.destroyed ? undefined : await this.#connect(head, closed)
     if (failure === undefined || this.#client.destroyed) {
       await closed
@@ -87,7 +91,7 @@ class Tunnel {
 
   #finish(refusal: UpstreamReason | undefined): ExchangeOutcome {
     clearInterval(this.#idle)
-    this.#parts.open.delete(this.#exchange.id)
+    this.#parts.open.remove(this)
     this.#upstream?.destroy()
     return {
       status: this.#status,
@@ -231,13 +235,13 @@ class Tunnel {
     const check = () => {
       const left = this.#lastActivity + idleMs - this.#parts.monotonicNow()
       // 1001: the endpoint goes away; browsers reconnect on it, as they should.
-      if (left <= 0) this.#cut(1001)
+      if (left <= 0) this.cut(1001)
       else this.#idle = setTimeout(check, left)
     }
     this.#idle = setTimeout(check, idleMs)
   }
 
-  #cut(closeCode: number): void {
+  cut(closeCode: number): void {
     this.#ending ??= 'cut'
     if (this.#side === undefined) this.#client.destroy()
     else this.#side.cut(closeCode)

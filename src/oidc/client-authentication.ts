@@ -2,9 +2,9 @@
  * How Postern proves to the token endpoint that it is the registered client: a secret, or a signature (`private_key_jwt`).
  *
  * With a secret, the method is what the provider's metadata offers, HTTP Basic first, which is also what OAuth means where nothing is
- * said (RFC 8414 §2). Entra gets it in the body, as its own documentation has it: its secrets hold characters that Basic
- * authentication must escape, and not everything there undoes that. A private key never leaves this process; its assertion is
- * signed anew for each request.
+ * said (RFC 8414 §2). Entra gets it in the body, where it need not be escaped: generated secrets there hold `~` and `.`, which are
+ * escaped for Basic authentication and have to be restored by the other side. A private key never leaves this process; its
+ * assertion is signed anew for each request.
  */
 
 import { createPrivateKey, type KeyObject } from 'node:crypto'

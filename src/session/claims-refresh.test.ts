@@ -238,7 +238,7 @@ describe.each([
     expect(await place.store.loadRecord(record)).toBeUndefined()
   })
 
-  it('of a sign-in that came meanwhile are not replaced by an older token’s, nor is its session ended by that token’s refusal', async () => {
+  it('of a sign-in that came meanwhile bow neither to an older token’s claims nor to its refusal', async () => {
     for (const late of [refreshed('x', ['old'], 'old'), { outcome: 'refused' } as const]) {
       const { find, session, sub } = await signIn()
       const fitting: RefreshResult = late.outcome === 'refreshed' ? refreshed(sub, ['old'], 'old') : late

@@ -1,5 +1,6 @@
 /**
- * Keeps the claims of sessions fresh: one refresh at a time for a session over all instances, safe for providers that rotate refresh tokens.
+ * Keeps the claims of sessions fresh: one refresh at a time for a session over all instances, safe for providers that rotate
+ * refresh tokens.
  *
  * A lock in the store, renewed while the provider works, decides who asks; the others wait for what the winner writes. The tokens that come
  * back are written only over those that were used. A refusal (`invalid_grant`) of the session's present token ends it, another

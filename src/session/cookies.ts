@@ -1,9 +1,10 @@
 /**
  * Writes, reads and guards the cookies of ours; the interface and its promises are in `sealed-cookies.ts`.
  *
- * A Cookie header is split as RFC 6265 §5.4 joins it, at semicolons, and nothing else is special: no `$Version`, no quoting, no commas (A155). A
- * name counts in exactly our spelling; the same name twice with different values counts as absent, because nobody can tell which of
- * the two was tossed in. What is ours is recognised far more generously where it must not get through to or from an app.
+ * A Cookie header is split as RFC 6265 §5.4 joins it, at semicolons, and nothing else is special: no `$Version`, no quoting, no
+ * commas (A155). A name counts in exactly our spelling; the same name twice with different values counts as absent, because nobody
+ * can tell which of the two was tossed in. What is ours is recognised far more generously where it must not get through to or
+ * from an app.
  */
 
 import type { CurrentKeys } from '../keys.ts'

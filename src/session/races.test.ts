@@ -1,4 +1,7 @@
-/** Ends against everything that can be under way, many times each (a thousand, over Redis in the long form), over a store whose answers come late and out of step. */
+/**
+ * Ends against everything that can be under way, many times each (over Redis a thousand in the long form), on a store whose
+ * answers come late and out of step.
+ */
 
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { createSecret, hashOf } from './secret.ts'

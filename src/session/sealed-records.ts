@@ -28,7 +28,7 @@ export interface SealedRecords {
   take<T>(name: string): Promise<SealedRecord<T> | undefined>
   /** Replaces the version that was loaded; `false` if it moved on or is gone. */
   replace(name: string, record: SealedRecord<unknown>): Promise<boolean>
-  /** Reads, changes and replaces until nobody came between. `undefined` if the record is gone or `change` gives up by returning `undefined`. */
+  /** Reads, changes and replaces until nobody came between. `undefined` if the record is gone, or `change` returns it to give up. */
   update<T>(name: string, change: (record: SealedRecord<T>) => T | undefined): Promise<T | undefined>
 }
 

@@ -1,5 +1,6 @@
 /**
- * Reads sessions and the ends that touch them, from memory while that is young enough, else from the store, and says what state they are in.
+ * Reads sessions and the ends that touch them, from memory while that is young enough, else from the store, and says what state
+ * they are in.
  *
  * A miss costs two round trips: the pointer behind the cookie with its own end, then the session with its ends and the store's
  * clock. What was read is judged again at each answer, against the clock and against the ends this instance has heard of since.

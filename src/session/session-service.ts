@@ -97,7 +97,7 @@ export function createSessions(options: SessionServiceOptions): SessionService {
   })
   const use = createSessionUse({ store, records, limits, monotonicNow, log })
 
-  /** Claims are made fresh before anybody decides on them; then the session is looked at once more, as it may have ended during the wait. */
+  /** Claims are made fresh before anybody decides on them; then the session is looked at again, as it may have ended during the wait. */
   async function lookUp(find: () => Promise<SessionState>): Promise<SessionLookup> {
     const state = await find()
     if (state.state !== 'live') return state
@@ -121,7 +121,7 @@ export function createSessions(options: SessionServiceOptions): SessionService {
       : again
   }
 
-  /** The session itself comes before everything that leads to it, and its begin before the session: an end recorded at any moment catches it. */
+  /** Its instant of beginning is read first, then the session is written, then what leads to it: an end recorded at any moment catches it. */
   async function begin(...[signedIn, origin]: Parameters<Sessions['begin']>): ReturnType<Sessions['begin']> {
     const startedAt = await store.loadNow()
     const session: Session = {

@@ -65,7 +65,8 @@ describe('the embedded store', () => {
         '--input-type=module',
         '-e',
         `import { createEmbeddedStore } from ${JSON.stringify(new URL('./embedded.ts', import.meta.url).href)}
-         try { createEmbeddedStore({ file: process.argv[1], now: Date.now }); console.log('opened') } catch (error) { console.log(error.code) }`,
+         try { createEmbeddedStore({ file: process.argv[1], now: Date.now }); console.log('opened') }
+         catch (error) { console.log(error.code) }`,
         file,
       ],
       { encoding: 'utf8' },

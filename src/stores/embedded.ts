@@ -23,12 +23,17 @@ export interface EmbeddedStoreOptions {
 }
 
 const schema = `
-CREATE TABLE IF NOT EXISTS records (name TEXT PRIMARY KEY, value BLOB NOT NULL, version INTEGER NOT NULL, expires_at INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS records (
+  name TEXT PRIMARY KEY, value BLOB NOT NULL, version INTEGER NOT NULL, expires_at INTEGER NOT NULL
+) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS records_by_expiry ON records (expires_at);
-CREATE TABLE IF NOT EXISTS index_members (name TEXT NOT NULL, member TEXT NOT NULL, expires_at INTEGER NOT NULL, PRIMARY KEY (name, member)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS index_members (
+  name TEXT NOT NULL, member TEXT NOT NULL, expires_at INTEGER NOT NULL, PRIMARY KEY (name, member)
+) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS index_members_by_expiry ON index_members (expires_at);
 CREATE TABLE IF NOT EXISTS ends (
-  kind TEXT NOT NULL, id_hash TEXT NOT NULL, at INTEGER NOT NULL, cause TEXT NOT NULL, keep_until INTEGER NOT NULL, PRIMARY KEY (kind, id_hash)
+  kind TEXT NOT NULL, id_hash TEXT NOT NULL, at INTEGER NOT NULL, cause TEXT NOT NULL, keep_until INTEGER NOT NULL,
+  PRIMARY KEY (kind, id_hash)
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS locks (name TEXT PRIMARY KEY, token TEXT NOT NULL, expires_at INTEGER NOT NULL) WITHOUT ROWID;
 `
@@ -122,7 +127,8 @@ function prepare(database: DatabaseSync) {
   return {
     createRecord: database.prepare(
       `INSERT INTO records (name, value, version, expires_at) VALUES (?, ?, 1, ?)
-       ON CONFLICT (name) DO UPDATE SET value = excluded.value, version = 1, expires_at = excluded.expires_at WHERE records.expires_at <= ?`,
+       ON CONFLICT (name) DO UPDATE SET value = excluded.value, version = 1, expires_at = excluded.expires_at
+       WHERE records.expires_at <= ?`,
     ),
     loadRecord: database.prepare('SELECT value, version, expires_at FROM records WHERE name = ? AND expires_at > ?'),
     replaceRecord: database.prepare(
@@ -139,7 +145,8 @@ function prepare(database: DatabaseSync) {
     recordEnd: database.prepare(
       `INSERT INTO ends (kind, id_hash, at, cause, keep_until) VALUES (?, ?, ?, ?, ?)
        ON CONFLICT (kind, id_hash) DO UPDATE SET
-         cause = iif(excluded.at >= at, excluded.cause, cause), at = max(at, excluded.at), keep_until = max(keep_until, excluded.keep_until)`,
+         cause = iif(excluded.at >= at, excluded.cause, cause), at = max(at, excluded.at),
+         keep_until = max(keep_until, excluded.keep_until)`,
     ),
     loadEnd: database.prepare('SELECT at, cause FROM ends WHERE kind = ? AND id_hash = ?'),
     acquireLock: database.prepare(

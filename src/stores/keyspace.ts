@@ -8,11 +8,11 @@
  *
  * | Key | Type and shape | Gone | Written by |
  * | --- | --- | --- | --- |
- * | `{postern}:record:session:H(id)` | string `version expires_at SEALED`: the session | lifetime + 10 min | begin, continue, use, refresh |
+ * | `{postern}:record:session:H(id)` | string `version expires_at SEALED` | lifetime + 10 min | begin, continue, use, refresh |
  * | `{postern}:record:access:H(secret)` | same form: session id behind an access-host cookie | as its session | begin |
  * | `{postern}:record:app:H(secret)` | same form: session id and origin behind an app cookie | as its session | hand-off |
  * | `{postern}:record:hand_off:H(code)` | same form: session id, origin, attempt, return address | 30 s | access host |
- * | `{postern}:record:once:H(purpose, id)` | same form, empty: an attempt or logout token was used | seconds to minutes | callback, logout |
+ * | `{postern}:record:once:H(purpose, id)` | same form, empty: an id was used | seconds to minutes | callback, logout |
  * | `{postern}:record:person:H(iss, sub)` | same form: a person seen, with claims as last heard | 400 days | begin, continue, refresh |
  * | `{postern}:record:ui:H(id)` | same form: form state of the control plane | its cookie's time | control plane |
  * | `{postern}:index:subject:H(iss, sub)` | sorted set, member `H(session id)`, score its expiry | longest member | begin |

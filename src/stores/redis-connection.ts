@@ -118,7 +118,7 @@ export interface RedisAddress {
   readonly tls?: { readonly rejectUnauthorized: true; readonly minVersion: 'TLSv1.2' }
 }
 
-/** Host, port, credentials and database of a `redis://` or `rediss://` address. Options in a query are refused: they could switch off verification. */
+/** The parts of a `redis://` or `rediss://` address. Options in a query are refused: they could switch off verification. */
 export function parseRedisUrl(text: string): RedisAddress {
   let url: URL
   try {

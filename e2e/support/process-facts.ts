@@ -1,0 +1,69 @@
+/**
+ * What the kernel says about a process: memory and sockets, from `/proc` (Linux). No instance is asked how it feels.
+ */
+
+import { readdir, readFile, readlink, writeFile } from 'node:fs/promises'
+import { waitFor } from './rig.ts'
+
+const mebibyte = 1024 * 1024
+
+export interface Memory {
+  /** Resident now, in MiB. */
+  readonly resident: number
+  /** Most that was ever resident since the start or the last `forgetPeak`. */
+  readonly peak: number
+}
+
+/** Resident memory of a process. The kernel keeps the peak itself, so that nothing falls between two samples. */
+export async function readMemory(pid: number): Promise<Memory> {
+  const status = await readFile(`/proc/${pid}/status`, 'utf8')
+  const field = (name: string) => Math.round((Number(new RegExp(`^${name}:\\s+(\\d+) kB`, 'm').exec(status)?.[1]) * 1024) / mebibyte)
+  return { resident: field('VmRSS'), peak: field('VmHWM') }
+}
+
+/** Makes the peak start again from what is resident now. */
+export async function forgetPeak(pid: number): Promise<void> {
+  await writeFile(`/proc/${pid}/clear_refs`, '5')
+}
+
+/** Open sockets of a process, listening ones included. */
+export async function countSockets(pid: number): Promise<number> {
+  const folder = `/proc/${pid}/fd`
+  const targets = await Promise.all((await readdir(folder)).map((fd) => readlink(`${folder}/${fd}`).catch(() => '')))
+  return targets.filter((target) => target.startsWith('socket:')).length
+}
+
+/** Open sockets once their number has not changed for a second: idle connections to upstreams have gone. */
+export async function settledSockets(pid: number): Promise<number> {
+  let count = await countSockets(pid)
+  let since = performance.now()
+  await waitFor(
+    async () => {
+      const next = await countSockets(pid)
+      if (next !== count) since = performance.now()
+      count = next
+      return performance.now() - since > 1000
+    },
+    20_000,
+    () => `the number of sockets never settled; last ${count}`,
+  )
+  return count
+}
+
+/** Waits until no more sockets are open than `baseline`. */
+export async function socketsBackTo(baseline: number, pid: number, limitMs = 15_000): Promise<void> {
+  let last = 0
+  await waitFor(
+    async () => {
+      last = await countSockets(pid)
+      return last <= baseline
+    },
+    limitMs,
+    () => `${last} sockets are open, ${baseline} were before`,
+  )
+}
+
+/** The median of some times. */
+export function median(times: readonly number[]): number {
+  return times.toSorted((a, b) => a - b)[Math.floor(times.length / 2)] ?? Number.NaN
+}
