@@ -39,7 +39,7 @@ COPY --from=build /app/dist ./dist
 COPY bin ./bin
 COPY views ./views
 # The only folder that is written to: keys, audit trail, and sessions of the embedded store. The rest may be read-only.
-RUN mkdir /data && chown node:node /data
+RUN mkdir /data && chown node:node /data && ln -s /app/bin/postern.cjs /usr/local/bin/postern
 VOLUME /data
 USER node
 EXPOSE 8080 8443

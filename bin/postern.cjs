@@ -77,7 +77,7 @@ function isInstalled(lock) {
   const installed = JSON.parse(hidden).packages
   return packagesOf(lock).every(([where, wanted]) => {
     const there = installed[where]
-    if (there === undefined) return wanted.optional === true && !fitsHere(wanted)
+    if (there === undefined) return !isExpected(wanted)
     return there.version === wanted.version && there.integrity === wanted.integrity
   })
 }
@@ -86,7 +86,9 @@ function packagesOf(lock) {
   return Object.entries(lock.packages).filter(([where]) => where !== '')
 }
 
-function fitsHere({ os, cpu, libc }) {
+/** Whether a package has to be there. An optional one that names no system belongs to one that does, and may be absent with it. */
+function isExpected({ optional, os, cpu, libc }) {
+  if (optional === true && os === undefined && cpu === undefined) return false
   const names = (value, here) => value === undefined || [value].flat().includes(here)
   return names(os, process.platform) && names(cpu, process.arch) && names(libc, 'glibc')
 }
@@ -100,7 +102,7 @@ function findNpm() {
 
 /** `npm ci` says nothing while it works: this counts the packages that have arrived, each second on a terminal, else now and then. */
 function showProgress(lock) {
-  const expected = packagesOf(lock).filter(([, wanted]) => fitsHere(wanted))
+  const expected = packagesOf(lock).filter(([, wanted]) => isExpected(wanted))
   const { isTTY } = process.stderr
   const startedAt = Date.now()
   const tell = () => {

@@ -1,45 +1,60 @@
 /**
  * Finds, or brings, what the tests need that npm does not: a Redis server, a Chromium, a Keycloak.
  *
- * Order: what is on this machine; else the system's package manager (as root, or where sudo asks for no password); else
- * Playwright's own browser, or a container. It says what it does, and what it could not do and why.
+ * Order: what the environment names (`POSTERN_TEST_REDIS`, `POSTERN_TEST_CHROMIUM`) or this machine has; else the system's package
+ * manager (as root, or where sudo asks for no password); else, for the browser, Playwright's own download. Keycloak may run in a
+ * container; Redis not, since tests start, stop and pause servers of their own many times. It says what it does, and what it could not do.
  */
 
 import { spawnSync } from 'node:child_process'
 import { existsSync, readdirSync } from 'node:fs'
 import { delimiter, join } from 'node:path'
 
+/** What was found or brought; `undefined` where it could not be, or was not asked for. */
 export interface Provisions {
+  /** Path of the server's program. */
   readonly redis: string | undefined
   readonly chromium: string | undefined
+  /** What can run Keycloak. */
   readonly keycloak: 'java' | 'docker' | undefined
-  /** Whether containers can run here at all. */
-  readonly hasDocker: boolean
 }
 
 const redisNames = ['redis-server', 'valkey-server']
 const chromiumNames = ['chromium', 'chromium-browser', 'google-chrome-stable', 'google-chrome', 'chrome']
 
-export async function provision(say: (text: string) => void): Promise<Provisions> {
-  const redis =
-    process.env['POSTERN_TEST_REDIS'] ??
-    findProgram(redisNames) ??
-    install('Redis', { apt: 'redis-server', dnf: 'redis', apk: 'redis', brew: 'redis', pacman: 'redis' }, redisNames, say)
-  const chromium =
+/** Longest that a package manager may take: a mirror that hangs must not hang the tests. */
+const installMs = 600_000
+
+/** Provides what is wanted, saying each step. It never throws for want of something: the tests that need it fail and say so. */
+export async function provision(say: (text: string) => void, wants: ReadonlySet<keyof Provisions>): Promise<Provisions> {
+  const redis = wants.has('redis') ? provideRedis(say) : undefined
+  const chromium = wants.has('chromium') ? await provideChromium(say) : undefined
+  const keycloak = wants.has('keycloak') ? findKeycloakRunner() : undefined
+  if (wants.has('redis')) say(`Redis:    ${redis ?? 'none. Put redis-server in PATH, or name one in POSTERN_TEST_REDIS; tests that need it will fail'}`)
+  if (wants.has('chromium')) say(`Chromium: ${chromium ?? 'none. Put chromium in PATH, or name one in POSTERN_TEST_CHROMIUM; tests that need it will fail'}`)
+  if (wants.has('keycloak')) say(`Keycloak: ${{ java: 'by Java and Maven', docker: 'by Docker', none: 'none: neither Java 21 with Maven nor Docker is here' }[keycloak ?? 'none']}`)
+  return { redis, chromium, keycloak }
+}
+
+function provideRedis(say: (text: string) => void): string | undefined {
+  const names = { apt: 'redis-server', dnf: 'redis', apk: 'redis', brew: 'redis', pacman: 'redis' }
+  return process.env['POSTERN_TEST_REDIS'] ?? findProgram(redisNames) ?? install({ what: 'Redis', names, programs: redisNames, say })
+}
+
+async function provideChromium(say: (text: string) => void): Promise<string | undefined> {
+  const names = { apt: 'chromium', dnf: 'chromium', apk: 'chromium', pacman: 'chromium' }
+  return (
     process.env['POSTERN_TEST_CHROMIUM'] ??
     findProgram(chromiumNames) ??
     (await findPlaywrightBrowser()) ??
-    install('Chromium', { apt: 'chromium', dnf: 'chromium', apk: 'chromium', pacman: 'chromium' }, chromiumNames, say) ??
+    install({ what: 'Chromium', names, programs: chromiumNames, say }) ??
     (await downloadPlaywrightBrowser(say))
-  const hasDocker = succeeds('docker', ['info'])
-  const keycloak = findJava() !== undefined && findProgram(['mvn']) !== undefined ? 'java' : hasDocker ? 'docker' : undefined
-  say(`Redis:    ${redis ?? 'not found, and it could not be installed'}`)
-  say(`Chromium: ${chromium ?? 'not found, and it could not be installed'}`)
-  say(
-    `Keycloak: ${keycloak === undefined ? 'cannot be brought here (neither Java 21 with Maven nor Docker)' : `by ${keycloak === 'java' ? 'Java and Maven' : 'Docker'}`}`,
   )
-  say(`Docker:   ${hasDocker ? 'answers' : 'does not answer'}`)
-  return { redis, chromium, keycloak, hasDocker }
+}
+
+function findKeycloakRunner(): Provisions['keycloak'] {
+  if (findJava() !== undefined && findProgram(['mvn']) !== undefined) return 'java'
+  return succeeds('docker', ['info']) ? 'docker' : undefined
 }
 
 /** Full path of the first of `names` that PATH has. */
@@ -68,50 +83,75 @@ export function findJava(): string | undefined {
   return found.sort((a, b) => b.major - a.major)[0]?.home
 }
 
-type PackageNames = Readonly<Partial<Record<'apt' | 'dnf' | 'apk' | 'brew' | 'pacman', string>>>
+type PackageManager = 'apt' | 'dnf' | 'apk' | 'brew' | 'pacman'
 
-function install(what: string, packages: PackageNames, programs: readonly string[], say: (text: string) => void): string | undefined {
-  const isRoot = process.getuid?.() === 0
-  const sudo = isRoot ? [] : succeeds('sudo', ['-n', 'true']) ? ['sudo', '-n'] : undefined
-  const plans: readonly (readonly [
-    program: string,
-    needsRoot: boolean,
-    name: string | undefined,
-    commands: readonly (readonly string[])[],
-  ])[] = [
-    [
-      'apt-get',
-      true,
-      packages.apt,
-      [
-        ['apt-get', 'update', '-qq'],
-        ['apt-get', 'install', '-y', '-qq', '--no-install-recommends', packages.apt ?? ''],
-      ],
+interface Wanted {
+  readonly what: string
+  /** Its package, by package manager. */
+  readonly names: Readonly<Partial<Record<PackageManager, string>>>
+  readonly programs: readonly string[]
+  readonly say: (text: string) => void
+}
+
+interface InstallPlan {
+  readonly manager: PackageManager
+  readonly program: string
+  readonly needsRoot: boolean
+  readonly commands: (name: string) => readonly (readonly string[])[]
+}
+
+const installPlans: readonly InstallPlan[] = [
+  {
+    manager: 'apt',
+    program: 'apt-get',
+    needsRoot: true,
+    commands: (name) => [
+      ['apt-get', 'update', '-qq'],
+      ['apt-get', 'install', '-y', '-qq', '--no-install-recommends', name],
     ],
-    ['dnf', true, packages.dnf, [['dnf', 'install', '-y', '-q', packages.dnf ?? '']]],
-    ['apk', true, packages.apk, [['apk', 'add', '--no-progress', packages.apk ?? '']]],
-    ['pacman', true, packages.pacman, [['pacman', '-Sy', '--noconfirm', packages.pacman ?? '']]],
-    ['brew', false, packages.brew, [['brew', 'install', '--quiet', packages.brew ?? '']]],
-  ]
-  for (const [program, needsRoot, name, commands] of plans) {
-    if (name === undefined || findProgram([program]) === undefined || (needsRoot && sudo === undefined)) continue
-    say(`${what} is not here: installing the package ${name} with ${program} ...`)
-    for (const command of commands) {
-      const [first = '', ...rest] = needsRoot ? [...(sudo ?? []), ...command] : command
-      const result = spawnSync(first, rest, {
-        stdio: ['ignore', 'ignore', 'pipe'],
-        encoding: 'utf8',
-        env: { ...process.env, DEBIAN_FRONTEND: 'noninteractive' },
-      })
-      if (result.status !== 0) {
-        say(`  ${command.join(' ')} failed: ${result.stderr.trim().split('\n').at(-1) ?? ''}`)
-        break
-      }
+  },
+  { manager: 'dnf', program: 'dnf', needsRoot: true, commands: (name) => [['dnf', 'install', '-y', '-q', name]] },
+  { manager: 'apk', program: 'apk', needsRoot: true, commands: (name) => [['apk', 'add', '--no-progress', name]] },
+  { manager: 'pacman', program: 'pacman', needsRoot: true, commands: (name) => [['pacman', '-Sy', '--noconfirm', name]] },
+  { manager: 'brew', program: 'brew', needsRoot: false, commands: (name) => [['brew', 'install', '--quiet', name]] },
+]
+
+function install({ what, names, programs, say }: Wanted): string | undefined {
+  const sudo = findSudo()
+  for (const { manager, program, needsRoot, commands } of installPlans) {
+    const name = names[manager]
+    if (name === undefined || findProgram([program]) === undefined) continue
+    if (needsRoot && sudo === undefined) {
+      say(`${what} is not here, and installing the package ${name} needs root: sudo asks for a password`)
+      continue
     }
+    say(`${what} is not here: installing the package ${name} with ${program} ...`)
+    const failure = commands(name).map((command) => runQuietly(needsRoot ? [...(sudo ?? []), ...command] : command)).find(Boolean)
+    if (failure !== undefined) say(failure)
     const found = findProgram(programs)
     if (found !== undefined) return found
   }
   return undefined
+}
+
+/** What to put before a command that needs root; `undefined` where nothing does. */
+function findSudo(): readonly string[] | undefined {
+  if (process.getuid?.() === 0) return []
+  return succeeds('sudo', ['-n', 'true']) ? ['sudo', '-n'] : undefined
+}
+
+/** Runs a command and returns its last words if it failed. */
+function runQuietly(command: readonly string[]): string | undefined {
+  const [program = '', ...args] = command
+  const result = spawnSync(program, args, {
+    stdio: ['ignore', 'ignore', 'pipe'],
+    encoding: 'utf8',
+    timeout: installMs,
+    env: { ...process.env, DEBIAN_FRONTEND: 'noninteractive' },
+  })
+  if (result.status === 0) return undefined
+  const words = result.stderr?.trim().split('\n').at(-1) || result.error?.message || `status ${result.status}`
+  return `${command.join(' ')} failed: ${words}`
 }
 
 async function findPlaywrightBrowser(): Promise<string | undefined> {
@@ -122,11 +162,11 @@ async function findPlaywrightBrowser(): Promise<string | undefined> {
 
 async function downloadPlaywrightBrowser(say: (text: string) => void): Promise<string | undefined> {
   say("Chromium is not here: downloading Playwright's own ...")
-  spawnSync(
-    process.execPath,
-    [join(import.meta.dirname, '..', 'node_modules', 'playwright', 'cli.js'), 'install', '--with-deps', 'chromium'],
-    { stdio: ['ignore', 'ignore', 'inherit'] },
-  )
+  const cli = join(import.meta.dirname, '..', 'node_modules', 'playwright', 'cli.js')
+  // Its system libraries need root as well.
+  const dependencies = findSudo() === undefined ? [] : ['--with-deps']
+  const failure = runQuietly([process.execPath, cli, 'install', ...dependencies, 'chromium'])
+  if (failure !== undefined) say(failure)
   return findPlaywrightBrowser()
 }
 

@@ -35,6 +35,8 @@ interface Cookie {
 export class Client {
   readonly #cookies = new Map<string, Cookie>()
   readonly ca: string | undefined
+  /** Ports to connect to instead of the URL's: another instance behind the same address. */
+  readonly detours = new Map<number, number>()
 
   constructor(options: { readonly ca?: string } = {}) {
     this.ca = options.ca
@@ -44,7 +46,9 @@ export class Client {
   send(url: string, wish: RequestWish = {}): Promise<Answer> {
     const target = new URL(url)
     const isNavigation = (wish.as ?? 'navigation') === 'navigation'
+    const detour = this.detours.get(Number(target.port))
     const headers: Record<string, string> = {
+      host: target.host,
       accept: isNavigation ? 'text/html,*/*;q=0.8' : 'application/json',
       'sec-fetch-site': 'none',
       'sec-fetch-mode': isNavigation ? 'navigate' : 'cors',
@@ -61,6 +65,7 @@ export class Client {
         headers,
         lookup: toLoopback,
         ...(this.ca === undefined ? {} : { ca: this.ca }),
+        ...(detour === undefined ? {} : { port: detour }),
         agent: false as const,
       }
       const outgoing = (target.protocol === 'https:' ? httpsRequest : httpRequest)(target, options, (response) => {

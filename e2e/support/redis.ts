@@ -59,7 +59,11 @@ export async function startRedis(options: TestRedisOptions = {}): Promise<TestRe
   let shell: ChildProcess | undefined
   let pid: number | undefined
   const send = (signal: NodeJS.Signals) => {
-    if (pid !== undefined) process.kill(pid, signal)
+    try {
+      if (pid !== undefined) process.kill(pid, signal)
+    } catch {
+      // It died a moment ago; the shell is about to say so.
+    }
   }
 
   async function start(): Promise<void> {

@@ -15,6 +15,7 @@ import { startRedis, type TestRedis } from './redis.ts'
 import { startUpstream, type Upstream } from './upstream.ts'
 
 const root = join(import.meta.dirname, '..', '..')
+const sources = join(root, 'src', 'cli.ts')
 
 export const people: readonly Person[] = [
   person('alice', 'Alice Archer', ['staff', 'admins', 'engineering', 'postern-admins']),
@@ -44,6 +45,10 @@ export interface RigOptions {
   readonly session?: Readonly<Record<string, unknown>>
   readonly instances?: number
   readonly people?: readonly Person[]
+  /** Scheme of every public URL; with `https`, `configuration` brings `tls`. Defaults to `http`. */
+  readonly scheme?: 'http' | 'https'
+  /** Another program than the sources: `cli.js` of a build. */
+  readonly program?: string
 }
 
 export interface Instance {
@@ -87,7 +92,7 @@ export async function startRig(options: RigOptions = {}): Promise<Rig> {
   const port = await freePort()
   const providerPort = await freePort()
   const issuer = options.issuer ?? `http://login.corp.localhost:${providerPort}`
-  const origin = (name: string) => `http://${name}.corp.localhost:${port}`
+  const origin = (name: string) => `${options.scheme ?? 'http'}://${name}.corp.localhost:${port}`
   const redis = options.store === 'redis' ? await startRedis({ password: 'rig-redis-password', persist: true }) : undefined
 
   const upstreams = new Map<string, Upstream>()
@@ -123,7 +128,8 @@ export async function startRig(options: RigOptions = {}): Promise<Rig> {
     }
     const file = join(folder, `postern-${index}.yaml`)
     await writeFile(file, JSON.stringify(configuration, undefined, 1), { mode: 0o600 })
-    instances.push(createInstance(file, Number(String(configuration.listen).split(':')[1]), operationsPort, dataFolder))
+    const listenPort = Number(String(configuration.listen).split(':')[1])
+    instances.push(createInstance([options.program ?? sources, file], { port: listenPort, operationsPort, folder: dataFolder }))
   }
   if (redis !== undefined) await runCommand(['keys', 'generate', '--config', join(folder, 'postern-0.yaml')])
 
@@ -236,22 +242,18 @@ async function readAudit(folder: string): Promise<readonly Readonly<Record<strin
   return lines
 }
 
-function createInstance(file: string, port: number, operationsPort: number, folder: string): Instance {
+function createInstance([program, file]: readonly [string, string], facts: Pick<Instance, 'port' | 'operationsPort' | 'folder'>): Instance {
   let child: ChildProcess | undefined
   let log = ''
   return {
-    port,
-    operationsPort,
-    folder,
+    ...facts,
     get pid() {
       return child?.pid ?? 0
     },
     log: () => log,
     isRunning: () => child !== undefined,
     start: async () => {
-      const started = spawn(process.execPath, [join(root, 'src', 'cli.ts'), 'serve', '--config', file], {
-        stdio: ['ignore', 'pipe', 'pipe'],
-      })
+      const started = spawn(process.execPath, [program, 'serve', '--config', file], { stdio: ['ignore', 'pipe', 'pipe'] })
       child = started
       started.stdout.on('data', (chunk: Buffer) => {
         log += chunk.toString('utf8')
@@ -289,7 +291,7 @@ export function runCommand(
   input = '',
 ): Promise<{ readonly code: number | null; readonly stdout: string; readonly stderr: string }> {
   return new Promise((resolve, reject) => {
-    const child = spawn(process.execPath, [join(root, 'src', 'cli.ts'), ...args], { stdio: ['pipe', 'pipe', 'pipe'] })
+    const child = spawn(process.execPath, [sources, ...args], { stdio: ['pipe', 'pipe', 'pipe'] })
     let stdout = ''
     let stderr = ''
     child.stdout.on('data', (chunk: Buffer) => {

@@ -53,7 +53,7 @@ export function* generate(bytes: number): Generator<Buffer> {
 /**
  * Starts one on loopback.
  *
- * `/upload?id=` · `/download?id=&bytes=[&framing=chunked][&pause=MS]` · `/events` · `/ws` · anything else: `ok`.
+ * `/upload?id=` · `/download?id=&bytes=[&framing=chunked][&pause=MS]` · `/silence` · `/events` · `/ws` · anything else: `ok`.
  */
 export async function startStreamingUpstream(): Promise<StreamingUpstream> {
   const transfers = new Map<string, Transfer>()
@@ -80,6 +80,9 @@ export async function startStreamingUpstream(): Promise<StreamingUpstream> {
         return await upload(request, response, begin(id))
       case '/download':
         return await download(response, begin(id), searchParams)
+      case '/silence':
+        // Neither reads nor answers.
+        return
       case '/events':
         response.writeHead(200, { 'content-type': 'text/event-stream' })
         response.write(': here\n\n')
@@ -116,12 +119,13 @@ export async function startStreamingUpstream(): Promise<StreamingUpstream> {
       'content-type': 'application/octet-stream',
       ...(query.get('framing') === 'chunked' ? {} : { 'content-length': bytes }),
     })
+    const closed = once(response, 'close')
     for (const piece of generate(bytes)) {
       if (response.destroyed) return
       const isTaken = response.write(piece)
       transfer.bytes += piece.length
       transfer.sum = crc32(piece, transfer.sum)
-      if (!isTaken) await Promise.race([once(response, 'drain'), once(response, 'close')])
+      if (!isTaken) await Promise.race([new Promise((resolve) => response.once('drain', resolve)), closed])
       if (pauseMs > 0) await new Promise((resolve) => setTimeout(resolve, pauseMs))
     }
     if (response.destroyed) return

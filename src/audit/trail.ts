@@ -108,6 +108,8 @@ export function createAuditTrail(options: AuditTrailOptions): AuditTrail {
   return {
     record: (event) => {
       try {
+        // What was counted before the end belongs before it: the end of a life is its last line.
+        if (event.event === 'instance.stopped') counter.flush()
         if (!counter.absorbs(event)) enqueue(event)
       } catch (error) {
         // A request must not fail for its record, but whoever demands the trail must hear of it.

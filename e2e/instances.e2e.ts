@@ -1,0 +1,187 @@
+/**
+ * Two instances on one Redis behind one address: what one begins the other finishes, tabs restored together end where they wanted to
+ * go, and the provider is asked once for what all of them need.
+ */
+
+import type { Browser } from 'playwright'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { launchBrowser } from './support/browser.ts'
+import { Client } from './support/client.ts'
+import { type HostileProvider, startHostileProvider } from './support/hostile-provider.ts'
+import { type Rig, startRig, waitFor } from './support/rig.ts'
+
+/** Claims older than this are refreshed before a decision, in the second rig. */
+const claimsMaxAgeSeconds = 4
+
+const apps = ['app', 'wiki'].map((id) => ({ id, rules: [{ name: 'staff', allow: { groups: ['staff'] } }] }))
+
+/** A client of the second instance, with the cookies of `like`. */
+function atSecond(rig: Rig, like: Client = new Client()): Client {
+  const client = new Client()
+  client.detours.set(rig.port, rig.instances[1]?.port ?? 0)
+  for (const [name, host] of [
+    ['postern', 'access.corp.localhost'],
+    ['postern-app', 'app.corp.localhost'],
+  ] as const) {
+    const value = like.cookie(name, host)
+    if (value !== undefined) client.setCookie(name, value, host)
+  }
+  return client
+}
+
+async function trailOf(rig: Rig): Promise<Readonly<Record<string, unknown>>[]> {
+  return (await Promise.all(rig.instances.map((instance) => rig.audit(instance)))).flat()
+}
+
+async function sessionsStarted(rig: Rig): Promise<number> {
+  return (await trailOf(rig)).filter((line) => line['event'] === 'session.started').length
+}
+
+describe('two instances on one store', () => {
+  let rig: Rig
+  beforeAll(async () => {
+    rig = await startRig({ store: 'redis', instances: 2, apps })
+  })
+  afterAll(() => rig?.stop())
+
+  test('each step of a sign-in may be served by another instance', async () => {
+    const client = new Client()
+    let isSecond = false
+    const hop = async (url: string, wish = {}) => {
+      // Every request of ours goes to the other instance than the one before.
+      isSecond = !isSecond
+      if (isSecond) client.detours.set(rig.port, rig.instances[1]?.port ?? 0)
+      else client.detours.clear()
+      return await client.send(url, wish)
+    }
+    let answer = await hop(`${rig.origin('app')}/deep/page?x=1`)
+    for (let hops = 0; hops < 20 && answer.status !== 200; hops += 1) {
+      const location = answer.header('location')
+      expect(location, `${answer.status} at ${answer.url}`).toBeDefined()
+      answer = await hop(new URL(location ?? '', answer.url).href)
+      if (!answer.url.includes('/interaction/')) continue
+      const origin = new URL(answer.url).origin
+      const headers = { 'content-type': 'application/x-www-form-urlencoded', origin, 'sec-fetch-site': 'same-origin' }
+      answer = await client.send(answer.url, { method: 'POST', body: 'person=alice', headers })
+    }
+    expect(answer).toMatchObject({ status: 200, url: `${rig.origin('app')}/deep/page?x=1` })
+    expect(await sessionsStarted(rig)).toBe(1)
+    for (const either of [client, atSecond(rig, client)]) {
+      either.detours.size === 0 && client.detours.clear()
+      expect((await either.send(`${rig.origin('app')}/ok`, { as: 'fetch' })).status).toBe(200)
+    }
+  })
+
+  test('signing out on one instance ends the session on the other', async () => {
+    const client = new Client()
+    await rig.signIn(client, 'bob', `${rig.origin('app')}/ok`)
+    const other = atSecond(rig, client)
+    expect((await other.send(`${rig.origin('app')}/ok`, { as: 'fetch' })).status).toBe(200)
+    const headers = { origin: rig.origin('app'), 'sec-fetch-site': 'same-origin' }
+    expect((await client.send(`${rig.origin('app')}/.postern/sign-out`, { method: 'POST', body: '', headers })).status).toBe(303)
+    const from = performance.now()
+    await waitFor(async () => (await other.send(`${rig.origin('app')}/ok`, { as: 'fetch' })).status === 401, 6000)
+    console.log(`signed out on one, refused on the other after ${(performance.now() - from).toFixed(0)} ms`)
+  })
+})
+
+describe('ten tabs restored at once', () => {
+  let rig: Rig
+  let browser: Browser
+  beforeAll(async () => {
+    rig = await startRig({ store: 'redis', apps })
+    browser = await launchBrowser()
+  })
+  afterAll(async () => {
+    await browser?.close()
+    await rig?.stop()
+  })
+
+  const wanted = () => Array.from({ length: 10 }, (_, tab) => `${rig.origin(tab % 2 === 0 ? 'wiki' : 'app')}/tab/${tab}?n=${tab}`)
+
+  test('signed in at the provider already: all end where they wanted to go, in one session', async () => {
+    const context = await browser.newContext()
+    const page = await context.newPage()
+    await page.goto(`${rig.origin('wiki')}/`)
+    await page.locator('button[value=alice]').click()
+    await page.waitForURL(`${rig.origin('wiki')}/`)
+    // The browser was closed: cookies without an age are gone, the provider's own session is not.
+    for (const name of ['access', 'wiki', 'app']) await context.clearCookies({ domain: `${name}.corp.localhost` })
+    const before = await sessionsStarted(rig)
+
+    const tabs = await Promise.all(wanted().map(() => context.newPage()))
+    const answers = await Promise.all(tabs.map((tab, index) => tab.goto(wanted()[index] ?? '')))
+    expect(tabs.map((tab) => tab.url())).toEqual(wanted())
+    expect(answers.map((answer) => answer?.status())).toEqual(Array(10).fill(200))
+    const started = (await sessionsStarted(rig)) - before
+    const cookies = await context.cookies([rig.origin('access'), rig.origin('wiki'), rig.origin('app')])
+    console.log(`ten tabs: ${started} session(s) started, cookies left: ${cookies.map((cookie) => cookie.name).join(', ')}`)
+    // Afterwards one session is alive, and every tab goes on in it.
+    const sids = await Promise.all(
+      tabs.map((tab) => tab.evaluate(async () => ((await (await fetch('/.postern/whoami')).json()) as { session: unknown }).session)),
+    )
+    expect(sids.every((session) => session !== undefined && session !== null)).toBe(true)
+    expect(cookies.filter((cookie) => cookie.name === 'postern')).toHaveLength(1)
+    const live = new Set(await Promise.all(tabs.map(async (tab) => sessionSeenBy(tab.url()))))
+    expect(live.size).toBe(1)
+    await context.close()
+
+    async function sessionSeenBy(url: string): Promise<unknown> {
+      const tab = tabs.find((one) => one.url() === url)
+      await tab?.reload()
+      const request = (await rig.audit()).filter((line) => line['path'] === new URL(url).pathname && line['effect'] === 'allow')
+      return request.at(-1)?.['session']
+    }
+  }, 90_000)
+
+  test('with the provider asking each of them: one sign-in carries all that are clicked through', async () => {
+    const context = await browser.newContext()
+    const tabs = await Promise.all(wanted().map(() => context.newPage()))
+    await Promise.all(tabs.map((tab, index) => tab.goto(wanted()[index] ?? '')))
+    for (const tab of tabs) expect(new URL(tab.url()).pathname).toMatch(/^\/interaction\//)
+    // A person fills in one after the other.
+    for (const [index, tab] of tabs.entries()) {
+      await tab.locator('button[value=alice]').click()
+      await tab.waitForURL(wanted()[index] ?? '', { timeout: 15_000 })
+    }
+    expect(tabs.map((tab) => tab.url())).toEqual(wanted())
+    await context.close()
+  }, 90_000)
+})
+
+describe('claims that fell due', () => {
+  let rig: Rig
+  let provider: HostileProvider
+  beforeAll(async () => {
+    provider = await startHostileProvider({ hostname: 'login.corp.localhost' })
+    rig = await startRig({
+      store: 'redis',
+      instances: 2,
+      apps,
+      issuer: provider.issuer,
+      provider: { client_id: provider.clientId, client_secret: provider.clientSecret },
+      session: { refresh_after: `${claimsMaxAgeSeconds}s`, claims_max_age: `${claimsMaxAgeSeconds}s` },
+    })
+  })
+  afterAll(async () => {
+    await rig?.stop()
+    await provider?.stop()
+  })
+
+  test('fifty requests at once over both instances are one refresh at the provider, and none is refused', async () => {
+    const url = `${rig.origin('app')}/ok`
+    const client = new Client()
+    expect((await rig.signIn(client, 'alice', url)).status).toBe(200)
+    const other = atSecond(rig, client)
+    const refreshes = () => provider.received.filter((request) => request.body.includes('grant_type=refresh_token')).length
+    for (let round = 1; round <= 2; round += 1) {
+      const before = refreshes()
+      await new Promise((resolve) => setTimeout(resolve, (claimsMaxAgeSeconds + 0.5) * 1000))
+      const answers = await Promise.all(Array.from({ length: 50 }, (_, index) => (index % 2 === 0 ? client : other).send(url, { as: 'fetch' })))
+      expect(answers.map((answer) => answer.status)).toEqual(Array(50).fill(200))
+      expect(refreshes() - before, `refreshes in round ${round}`).toBe(1)
+    }
+    expect((await trailOf(rig)).filter((line) => line['event'] === 'session.refreshed')).toHaveLength(2)
+    expect((await trailOf(rig)).filter((line) => line['event'] === 'session.ended')).toHaveLength(0)
+  }, 60_000)
+})
