@@ -30,9 +30,14 @@ export async function provision(say: (text: string) => void, wants: ReadonlySet<
   const redis = wants.has('redis') ? provideRedis(say) : undefined
   const chromium = wants.has('chromium') ? await provideChromium(say) : undefined
   const keycloak = wants.has('keycloak') ? findKeycloakRunner() : undefined
-  if (wants.has('redis')) say(`Redis:    ${redis ?? 'none. Put redis-server in PATH, or name one in POSTERN_TEST_REDIS; tests that need it will fail'}`)
-  if (wants.has('chromium')) say(`Chromium: ${chromium ?? 'none. Put chromium in PATH, or name one in POSTERN_TEST_CHROMIUM; tests that need it will fail'}`)
-  if (wants.has('keycloak')) say(`Keycloak: ${{ java: 'by Java and Maven', docker: 'by Docker', none: 'none: neither Java 21 with Maven nor Docker is here' }[keycloak ?? 'none']}`)
+  if (wants.has('redis'))
+    say(`Redis:    ${redis ?? 'none. Put redis-server in PATH, or name one in POSTERN_TEST_REDIS; tests that need it will fail'}`)
+  if (wants.has('chromium'))
+    say(`Chromium: ${chromium ?? 'none. Put chromium in PATH, or name one in POSTERN_TEST_CHROMIUM; tests that need it will fail'}`)
+  if (wants.has('keycloak'))
+    say(
+      `Keycloak: ${{ java: 'by Java and Maven', docker: 'by Docker', none: 'none: neither Java 21 with Maven nor Docker is here' }[keycloak ?? 'none']}`,
+    )
   return { redis, chromium, keycloak }
 }
 
@@ -126,7 +131,9 @@ function install({ what, names, programs, say }: Wanted): string | undefined {
       continue
     }
     say(`${what} is not here: installing the package ${name} with ${program} ...`)
-    const failure = commands(name).map((command) => runQuietly(needsRoot ? [...(sudo ?? []), ...command] : command)).find(Boolean)
+    const failure = commands(name)
+      .map((command) => runQuietly(needsRoot ? [...(sudo ?? []), ...command] : command))
+      .find(Boolean)
     if (failure !== undefined) say(failure)
     const found = findProgram(programs)
     if (found !== undefined) return found

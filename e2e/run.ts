@@ -71,9 +71,15 @@ function testEnvironment(found: Provisions): NodeJS.ProcessEnv {
 /** What may be missing from a run, and why. Everything else that does not run is unexpected. */
 function knownAbsences(): readonly KnownAbsence[] {
   const hasPayloads = process.env['POSTERN_TEST_REDIRECT_PAYLOADS'] !== undefined
-  const payloads = { title: /redirect_payloads|return addresses of a sign-in/i, reason: 'POSTERN_TEST_REDIRECT_PAYLOADS names no list of payloads' }
+  const payloads = {
+    title: /redirect_payloads|return addresses of a sign-in/i,
+    reason: 'POSTERN_TEST_REDIRECT_PAYLOADS names no list of payloads',
+  }
   return [
-    { file: 'e2e/compose.e2e.ts', reason: 'the compose story needs Docker, its images and the ports 8080 and 8081; see its own line above' },
+    {
+      file: 'e2e/compose.e2e.ts',
+      reason: 'the compose story needs Docker, its images and the ports 8080 and 8081; see its own line above',
+    },
     ...(provisions.keycloak === undefined ? [{ file: 'e2e/keycloak.e2e.ts', reason: 'nothing here can run Keycloak' }] : []),
     ...(isLong ? [] : [{ file: 'e2e/shutdown.e2e.ts', title: /never ends/, reason: 'belongs to the long form' }]),
     ...(hasPayloads ? [] : ['src/control/return-url.test.ts', 'src/control/app.test.ts'].map((file) => ({ file, ...payloads }))),

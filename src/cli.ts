@@ -12,7 +12,7 @@ import { registerInit } from './commands/init.ts'
 import { registerKeys } from './commands/keys.ts'
 import { registerSchema } from './commands/schema.ts'
 import { registerServe } from './commands/serve.ts'
-import { liveProbes, readVersion, startPostern } from './compose.ts'
+import { liveProbes, now, readVersion, startPostern } from './compose.ts'
 import { isPosternError } from './errors.ts'
 import { createLogger } from './log.ts'
 import { serveUntilSignal } from './main.ts'
@@ -28,7 +28,7 @@ registerDemo(program, { startPostern, serveUntilSignal })
 registerInit(program)
 registerCheck(program, { probes: liveProbes(createLogger('error')) })
 registerSchema(program)
-registerKeys(program)
+registerKeys(program, { now })
 
 try {
   await program.parseAsync(process.argv)

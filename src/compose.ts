@@ -57,7 +57,8 @@ const storeTimeoutMs = 1000
 /** Two looks that agree make a change; so a change counts within two of these. */
 const policyLookMs = 500
 
-const now = () => Date.now()
+/** This machine's clock; everyone else is given it. Epoch milliseconds. */
+export const now = () => Date.now()
 const monotonicNow = () => performance.now()
 
 /** Starts an instance and resolves once it accepts connections. Rejects with `PosternError` if it cannot; then nothing is left open. */
@@ -175,7 +176,7 @@ export async function startPostern({ configuration, log, isDemo }: StartOptions)
       cookies,
       accessUrl,
       limits: configuration.limits,
-      forbiddenAddresses: [configuration.operations],
+      forbiddenAddresses: [configuration.operations, ...storeAddresses(configuration)],
     })
     closers.push(() => forwarding.close())
     const listener = createListener({
@@ -240,6 +241,15 @@ export function openStore(configuration: Pick<InstanceConfiguration, 'session' |
   return store.kind === 'redis'
     ? createRedisStore({ url: store.url.reveal(), log, commandTimeoutMs: storeTimeoutMs })
     : createEmbeddedStore({ file: join(configuration.dataDir, 'store.sqlite'), now })
+}
+
+/** Where the store listens: no app's upstream may be there. */
+function storeAddresses({
+  session: { store },
+}: Pick<InstanceConfiguration, 'session'>): readonly { readonly host: string; readonly port: number }[] {
+  if (store.kind === 'embedded') return []
+  const { hostname: host, port } = new URL(store.url.reveal())
+  return [{ host, port: port === '' ? 6379 : Number(port) }]
 }
 
 /** Probes for `postern check --live`. */

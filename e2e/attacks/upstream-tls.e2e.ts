@@ -43,20 +43,20 @@ describe('upstreams over TLS', () => {
     const named = await serve('named', ours.issue('DNS:payroll.internal'))
     const expired = await serve('expired', ours.issue('IP:127.0.0.1', -1))
     const uri = await serve('uri', ours.issue('URI:https://127.0.0.1/,URI:spiffe://payroll.internal'))
-    const wildcard = await serve('wildcard', ours.issue('DNS:*.internal'))
+    const wildcard = await serve('wildcard', ours.issue('DNS:*.corp.internal'))
     const foreign = await serve('foreign', theirs.issue('IP:127.0.0.1'))
     const at = (port: number, more: object = { ca_file: ours.file }) => ({ url: `https://127.0.0.1:${port}`, ...more })
     const named2 = (port: number, server_name: string) => at(port, { ca_file: ours.file, server_name })
     const apps: AppWish[] = Object.entries({
       good: at(good),
       named: named2(named, 'payroll.internal'),
-      wildcard: named2(wildcard, 'payroll.internal'),
+      wildcard: named2(wildcard, 'payroll.corp.internal'),
       expired: at(expired),
       'wrong-host': at(named),
       'wrong-name': named2(named, 'wiki.internal'),
       'public-name': named2(good, 'payroll.internal'),
       'uri-name': at(uri),
-      deeper: named2(wildcard, 'a.b.internal'),
+      deeper: named2(wildcard, 'a.b.corp.internal'),
       foreign: at(foreign),
       'no-ca': at(good, {}),
       'plain-port': { url: 'https://127.0.0.1:1', ca_file: ours.file },

@@ -123,6 +123,11 @@ export class Client {
     this.#cookies.set(`${name}|${host}|/`, { name, value, host, wide: false, path: '/', secure: false })
   }
 
+  /** Drops one cookie, as closing a browser does with those that have no age. */
+  forget(name: string, host: string): void {
+    for (const [key, cookie] of this.#cookies) if (cookie.name === name && cookie.host === host) this.#cookies.delete(key)
+  }
+
   clearCookies(): void {
     this.#cookies.clear()
   }

@@ -20,7 +20,7 @@ export interface KeysParts {
 }
 
 /** Adds `keys generate` and `keys rotate`. */
-export function registerKeys(program: Command, { now }: KeysParts = { now: wallClock }): void {
+export function registerKeys(program: Command, { now }: KeysParts): void {
   const keys = program.command('keys').description('create or rotate the keys that seal sessions and sign assertions')
 
   keys
@@ -63,9 +63,6 @@ export function registerKeys(program: Command, { now }: KeysParts = { now: wallC
     })
 }
 
-function wallClock(): number {
-  return Math.trunc(performance.timeOrigin + performance.now())
-}
 
 async function loadOrReport(file: string): Promise<Pick<InstanceConfiguration, 'keysFile' | 'session'> | undefined> {
   const { value, parts, problems } = await loadConfiguration(file)
