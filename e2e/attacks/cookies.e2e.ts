@@ -3,7 +3,7 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect } from 'vitest'
 import { Client } from '../support/client.ts'
 import { type Rig, startRig } from '../support/rig.ts'
-import { attack, mustBeAlive, mustBeRefused, sendLine, signedInCookie, summarise } from './attack.ts'
+import { attack, endRig, mustBeAlive, mustBeRefused, sendLine, signedInCookie, summarise } from './attack.ts'
 
 describe('cookies', () => {
   let rig: Rig
@@ -13,7 +13,7 @@ describe('cookies', () => {
     rig = await startRig()
     bob = await signedInCookie(rig, new Client(), 'bob', `${rig.origin('app')}/ok`)
   })
-  afterAll(() => rig.stop())
+  afterAll(() => endRig(rig))
   beforeEach(() => rig.upstream('app').reset())
   afterEach(() => mustBeAlive(rig))
 

@@ -8,7 +8,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect } from 'vi
 import { Client } from '../support/client.ts'
 import { type Rig, startRig, waitFor } from '../support/rig.ts'
 import type { SeenRequest } from '../support/upstream.ts'
-import { attack, mustBeAlive, mustBeRefused, sendLine, signedInCookie, summarise } from './attack.ts'
+import { attack, endRig, mustBeAlive, mustBeRefused, sendLine, signedInCookie, summarise } from './attack.ts'
 
 const canonical = (name: string) => name.toLowerCase().replaceAll('_', '-')
 const identityNames = [
@@ -27,7 +27,7 @@ describe('forged identity headers', () => {
     rig = await startRig()
     bob = await signedInCookie(rig, new Client(), 'bob', `${rig.origin('app')}/ok`)
   })
-  afterAll(() => rig.stop())
+  afterAll(() => endRig(rig))
   beforeEach(() => rig.upstream('app').reset())
   afterEach(() => mustBeAlive(rig))
 

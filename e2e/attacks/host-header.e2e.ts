@@ -4,7 +4,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect } from 'vi
 import { Client } from '../support/client.ts'
 import { sendRaw } from '../support/raw.ts'
 import { type Rig, startRig } from '../support/rig.ts'
-import { attack, mustBeAlive, mustBeRefused, sendLine, signedInCookie, summarise } from './attack.ts'
+import { attack, endRig, mustBeAlive, mustBeRefused, sendLine, signedInCookie, summarise } from './attack.ts'
 
 describe('host and authority', () => {
   let rig: Rig
@@ -14,7 +14,7 @@ describe('host and authority', () => {
     rig = await startRig()
     bob = await signedInCookie(rig, new Client(), 'bob', `${rig.origin('app')}/ok`)
   })
-  afterAll(() => rig.stop())
+  afterAll(() => endRig(rig))
   beforeEach(() => rig.upstream('app').reset())
   afterEach(() => mustBeAlive(rig))
 

@@ -3,7 +3,7 @@
 import { afterAll, afterEach, beforeAll, describe, expect } from 'vitest'
 import { Client } from '../support/client.ts'
 import { type Rig, startRig } from '../support/rig.ts'
-import { attack, mustBeAlive, summarise } from './attack.ts'
+import { attack, endRig, mustBeAlive, summarise } from './attack.ts'
 
 describe('login CSRF, replay and sign-out CSRF', () => {
   let rig: Rig
@@ -11,7 +11,7 @@ describe('login CSRF, replay and sign-out CSRF', () => {
   beforeAll(async () => {
     rig = await startRig()
   })
-  afterAll(() => rig.stop())
+  afterAll(() => endRig(rig))
   afterEach(() => mustBeAlive(rig))
 
   /** Signs in step by step and stops before the address that `stopAt` describes is opened. */

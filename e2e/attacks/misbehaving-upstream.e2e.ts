@@ -5,7 +5,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect } from 'vi
 import { Client } from '../support/client.ts'
 import { type RawAnswer, sendRaw } from '../support/raw.ts'
 import { type Rig, startRig } from '../support/rig.ts'
-import { attack, mustBeAlive, signedInCookie, summarise } from './attack.ts'
+import { attack, endRig, mustBeAlive, signedInCookie, summarise } from './attack.ts'
 
 const everything = [{ name: 'staff', allow: { groups: ['staff'] } }]
 
@@ -38,7 +38,7 @@ describe('misbehaving upstreams', () => {
     }
   })
   afterAll(async () => {
-    await rig.stop()
+    await endRig(rig)
     await new Promise<void>((resolve) => silent.close(() => resolve()))
   })
   beforeEach(() => rig.upstream('app').reset())

@@ -8,7 +8,7 @@ import { readFile } from 'node:fs/promises'
 import { afterAll, afterEach, beforeAll, describe, expect } from 'vitest'
 import { Client } from '../support/client.ts'
 import { type Rig, startRig } from '../support/rig.ts'
-import { attack, mustBeAlive, sendLine } from './attack.ts'
+import { attack, endRig, mustBeAlive, sendLine } from './attack.ts'
 
 const ownPayloads = [
   'https://evil.test/x',
@@ -62,7 +62,7 @@ describe('open redirect', () => {
     payloads = [...ownPayloads.map((payload) => payload.replaceAll('APP', `app.corp.localhost:${rig.port}`)), ...more]
     origins = ['access', 'app', 'wiki'].map((name) => rig.origin(name))
   })
-  afterAll(() => rig.stop())
+  afterAll(() => endRig(rig))
   afterEach(() => mustBeAlive(rig))
 
   /** Where a browser standing at `base` would go. */
@@ -148,6 +148,36 @@ describe('open redirect', () => {
       expect(new URL(answer.url).origin, url).toBe(rig.origin('access'))
     }
     return 'all end at the portal'
+  })
+  attack('A8', 'REDIR', 'letters and dots that other alphabets lend', async () => {
+    const dot = '\u3002'
+    const ends: string[] = []
+    for (const value of [
+      '/%E3%80%B1evil.test',
+      '/%E3%80%B5evil.test',
+      '/%E3%82%9Devil.test',
+      '/%E3%83%BCevil.test',
+      '/%EF%BD%B0/evil.test',
+      '%EF%BC%8F%EF%BC%8Fevil.test',
+      encodeURIComponent(`http://app${dot}corp${dot}localhost.evil.test`),
+      encodeURIComponent(`http://app.corp.localhost${dot}evil.test:${rig.port}/`),
+      encodeURIComponent(`http://evil${dot}test/`),
+      encodeURIComponent('http://\u24d4vil.test/'),
+      encodeURIComponent(`http://app.corp.localhost\uff0fevil.test:${rig.port}/`),
+      encodeURIComponent('http://xn--evil-\u00ad.test/'),
+    ]) {
+      const answer = await rig.signIn(new Client(), 'alice', `${rig.origin('access')}/sign-in?return_to=${value}`)
+      for (const hop of answer.trail) expect([...origins, rig.issuer], value).toContain(new URL(hop).origin)
+      ends.push(new URL(answer.url).origin)
+    }
+    // The same host in other letters is the same origin after IDNA, and only then may it pass.
+    const own = await rig.signIn(
+      new Client(),
+      'alice',
+      `${rig.origin('access')}/sign-in?return_to=${encodeURIComponent(`http://\uff41pp${dot}corp.localhost:${rig.port}/ok`)}`,
+    )
+    expect(origins).toContain(new URL(own.url).origin)
+    return `${ends.length} payloads through a whole sign-in, all end at our own origins`
   })
   attack('A11', 'REDIR', 'our own sign-in addresses are no return addresses', async () => {
     for (const url of [

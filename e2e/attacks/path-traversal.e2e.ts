@@ -8,7 +8,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe } from 'vitest'
 import { Client } from '../support/client.ts'
 import { sendRaw } from '../support/raw.ts'
 import { type Rig, startRig } from '../support/rig.ts'
-import { attack, mustBeAlive, refusals, sendLine, signedInCookie, summarise } from './attack.ts'
+import { attack, endRig, mustBeAlive, refusals, sendLine, signedInCookie, summarise } from './attack.ts'
 
 describe('path traversal and normalisation', () => {
   let rig: Rig
@@ -18,7 +18,7 @@ describe('path traversal and normalisation', () => {
     rig = await startRig()
     bob = await signedInCookie(rig, new Client(), 'bob', `${rig.origin('app')}/ok`)
   })
-  afterAll(() => rig.stop())
+  afterAll(() => endRig(rig))
   beforeEach(() => rig.upstream('app').reset())
   afterEach(() => mustBeAlive(rig))
 

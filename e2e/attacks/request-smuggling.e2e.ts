@@ -8,7 +8,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect } from 'vi
 import { Client } from '../support/client.ts'
 import { type RawAnswer, sendRaw } from '../support/raw.ts'
 import { type Rig, startRig } from '../support/rig.ts'
-import { attack, mustBeAlive, mustBeRefused, summarise } from './attack.ts'
+import { attack, endRig, mustBeAlive, mustBeRefused, summarise } from './attack.ts'
 
 describe('request smuggling and response desync', () => {
   let rig: Rig
@@ -24,7 +24,7 @@ describe('request smuggling and response desync', () => {
     host = `Host: app.corp.localhost:${rig.port}`
     smuggled = `GET /admin/secret HTTP/1.1\r\n${host}\r\nX-Smug: 1\r\n\r\n`
   })
-  afterAll(() => rig.stop())
+  afterAll(() => endRig(rig))
   beforeEach(() => rig.upstream('app').reset())
   afterEach(() => mustBeAlive(rig))
 

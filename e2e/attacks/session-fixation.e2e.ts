@@ -3,7 +3,7 @@
 import { afterAll, afterEach, beforeAll, describe, expect } from 'vitest'
 import { Client } from '../support/client.ts'
 import { type Rig, startRig, waitFor } from '../support/rig.ts'
-import { attack, mustBeAlive } from './attack.ts'
+import { attack, endRig, mustBeAlive } from './attack.ts'
 
 describe('session life cycle and fixation', () => {
   let rig: Rig
@@ -11,7 +11,7 @@ describe('session life cycle and fixation', () => {
   beforeAll(async () => {
     rig = await startRig({ store: 'redis', instances: 2, session: { idle_timeout: '3s', lifetime: '8s' } })
   })
-  afterAll(() => rig.stop())
+  afterAll(() => endRig(rig))
   afterEach(() => mustBeAlive(rig))
 
   const app = () => `${rig.origin('app')}/ok`

@@ -1,48 +1,41 @@
-/** Certificate authorities and certificates for tests, made by the `openssl` command in a folder of their own. */
+/**
+ * Certificates for tests, made with `openssl`: one authority, and from it as many server certificates as asked for.
+ */
 
-import { execFileSync } from 'node:child_process'
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { execFile } from 'node:child_process'
+import { readFile, rename, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { promisify } from 'node:util'
 
-export interface TestCertificate {
-  readonly cert: string
-  readonly key: string
+const run = promisify(execFile)
+
+export interface Authority {
+  /** PEM of the authority, for clients. */
+  readonly ca: string
+  /** Issues a certificate for `names` into `NAME.pem` and `NAME.key`, each put in place whole. */
+  issue(name: string, names: readonly string[]): Promise<{ readonly certFile: string; readonly keyFile: string; readonly serial: string }>
 }
 
-export interface TestAuthority {
-  /** PEM file with its own certificate. */
-  readonly file: string
-  /** Signs one for these subject alternative names, such as `DNS:a.example` or `IP:127.0.0.1`. Negative `days`: it ran out. */
-  issue(alternativeNames: string, days?: number): TestCertificate
-  remove(): void
-}
-
-const keyOptions = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes']
-
-/** Makes an authority that nobody trusts until told to. */
-export function createTestAuthority(): TestAuthority {
-  const folder = mkdtempSync(join(tmpdir(), 'postern-ca-'))
-  const at = (name: string) => join(folder, name)
-  const openssl = (...args: string[]) => execFileSync('openssl', args, { stdio: ['ignore', 'ignore', 'pipe'] })
-  openssl('req', '-x509', ...keyOptions, '-subj', '/CN=Test authority', '-days', '2', '-keyout', at('ca.key'), '-out', at('ca.pem'))
-  let issued = 0
+/** Makes an authority whose files lie in `folder`. */
+export async function createAuthority(folder: string): Promise<Authority> {
+  const file = (name: string) => join(folder, name)
+  const days = ['-days', '2']
+  const newKey = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-noenc']
+  await run('openssl', ['req', '-x509', ...newKey, ...days, '-subj', '/CN=Test authority', '-keyout', file('ca.key'), '-out', file('ca.pem')])
+  let serial = 4096
   return {
-    file: at('ca.pem'),
-    issue: (alternativeNames, days = 2) => {
-      issued += 1
-      const [key, request, cert, extensions] = ['key', 'csr', 'pem', 'ext'].map((ending) => at(`${issued}.${ending}`)) as [
-        string,
-        string,
-        string,
-        string,
-      ]
-      openssl('req', '-new', ...keyOptions, '-subj', '/CN=Test upstream', '-keyout', key, '-out', request)
-      writeFileSync(extensions, `subjectAltName=${alternativeNames}\n`)
-      const signing = ['-CA', at('ca.pem'), '-CAkey', at('ca.key'), '-CAcreateserial', '-extfile', extensions]
-      openssl('x509', '-req', '-in', request, ...signing, '-days', String(days), '-out', cert)
-      return { cert: readFileSync(cert, 'utf8'), key: readFileSync(key, 'utf8') }
+    ca: await readFile(file('ca.pem'), 'utf8'),
+    issue: async (name, names) => {
+      serial += 1
+      const draft = file(`${name}.draft`)
+      const request = ['req', ...newKey, '-subj', `/CN=${names[0]}`, '-keyout', `${draft}.key`, '-out', `${draft}.csr`]
+      await run('openssl', request)
+      await writeFile(`${draft}.ext`, `subjectAltName=${names.map((each) => `DNS:${each}`).join(',')}\n`)
+      const from = ['-in', `${draft}.csr`, '-CA', file('ca.pem'), '-CAkey', file('ca.key'), '-set_serial', String(serial)]
+      await run('openssl', ['x509', '-req', ...from, ...days, '-extfile', `${draft}.ext`, '-out', `${draft}.pem`])
+      await rename(`${draft}.key`, file(`${name}.key`))
+      await rename(`${draft}.pem`, file(`${name}.pem`))
+      return { certFile: file(`${name}.pem`), keyFile: file(`${name}.key`), serial: serial.toString(16).toUpperCase() }
     },
-    remove: () => rmSync(folder, { recursive: true, force: true }),
   }
 }
