@@ -124,7 +124,11 @@ describe('the audit trail of a story', () => {
       headers: { ...headers, authorization: `Bearer ${canary.body}`, 'x-api-key': canary.body },
     })
     expect(await lineOf(posted, 'access.ended')).toMatchObject({ status: 200, bytes_in: canary.body.length })
-    const crossed = await client.send(`${rig.origin('app')}/form`, { method: 'POST', body: canary.body, headers: { ...headers, 'sec-fetch-site': 'same-site' } })
+    const crossed = await client.send(`${rig.origin('app')}/form`, {
+      method: 'POST',
+      body: canary.body,
+      headers: { ...headers, 'sec-fetch-site': 'same-site' },
+    })
     expect(await lineOf(crossed, 'access.decided')).toMatchObject({ effect: 'deny', reason: 'cross_origin' })
     const never = await client.send(`${rig.origin('app')}/never/x?${canary.query}`)
     expect(await lineOf(never, 'access.decided')).toMatchObject({ effect: 'deny', reason: 'denied_by_rule', rule: 'not here' })
@@ -139,7 +143,8 @@ describe('the audit trail of a story', () => {
       return (await rig.audit()).some((line) => line['event'] === 'session.refreshed')
     })
     // Two ways to fail: the provider says no, and an answer that nobody asked for.
-    provider.behaviour.answer = (honest) => new URLSearchParams({ error: 'access_denied', error_description: canary.body, state: honest.get('state') ?? '' })
+    provider.behaviour.answer = (honest) =>
+      new URLSearchParams({ error: 'access_denied', error_description: canary.body, state: honest.get('state') ?? '' })
     expect((await rig.signIn(new WatchedClient(), 'alice', url)).status).toBeGreaterThanOrEqual(400)
     await client.send(`${rig.origin('access')}/oidc/callback?code=${canary.query}&state=${canary.query}`)
     await client.send(`${rig.origin('app')}/.postern/callback?code=${canary.query}`)
@@ -149,7 +154,9 @@ describe('the audit trail of a story', () => {
     const trail = await rig.audit()
     const started = trail.filter((line) => line['event'] === 'session.started')
     expect(started).toHaveLength(1)
-    expect(trail.filter((line) => line['event'] === 'session.ended')).toMatchObject([{ session: started[0]?.['session'], cause: 'signed_out' }])
+    expect(trail.filter((line) => line['event'] === 'session.ended')).toMatchObject([
+      { session: started[0]?.['session'], cause: 'signed_out' },
+    ])
     expect(trail.filter((line) => line['event'] === 'sign_in.failed').length).toBeGreaterThanOrEqual(2)
     for (const line of trail) {
       expect(line['at']).toMatch(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/)
@@ -158,9 +165,16 @@ describe('the audit trail of a story', () => {
     }
 
     // What passed between the provider and us, which no browser saw: codes, verifiers, tokens, the client's secret.
-    const secrets = new Set([...client.secrets, canary.query, canary.body, provider.clientSecret, encodeURIComponent(provider.clientSecret)])
+    const secrets = new Set([
+      ...client.secrets,
+      canary.query,
+      canary.body,
+      provider.clientSecret,
+      encodeURIComponent(provider.clientSecret),
+    ])
     for (const { body, headers: sent } of provider.received) {
-      for (const [name, value] of new URLSearchParams(body)) if (!['grant_type', 'redirect_uri', 'client_id', 'scope'].includes(name)) secrets.add(value)
+      for (const [name, value] of new URLSearchParams(body))
+        if (!['grant_type', 'redirect_uri', 'client_id', 'scope'].includes(name)) secrets.add(value)
       const authorization = sent.authorization?.split(' ')[1]
       if (authorization !== undefined) secrets.add(authorization)
     }
@@ -172,6 +186,8 @@ describe('the audit trail of a story', () => {
   }, 60_000)
 
   test('what strangers cause is counted, not listed, and lands in the trail at the latest when the process ends', async () => {
+    await rig.instance.stop()
+    await rig.instance.start()
     const from = (await rig.audit()).length
     for (let round = 0; round < 40; round += 1) await new Client().send(`${rig.origin('app')}/secret/${round}`, { as: 'fetch' })
     await rig.instance.stop()

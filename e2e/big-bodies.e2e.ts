@@ -4,7 +4,7 @@
  */
 
 import { once } from 'node:events'
-import { type ClientRequest, type IncomingMessage, request as httpRequest } from 'node:http'
+import { type ClientRequest, request as httpRequest, type IncomingMessage } from 'node:http'
 import { finished } from 'node:stream/promises'
 import { crc32 } from 'node:zlib'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
@@ -34,10 +34,13 @@ describe('big bodies', () => {
     upstream = await startStreamingUpstream()
     rig = await startRig({
       program: program.file,
-      apps: [{ id: 'app', upstream: upstream.origin, rules: [{ name: 'staff', allow: { groups: ['staff'] } }] }],
+      apps: [
+        { id: 'app', upstream: upstream.origin, rules: [{ name: 'staff', allow: { groups: ['staff'] } }] },
+        { id: 'impatient', upstream: upstream.origin, timeouts: { idle: '3s' }, rules: [{ name: 'staff', allow: { groups: ['staff'] } }] },
+      ],
     })
     client = new Client()
-    expect((await rig.signIn(client, 'bob', `${rig.origin('app')}/`)).status).toBe(200)
+    for (const name of ['app', 'impatient']) expect((await rig.signIn(client, 'bob', `${rig.origin(name)}/`)).status).toBe(200)
     baseline = await settledSockets(rig.instance.pid)
     console.log(`idle: ${(await readMemory(rig.instance.pid)).resident} MiB resident`)
   })
@@ -47,15 +50,15 @@ describe('big bodies', () => {
     await program?.remove()
   })
 
-  function open(path: string, method = 'GET', headers: Record<string, string> = {}): ClientRequest {
-    const host = `app.corp.localhost:${rig.port}`
+  function open(path: string, method = 'GET', headers: Record<string, string> = {}, name = 'app'): ClientRequest {
+    const host = `${name}.corp.localhost:${rig.port}`
     const outgoing = httpRequest({
       host: '127.0.0.1',
       port: rig.port,
       path,
       method,
       agent: false,
-      headers: { host, cookie: client.cookieHeader(rig.origin('app')), 'sec-fetch-site': 'same-origin', ...headers },
+      headers: { host, cookie: client.cookieHeader(rig.origin(name)), 'sec-fetch-site': 'same-origin', ...headers },
     })
     // A request that a test gives up ends with an error; what must not fail is awaited where it is used.
     outgoing.on('error', () => undefined)
@@ -176,8 +179,9 @@ describe('big bodies', () => {
     expect(await readAll(response)).toEqual({ bytes: total, sum: transfer('slow').sum })
   })
 
-  test('an upstream that does not read stalls the client that sends to it', async () => {
-    const outgoing = open('/silence', 'POST')
+  test('an upstream that does not read stalls the client that sends to it, until the idle limit tells it so', async () => {
+    const outgoing = open('/silence', 'POST', {}, 'impatient')
+    const answered = answerTo(outgoing)
     let handed = 0
     let isStalled = false
     for (const piece of generate(128 * mebibyte)) {
@@ -193,10 +197,11 @@ describe('big bodies', () => {
       clearTimeout(timer)
       if (isStalled) break
     }
-    outgoing.destroy()
     console.log(`an upstream that does not read: the client stalled after ${(handed / mebibyte).toFixed(1)} MiB`)
     expect(isStalled).toBe(true)
     expect(handed).toBeLessThan(48 * mebibyte)
+    expect((await answered).statusCode).toBe(504)
+    outgoing.destroy()
   })
 
   for (const [how, leave] of [
@@ -210,7 +215,11 @@ describe('big bodies', () => {
       await waitFor(() => transfer(id).bytes >= 4 * mebibyte)
       const left = performance.now()
       leave(outgoing)
-      await waitFor(() => transfer(id).abortedAt !== undefined, 3000, () => 'the upstream still waits')
+      await waitFor(
+        () => transfer(id).abortedAt !== undefined,
+        3000,
+        () => 'the upstream still waits',
+      )
       expect((transfer(id).abortedAt ?? 0) - left).toBeLessThan(1000)
       expect(transfer(id).isWhole).toBe(false)
     })
@@ -223,7 +232,11 @@ describe('big bodies', () => {
       await once(response, 'data')
       const left = performance.now()
       leave(outgoing)
-      await waitFor(() => transfer(id).abortedAt !== undefined, 3000, () => 'the upstream still sends')
+      await waitFor(
+        () => transfer(id).abortedAt !== undefined,
+        3000,
+        () => 'the upstream still sends',
+      )
       expect((transfer(id).abortedAt ?? 0) - left).toBeLessThan(1000)
       expect(transfer(id).bytes).toBeLessThan(bytes)
     })

@@ -124,7 +124,11 @@ describe('ten tabs restored at once', () => {
     await one?.waitForURL(`${rig.origin('access')}/signed-out**`)
     for (const tab of tabs.slice(1)) {
       const status = () => tab.evaluate(async () => (await fetch('/.postern/whoami')).status)
-      await waitFor(async () => (await status()) === 401, 8000, () => `${tab.url()} is still signed in`)
+      await waitFor(
+        async () => (await status()) === 401,
+        8000,
+        () => `${tab.url()} is still signed in`,
+      )
     }
     await context.close()
   }, 90_000)
@@ -191,7 +195,9 @@ describe('claims that fell due', () => {
     for (let round = 1; round <= 2; round += 1) {
       const before = refreshes()
       await new Promise((resolve) => setTimeout(resolve, (claimsMaxAgeSeconds + 0.5) * 1000))
-      const answers = await Promise.all(Array.from({ length: 50 }, (_, index) => (index % 2 === 0 ? client : other).send(url, { as: 'fetch' })))
+      const answers = await Promise.all(
+        Array.from({ length: 50 }, (_, index) => (index % 2 === 0 ? client : other).send(url, { as: 'fetch' })),
+      )
       expect(answers.map((answer) => answer.status)).toEqual(Array(50).fill(200))
       expect(refreshes() - before, `refreshes in round ${round}`).toBe(1)
     }

@@ -5,7 +5,7 @@
 
 import { once } from 'node:events'
 import { writeFile } from 'node:fs/promises'
-import { Agent, type ClientRequest, type IncomingMessage, request as httpRequest } from 'node:http'
+import { Agent, type ClientRequest, request as httpRequest, type IncomingMessage } from 'node:http'
 import { connect, type Socket } from 'node:net'
 import { join } from 'node:path'
 import { finished } from 'node:stream/promises'
@@ -72,9 +72,7 @@ describe('shutdown', () => {
   }
 
   test('SIGTERM: not ready at once, nobody new, idle closed, what is under way finishes, exit 0, trail whole', async () => {
-    const downloads = await Promise.all(
-      [1, 2, 3, 4, 5].map((number) => answerTo(open(`/download?id=d${number}&bytes=2097152&pause=60`))),
-    )
+    const downloads = await Promise.all([1, 2, 3, 4, 5].map((number) => answerTo(open(`/download?id=d${number}&bytes=2097152&pause=60`))))
     const received = downloads.map(async (response) => {
       let bytes = 0
       response.on('data', (chunk: Buffer) => {
@@ -120,7 +118,11 @@ describe('shutdown', () => {
     const ended = rig.instance.stop('SIGTERM')
     await waitFor(async () => (await readiness()) === 503, 1000)
     const notReadyMs = performance.now() - from
-    await waitFor(() => idleSocket.destroyed && unused.destroyed, 1500, () => `idle ${idleSocket.destroyed}, unused ${unused.destroyed}`)
+    await waitFor(
+      () => idleSocket.destroyed && unused.destroyed,
+      1500,
+      () => `idle ${idleSocket.destroyed}, unused ${unused.destroyed}`,
+    )
     const idleMs = performance.now() - from
     await expect(once(connect(rig.port, '127.0.0.1'), 'connect')).rejects.toThrow('ECONNREFUSED')
 

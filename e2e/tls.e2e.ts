@@ -3,38 +3,41 @@
  * the way from http://, and what is no TLS at all.
  */
 
-import { randomBytes } from 'node:crypto'
+import { randomBytes, X509Certificate } from 'node:crypto'
 import { once } from 'node:events'
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { readFileSync } from 'node:fs'
+import { mkdtemp, readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { connect, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { connect as connectTls, type TLSSocket } from 'node:tls'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { attack, mustBeAlive } from './attacks/attack.ts'
-import { type Authority, createAuthority } from './support/certificates.ts'
 import { Client } from './support/client.ts'
 import { median, settledSockets, socketsBackTo } from './support/process-facts.ts'
 import { sendRaw } from './support/raw.ts'
 import { freePort, type Rig, startRig, waitFor } from './support/rig.ts'
+import { createTestAuthority, type TestAuthority } from './support/test-authority.ts'
 
 describe('HTTPS', () => {
   let rig: Rig
   let folder: string
-  let authority: Authority
+  let authority: TestAuthority
+  let ca: string
   let redirectPort: number
   const serials = new Map<string, string>()
 
   beforeAll(async () => {
     folder = await mkdtemp(join(tmpdir(), 'postern-tls-'))
-    authority = await createAuthority(folder)
+    authority = createTestAuthority()
+    ca = readFileSync(authority.file, 'utf8')
     redirectPort = await freePort()
     const tls: object[] = []
     for (const [name, names] of [
       ['access', ['access.corp.localhost', 'wiki.corp.localhost']],
       ['app', ['app.corp.localhost']],
     ] as const) {
-      const issued = await authority.issue(name, names)
+      const issued = await install(name, names)
       serials.set(name, issued.serial)
       tls.push({ cert_file: issued.certFile, key_file: issued.keyFile })
     }
@@ -45,10 +48,26 @@ describe('HTTPS', () => {
   })
   afterAll(async () => {
     await rig?.stop()
+    authority?.remove()
     await rm(folder, { recursive: true, force: true })
   })
 
-  const browser = () => new Client({ ca: authority.ca })
+  /** Puts a new certificate where the configuration says, each file replaced whole. */
+  async function install(name: string, names: readonly string[]) {
+    const issued = authority.issue(names.map((each) => `DNS:${each}`).join(','))
+    const certFile = join(folder, `${name}.pem`)
+    const keyFile = join(folder, `${name}.key`)
+    for (const [file, text] of [
+      [keyFile, issued.key],
+      [certFile, issued.cert],
+    ] as const) {
+      await writeFile(`${file}.draft`, text, { mode: 0o600 })
+      await rename(`${file}.draft`, file)
+    }
+    return { certFile, keyFile, serial: new X509Certificate(issued.cert).serialNumber }
+  }
+
+  const browser = () => new Client({ ca })
 
   /** A handshake; the caller destroys the socket. Rejects as the client's TLS library does. */
   async function shake(options: { servername?: string; version?: 'TLSv1.1' | 'TLSv1.2' | 'TLSv1.3' } = {}): Promise<TLSSocket> {
@@ -135,7 +154,7 @@ describe('HTTPS', () => {
     const { pid } = rig.instance
     const certFile = join(folder, 'app.pem')
     const before = await shake({ servername: 'app.corp.localhost' })
-    const renewed = await authority.issue('app', ['app.corp.localhost'])
+    const renewed = await install('app', ['app.corp.localhost'])
     process.kill(pid, 'SIGHUP')
     await waitFor(async () => (await serialFor('app.corp.localhost')) === renewed.serial, 12_000)
     expect(before.destroyed).toBe(false)
@@ -153,7 +172,7 @@ describe('HTTPS', () => {
     expect(rig.instance.log().slice(from)).not.toContain('PRIVATE KEY')
 
     // Without a signal, as a renewal tool leaves them.
-    const last = await authority.issue('app', ['app.corp.localhost'])
+    const last = await install('app', ['app.corp.localhost'])
     await waitFor(async () => (await serialFor('app.corp.localhost')) === last.serial, 20_000)
     expect((await browser().send(`${rig.origin('app')}/public/x`)).status).toBe(200)
     expect(rig.instance.pid).toBe(pid)
@@ -162,7 +181,14 @@ describe('HTTPS', () => {
   attack('A256', 'DOS', 'TLS garbage, strange names in SNI, plain HTTP to the TLS port', async () => {
     const baseline = await settledSockets(rig.instance.pid)
     const from = rig.instance.log().length
-    for (const servername of ['unknown.example', `${'a'.repeat(63)}.`.repeat(3) + 'b'.repeat(62), 'a..b', '*.corp.localhost', 'x_y', 'é.localhost'])
+    for (const servername of [
+      'unknown.example',
+      `${'a'.repeat(63)}.`.repeat(3) + 'b'.repeat(62),
+      'a..b',
+      '*.corp.localhost',
+      'x_y',
+      'é.localhost',
+    ])
       await shake({ servername }).then(
         (socket) => socket.destroy(),
         () => undefined,
@@ -177,13 +203,19 @@ describe('HTTPS', () => {
     expect(reverse.statuses.every((status) => status === 400)).toBe(true)
     mustBeAlive(rig)
     await socketsBackTo(baseline, rig.instance.pid)
-    const lines = rig.instance.log().slice(from).split('\n').filter((line) => line !== '')
+    const lines = rig.instance
+      .log()
+      .slice(from)
+      .split('\n')
+      .filter((line) => line !== '')
     expect(lines.length).toBeLessThan(5)
     expect((await browser().send(`${rig.origin('app')}/public/x`)).status).toBe(200)
     return `40 kinds of nonsense, ${lines.length} log lines, no socket left`
   })
 
-  test('A248 DOS 300 connections without a ClientHello, 50 with half of one: others are served, and all are closed in time', async ({ task }) => {
+  test('A248 DOS 300 connections without a ClientHello, 50 with half of one: others are served, and all are closed in time', async ({
+    task,
+  }) => {
     const baseline = await settledSockets(rig.instance.pid)
     const sockets: Socket[] = []
     const half = clientHello(Buffer.from('app.corp.localhost'))
@@ -201,7 +233,11 @@ describe('HTTPS', () => {
       expect((await browser().send(`${rig.origin('app')}/public/x`)).status).toBe(200)
       times.push(performance.now() - from)
     }
-    await waitFor(() => sockets.every((socket) => socket.destroyed), 14_000, () => 'a connection without a handshake is still open')
+    await waitFor(
+      () => sockets.every((socket) => socket.destroyed),
+      14_000,
+      () => 'a connection without a handshake is still open',
+    )
     const closedAfter = performance.now() - opened
     await socketsBackTo(baseline, rig.instance.pid)
     mustBeAlive(rig)

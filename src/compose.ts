@@ -17,6 +17,7 @@ import type { InstanceConfiguration } from './config/instance.ts'
 import { loadPolicy } from './config/load-policy.ts'
 import { describeProblem, printProblems } from './config/problems.ts'
 import { createControlPlane } from './control/app.ts'
+import { createAppLogos } from './control/app-logos.ts'
 import { createPageRenderer } from './control/page-renderer.ts'
 import { createSignOut, formActionOriginsOf } from './control/sign-out.ts'
 import { createForwarding } from './enforcement/forwarding.ts'
@@ -85,7 +86,7 @@ export async function startPostern({ configuration, log, isDemo }: StartOptions)
     closers.push(() => audit.close())
 
     const metrics = createMetrics({
-      openConnections: () => 0,
+      openConnections: () => listener.openConnections(),
       isAuditWritable: () => audit.isWritable(),
       isProviderReady: () => relyingParty.isReady(),
     })
@@ -128,6 +129,7 @@ export async function startPostern({ configuration, log, isDemo }: StartOptions)
         if (outcome === 'refused') return metrics.countPolicyLoadFailure()
         metrics.setPolicy(snapshot.version, now())
         forwarding.retain(policy.document().apps)
+        logos.publish(policy.document().apps)
       },
     })
     closers.push(() => policy.close())
@@ -136,6 +138,8 @@ export async function startPostern({ configuration, log, isDemo }: StartOptions)
 
     const viewsFolder = join(import.meta.dirname, '..', 'views')
     const pages = createPageRenderer({ viewsFolder, brand: configuration.brand, isDemo })
+    const logos = createAppLogos(pages)
+    logos.publish(policy.document().apps)
     const handleAccessHost = createControlPlane({
       accessUrl,
       relyingParty,
@@ -148,6 +152,7 @@ export async function startPostern({ configuration, log, isDemo }: StartOptions)
       log,
       now,
       apps: () => policy.current().routes.routes,
+      logoOf: logos.find,
       sessionLimits: configuration.session,
       readSubject,
     })

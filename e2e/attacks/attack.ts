@@ -72,7 +72,9 @@ export function mustBeAlive(rig: Rig): void {
  * Looks at what a whole file of cases left in the audit trail, then stops the rig: every line parses (reading them throws otherwise), has
  * an event and a time, and no request was decided twice.
  */
-export async function endRig(rig: Rig): Promise<void> {
+export async function endRig(rig: Rig | undefined): Promise<void> {
+  // It never started: the reason was told by whoever tried.
+  if (rig === undefined) return
   try {
     const decided = new Set<unknown>()
     for (const line of await rig.audit()) {

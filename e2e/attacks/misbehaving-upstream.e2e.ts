@@ -104,6 +104,23 @@ describe('misbehaving upstreams', () => {
     expect(flood.statuses.filter((status) => status >= 200)).toEqual([502])
     return '103 then 200, 304, HEAD with a length; a megabyte of interim answers is 502'
   })
+  attack('A295b', 'UP', 'a 100 that nobody expected, an interim answer without an end', async () => {
+    const outcomes: string[] = []
+    for (const raw of [
+      'HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nab',
+      'HTTP/1.1 103 Early Hints\r\n\r\n',
+      'HTTP/1.1 199 Odd\r\nContent-Length: 5\r\n\r\nhello',
+    ]) {
+      rig.upstream('app').answerWith(raw)
+      const answer = await ask()
+      const final = answer.statuses.filter((status) => status >= 200)
+      expect([['502'], ['504'], ['200']].map(String), raw).toContain(String(final))
+      outcomes.push(final.join())
+      rig.upstream('app').reset()
+      expect((await ask()).text).toContain('"target":"/ok"')
+    }
+    return `${outcomes.join(', ')}; the next request gets its own answer`
+  })
   attack('A297', 'UP', 'a body shorter or longer than announced', async () => {
     rig.upstream('app').answerWith((socket) => socket.end('HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc'))
     const short = await ask()
@@ -170,7 +187,9 @@ describe('misbehaving upstreams', () => {
     const origin = rig.upstream('app').origin
     rig
       .upstream('app')
-      .answerWith(`HTTP/1.1 302 Found\r\nLocation: ${origin}/x?y=1\r\nContent-Location: ${origin}/x\r\nContent-Length: 0\r\n\r\n`)
+      .answerWith(
+        `HTTP/1.1 302 Found\r\nLocation: ${origin}/x?y=1\r\nContent-Location: ${origin}/x\r\nRefresh: 0;url=${origin}/y\r\nContent-Length: 0\r\n\r\n`,
+      )
     const answer = await ask()
     expect(answer.text).not.toContain(origin)
     expect(answer.text).toContain(`${rig.origin('app')}/x?y=1`)

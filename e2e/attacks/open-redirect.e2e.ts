@@ -96,6 +96,22 @@ describe('open redirect', () => {
     }
     return `${payloads.length} payloads, ${count} requests, none leaves`
   })
+  attack('A1b', 'REDIR', 'every payload pasted raw', async () => {
+    const outcomes = new Set<number | undefined>()
+    for (let from = 0; from < payloads.length; from += 20) {
+      await Promise.all(
+        payloads.slice(from, from + 20).map(async (payload) => {
+          const line = `GET /sign-in?return_to=${Buffer.from(payload).toString('latin1')} HTTP/1.1`
+          const answer = await sendLine(rig, line, [`Host: access.corp.localhost:${rig.port}`, 'Connection: close'])
+          for (const match of answer.text.matchAll(/^location: (.*)$/gim)) mustStay(match[1]?.trim(), rig.origin('access'), payload)
+          for (const status of answer.statuses) expect(status, payload).toBeLessThan(500)
+          expect(answer.text, payload).not.toMatch(/^set-cookie: (?!postern)/im)
+          outcomes.add(answer.statuses[0])
+        }),
+      )
+    }
+    return `${payloads.length} payloads: ${[...outcomes].join(', ')}`
+  })
   attack('A2', 'REDIR', 'the same through sign-out', async () => {
     let count = 0
     for (const payload of payloads) {

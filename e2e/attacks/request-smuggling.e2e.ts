@@ -55,7 +55,8 @@ describe('request smuggling and response desync', () => {
 
   async function eachRefused(inputs: readonly string[]): Promise<string> {
     const outcomes: string[] = []
-    for (const input of inputs) {
+    // As bob, and as nobody: what is malformed is refused before anybody asks who sent it.
+    for (const input of inputs.flatMap((each) => [each, each.replace(`Cookie: ${bob}\r\n`, '')])) {
       rig.upstream('app').reset()
       const answer = await send(input, { timeoutMs: 8000 })
       outcomes.push(mustBeRefused(rig, answer, JSON.stringify(input.slice(0, 300))))

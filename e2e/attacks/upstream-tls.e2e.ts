@@ -7,10 +7,10 @@
 import { createServer, type Server } from 'node:https'
 import type { AddressInfo } from 'node:net'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect } from 'vitest'
-import { createTestAuthority, type TestAuthority, type TestCertificate } from '../support/certificates.ts'
 import { Client } from '../support/client.ts'
 import { sendRaw } from '../support/raw.ts'
 import { type AppWish, type Rig, startRig } from '../support/rig.ts'
+import { createTestAuthority, type TestAuthority, type TestCertificate } from '../support/test-authority.ts'
 import { attack, endRig, mustBeAlive } from './attack.ts'
 
 const rules = [{ name: 'everybody', allow: { public: true } }]

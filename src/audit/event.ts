@@ -58,6 +58,7 @@ export type AuditEvent =
       readonly request: string | undefined
       readonly session: string
       readonly subject: AuditSubject
+      /** Of the request that caused it; no request causes a refresh. */
       readonly address: string | undefined
       readonly acr: string | undefined
       readonly amr: readonly string[]
@@ -67,12 +68,15 @@ export type AuditEvent =
       readonly request: string | undefined
       readonly session: string
       readonly subject: AuditSubject
+      /** Of the request that caused it; a provider's, for a back-channel logout. */
+      readonly address?: string | undefined
       readonly cause: string
     }
   | {
       readonly event: 'subject.ended'
       readonly request: string | undefined
       readonly subject: AuditSubject
+      readonly address?: string | undefined
       readonly sid: string | undefined
       readonly cause: string
     }

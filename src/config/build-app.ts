@@ -8,15 +8,15 @@ import type { WrittenApp, WrittenCompanyRule, WrittenRule } from './policy-schem
 
 type FindAuthority = (caFile: string) => string | undefined
 
-/** The app as a value; `findAuthority` gives the PEM text of a `ca_file`. */
-export function buildApp(written: WrittenApp, findAuthority: FindAuthority): App {
+/** The app as a value; `findAuthority` gives the PEM text of a `ca_file`, `absolute` the path of a file named in its document. */
+export function buildApp(written: WrittenApp, findAuthority: FindAuthority, absolute: (path: string) => string): App {
   return {
     id: written.id,
     name: written.name ?? written.id,
     description: written.description,
     owner: written.owner,
     help: written.help,
-    logo: written.logo,
+    logo: written.logo === undefined ? undefined : absolute(written.logo),
     portal: written.portal,
     address: written.url,
     upstreams: (Array.isArray(written.upstream) ? written.upstream : [written.upstream]).map((entry) =>

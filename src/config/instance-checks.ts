@@ -7,6 +7,7 @@
 
 import { createPrivateKey, X509Certificate } from 'node:crypto'
 import { stat } from 'node:fs/promises'
+import { maxPictureBytes, pictureWords, recognisePicture } from '../pictures.ts'
 import type { WrittenInstance } from './instance-schema.ts'
 import type { Partially } from './parse-value.ts'
 import type { Path, Report } from './problems.ts'
@@ -170,10 +171,10 @@ async function loadPem(path: Path, file: string, report: Report): Promise<Buffer
 
 async function checkLogo(file: string, report: Report): Promise<void> {
   const path = ['brand', 'logo_file']
-  const bytes = await loadFile(file, 512 * 1024)
-  if (typeof bytes === 'string') report.problem(path, bytes)
-  else if (!/\.(?:svg|png)$/i.test(file))
-    report.problem(path, 'this is neither an SVG nor a PNG file', { expected: 'a file that ends in .svg or .png' })
+  const bytes = await loadFile(file, maxPictureBytes)
+  if (typeof bytes === 'string') report.problem(path, bytes, { expected: pictureWords })
+  else if (recognisePicture(bytes) === undefined)
+    report.problem(path, 'the file is no picture that pages can show', { expected: pictureWords })
 }
 
 async function exists(file: string): Promise<boolean> {

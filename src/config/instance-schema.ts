@@ -167,7 +167,7 @@ export const instanceSchema = z
     brand: z
       .strictObject({
         name: text('text', 60).default('Postern').meta({ description: 'Name on pages.' }),
-        logo_file: path.optional().meta({ description: 'SVG or PNG picture on pages.' }),
+        logo_file: path.optional().meta({ description: 'Picture on pages: a PNG, JPEG, WebP or SVG file of at most 512 KiB.' }),
         support: text('an e-mail address, a URL or a sentence').optional().meta({ description: 'Whom to ask for help.' }),
       })
       .prefault({})

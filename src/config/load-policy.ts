@@ -8,6 +8,7 @@
 import { createHash, X509Certificate } from 'node:crypto'
 import { readdir, stat } from 'node:fs/promises'
 import { dirname, join, resolve } from 'node:path'
+import { maxPictureBytes, pictureWords, recognisePicture } from '../pictures.ts'
 import type { App, PolicyDocument } from '../policy/document.ts'
 import { buildApp, buildCompanyRule } from './build-app.ts'
 import type { InstanceConfiguration } from './instance.ts'
@@ -39,9 +40,10 @@ export async function loadPolicy(path: string, context: PolicyContext): Promise<
   }
   checkPolicy(files, context.configuration ?? {})
   const authorities = await loadAuthorities(files)
+  const pictures = await loadPictures(files)
   if (lists.problems.length > 0 || files.length === 0) return { value: undefined, ...lists }
   const written = files.flatMap(({ file, value }) => (value === undefined ? [] : [{ file, value }]))
-  return { value: buildDocument(written, authorities), ...lists }
+  return { value: buildDocument(written, authorities, pictures), ...lists }
 }
 
 async function findFiles(path: string, lists: { problems: Problem[]; warnings: Problem[] }): Promise<readonly string[]> {
@@ -86,6 +88,23 @@ async function loadAuthorities(files: readonly LoadedFile[]): Promise<ReadonlyMa
   return authorities
 }
 
+/** Hash of every `logo`, by absolute path. The picture itself is read again by whoever shows it. */
+async function loadPictures(files: readonly LoadedFile[]): Promise<ReadonlyMap<string, string>> {
+  const pictures = new Map<string, string>()
+  for (const { file, parts, report } of files) {
+    for (const [index, app] of (parts.apps ?? []).entries()) {
+      if (app?.logo === undefined) continue
+      const path = ['apps', index, 'logo']
+      const absolute = resolve(dirname(file), app.logo)
+      const bytes = await loadFile(absolute, maxPictureBytes)
+      if (typeof bytes === 'string') report.problem(path, bytes, { expected: pictureWords })
+      else if (recognisePicture(bytes) === undefined) report.problem(path, 'the file is no picture that pages can show', { expected: pictureWords })
+      else pictures.set(absolute, createHash('sha256').update(bytes).digest('hex'))
+    }
+  }
+  return pictures
+}
+
 function isCertificate(pem: Buffer): boolean {
   try {
     return pem.includes('-----BEGIN CERTIFICATE-----') && new X509Certificate(pem).subject !== null
@@ -98,14 +117,18 @@ function isCertificate(pem: Buffer): boolean {
 function buildDocument(
   files: readonly { readonly file: string; readonly value: WrittenPolicy }[],
   authorities: ReadonlyMap<string, string>,
+  pictures: ReadonlyMap<string, string>,
 ): PolicyDocument {
-  const apps: App[] = files.flatMap(({ file, value }) =>
-    value.apps.map((app) => buildApp(app, (caFile) => authorities.get(resolve(dirname(file), caFile)))),
-  )
+  const apps: App[] = files.flatMap(({ file, value }) => {
+    const absolute = (path: string) => resolve(dirname(file), path)
+    return value.apps.map((app) => buildApp(app, (caFile) => authorities.get(absolute(caFile)), absolute))
+  })
   const rules = files.flatMap(({ value }) => value.rules.map(buildCompanyRule))
   const zone = files.map(({ value }) => value.zone).find((name) => name !== undefined) ?? 'UTC'
   const content = { zone, rules, apps: apps.sort((a, b) => (a.id < b.id ? -1 : 1)) }
-  return { version: `sha256-${createHash('sha256').update(canonicalJson(content)).digest('hex').slice(0, 16)}`, ...content }
+  // Where a picture lies differs between machines; what it shows does not.
+  const shown = { ...content, apps: content.apps.map((app) => ({ ...app, logo: app.logo === undefined ? undefined : pictures.get(app.logo) })) }
+  return { version: `sha256-${createHash('sha256').update(canonicalJson(shown)).digest('hex').slice(0, 16)}`, ...content }
 }
 
 /** JSON with the keys of every map in order, so that equal values have equal text. */

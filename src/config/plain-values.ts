@@ -89,6 +89,13 @@ export const path = converted<string>('a path, relative to this file or absolute
   value === '' || /\p{Cc}/u.test(value) ? { refusal: 'this is not a path' } : value,
 )
 
+/** A picture of ours: pages load nothing from an app or from elsewhere, so an address is no picture. */
+export const picturePath = converted<string>('the path of a picture file, such as `logos/wiki.svg`', (value) => {
+  if (value === '' || /\p{Cc}/u.test(value)) return { refusal: 'this is not a path' }
+  const isAddress = /^[a-z][a-z0-9+.-]*:/i.test(value) || value.startsWith('//')
+  return isAddress ? { refusal: 'a picture is a file beside this document, not an address', suggestion: 'save the picture and name the file' } : value
+})
+
 /** Names that other places refer to: apps, secrets, services. */
 export const id = converted<string>('a name of lower-case letters, digits, `-` and `_`, such as `payroll`', (value) => {
   if (/^[a-z0-9](?:[a-z0-9_-]{0,62}[a-z0-9])?$/.test(value)) return value

@@ -19,6 +19,7 @@ import {
   method,
   path,
   pathPattern,
+  picturePath,
   refuse,
   size,
   text,
@@ -143,9 +144,10 @@ const app = z
       description: text('a sentence').optional().meta({ description: 'One sentence in the portal.' }),
       owner: text('an e-mail address or a team').optional().meta({ description: 'Who is responsible; shown with refusals.' }),
       help: text('a URL or an e-mail address').optional().meta({ description: 'Where to ask for access.' }),
-      logo: text('a URL or a path on the app')
-        .optional()
-        .meta({ description: 'Picture in the portal: a path on the app, or an https:// URL.' }),
+      logo: picturePath.optional().meta({
+        description: 'Picture in the portal: a PNG, JPEG, WebP or SVG file of at most 512 KiB, relative to this document.',
+        examples: ['logos/wiki.svg'],
+      }),
       portal: z
         .enum(['if_relevant', 'if_allowed', 'listed', 'hidden'])
         .default('if_relevant')

@@ -86,7 +86,8 @@ export function createAnswers(pages: PageRenderer, accessUrl: URL): Answers {
       case 'provider_refused':
       case 'sign_in_too_old': {
         const { providerError, startAgainUrl = signInUrl } = details
-        return pages.renderSignInError({ reason, providerError, requestId, startAgainUrl, portalUrl })
+        const signOutUrl = reason === 'sign_in_too_old' ? `${accessUrl.origin}/.postern/sign-out` : undefined
+        return pages.renderSignInError({ reason, providerError, requestId, startAgainUrl, signOutUrl, portalUrl })
       }
       default:
         return pages.renderError({ reason, requestId, portalUrl, person: undefined })

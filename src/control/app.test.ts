@@ -9,7 +9,7 @@ import { forgeToken } from '../../e2e/support/hostile-provider.ts'
 import { statusOf } from '../enforcement/respond.ts'
 import { PosternError } from '../errors.ts'
 import { type ControlReason, statusByReason } from './answers.ts'
-import { type AccessHost, accessUrl, type Browser, signInPath, startAccessHost, wikiUrl } from './control-plane.fixture.ts'
+import { type AccessHost, accessUrl, type Browser, signInPath, startAccessHost, watchWrites, wikiUrl } from './control-plane.fixture.ts'
 import { reasonOf } from './failures.ts'
 import type { PageRenderer } from './pages.ts'
 
@@ -160,6 +160,36 @@ describe('signing out', () => {
     expect(answer.location?.pathname).toBe('/signed-out')
   })
 
+  it('of somebody who was idle for too long ends the session at the provider, which would let the next person in', async () => {
+    host.move(1801_000)
+    expect(await stateOf(browser.secret)).toBe('expired')
+    const answer = await browser.visit('/.postern/sign-out', { method: 'POST', headers: sameOrigin, form: {} })
+    expect(answer.location?.origin).toBe(host.provider.issuer)
+    expect(answer.location?.searchParams.has('id_token_hint')).toBe(false)
+    expect(browser.secret).toBeUndefined()
+  })
+
+  it('of somebody whose claims ran out ends the session, which a sign-in would continue', async () => {
+    await host.close()
+    host = await startAccessHost({}, undefined, { claimsMaxAgeSeconds: 600, withoutRefreshToken: 'reauthenticate' })
+    host.provider.behaviour.tokenResponse = ({ refresh_token: _none, ...others }) => others
+    browser = host.browser()
+    await browser.signIn()
+    host.move(700_000)
+    const secret = browser.secret
+    expect(await stateOf(secret)).toBe('expired')
+    const answer = await browser.visit('/.postern/sign-out', { method: 'POST', headers: sameOrigin, form: {} })
+    expect(answer.location?.searchParams.get('id_token_hint')).toBeTruthy()
+    expect(await stateOf(secret)).toBe('ended')
+    expect(host.events).toContainEqual(expect.objectContaining({ event: 'session.ended', cause: 'signed_out' }))
+  })
+
+  it('is not claimed by a link to its last page while the session goes on', async () => {
+    const answer = await browser.visit('/signed-out?state=provider-told')
+    expect(answer.location?.pathname).toBe('/.postern/sign-out')
+    expect(await stateOf(browser.secret)).toBe('live')
+  })
+
   it('is 503 while the store is away, and the cookie stays', async () => {
     host.breakStore(true)
     host.move(6000)
@@ -179,6 +209,30 @@ describe('signing out', () => {
 })
 
 describe('form state', () => {
+  it('does not exist for strangers: no page writes to the store or sets a cookie, whatever cookie they come with', async () => {
+    const written = watchWrites(host.store)
+    const paths = [
+      ...['/', '/signed-out', '/signed-out?state=provider-told', '/.postern/sign-out', '/.postern/whoami', '/.postern/jwks.json'],
+      ...['/.postern/assets/x.css', '/favicon.ico', '/robots.txt', '/nowhere', '/%ff', '/console/', '/api/v1/sessions'],
+      ...['/oidc/callback', `/oidc/callback?state=${'s'.repeat(43)}&code=x`, '/oidc/backchannel-logout'],
+      `/sign-in?${new URLSearchParams({ return_to: `${wikiUrl}/x` })}`,
+    ]
+    const stranger = host.browser()
+    for (const cookie of [undefined, '__Host-postern-ui', '__Host-postern']) {
+      if (cookie !== undefined) stranger.cookies.set(cookie, 'x'.repeat(43))
+      for (const path of paths) {
+        for (const method of ['GET', 'HEAD']) {
+          const { headers } = await stranger.visit(path, { method })
+          expect([path, headers['set-cookie']]).toEqual([path, undefined])
+        }
+      }
+      const form = { accept: 'text/html', 'sec-fetch-site': 'same-origin' }
+      const answer = await stranger.visit('/.postern/sign-out', { method: 'POST', headers: form, form: { form_token: 'x' } })
+      expect(answer.headers['set-cookie']?.every((line) => line.endsWith('; Max-Age=0'))).toBe(true)
+    }
+    expect(written).toEqual([])
+  })
+
   it('is kept under a cookie of its own, for signed-in people alone, and sealed in the store', async () => {
     await browser.visit('/.postern/sign-out')
     expect([...browser.cookies.keys()]).toEqual([])
@@ -307,6 +361,10 @@ describe('a logout token', () => {
     for (let round = 0; round < 4; round += 1) expect((await post(await host.provider.logoutToken({ sub: 'nobody' }))).status).toBe(200)
     const forged = await forgeToken({ alg: 'none' }, { sub: 'alice', iss: host.provider.issuer })
     expect([(await post(forged)).status, (await post(forged)).status, (await post(forged)).status]).toEqual([400, 400, 429])
+    // Who shares the provider's address cannot keep anybody signed in.
+    expect((await post(await host.provider.logoutToken({ sub: 'nobody' }))).status).toBe(200)
+    const refusals = host.lines.filter((line) => line.includes('a logout token was refused'))
+    expect(refusals).toHaveLength(2)
   })
 
   it('is not read beyond its limit, and only by POST', async () => {
@@ -350,6 +408,16 @@ describe('every answer', () => {
       expect(answer.body).not.toMatch(/at .*\.ts:\d+|node_modules/)
     }
     expect(JSON.parse((await browser.visit('/nowhere', { headers: program })).body)).toMatchObject({ error: 'path_not_found' })
+  })
+
+  it('to something malformed leaves no line in the log that a stranger could fill', async () => {
+    for (const path of ['/.postern/assets/%ff', '/%ff']) await browser.visit(path)
+    await browser.visit('/oidc/backchannel-logout', {
+      method: 'POST',
+      headers: { 'content-type': 'application/x-www-form-urlencoded' },
+      body: 'x'.repeat(110_000),
+    })
+    expect(host.lines.filter((line) => !line.includes('"level":"debug"') && !line.includes('provider discovered'))).toEqual([])
   })
 
   it('to HEAD has the headers of GET and no body', async () => {

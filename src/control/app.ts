@@ -20,7 +20,7 @@ import { createAnswers } from './answers.ts'
 import { mountBackchannelLogout } from './backchannel-logout.ts'
 import { createBrowserState } from './browser-state.ts'
 import { answerLastResort, handleFailure } from './failures.ts'
-import { limitRate, onlyMethods, sameOriginPosts, securityHeaders } from './guards.ts'
+import { limitRate, noBackgroundRequests, onlyMethods, sameOriginPosts, securityHeaders } from './guards.ts'
 import { mountPublicPaths, mountWhoami } from './own-paths.ts'
 import type { PageRenderer } from './pages.ts'
 import type { ReadPerson } from './person.ts'
@@ -46,6 +46,8 @@ export interface ControlPlaneSettings extends ReadPerson {
   readonly now: () => number
   /** Apps of the snapshot in force; read anew for each request. */
   readonly apps: () => Iterable<PublishedApp>
+  /** The address of an app's picture; see `app-logos.ts`. */
+  readonly logoOf: (appId: string) => string | undefined
   readonly sessionLimits: { readonly idleTimeoutSeconds: number; readonly lifetimeSeconds: number }
   /** Per client address and minute. Thousands of people in one office have one address, and ten tabs each in the morning. */
   readonly rateLimits?: { readonly signInsPerMinute: number; readonly wrongLogoutTokensPerMinute: number }
@@ -80,7 +82,7 @@ export function createControlPlane(
   app.use(provider)
 
   app.use(sameOriginPosts(accessUrl, answers))
-  app.use(['/sign-in', '/oidc/callback'], limitRate(signIns, answers))
+  app.use(['/sign-in', '/oidc/callback'], noBackgroundRequests(answers), limitRate(signIns, answers))
 
   const anybody = groupRouter()
   mountSignIn(anybody, ports)

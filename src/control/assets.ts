@@ -8,10 +8,8 @@
 
 import { createHash } from 'node:crypto'
 import { readFileSync } from 'node:fs'
+import { maxPictureBytes, recognisePicture } from '../pictures.ts'
 import type { Asset } from './pages.ts'
-
-/** Enough for any sensible logo; keeps a photograph in print size out of memory and off a phone's connection. */
-const maxPictureBytes = 512 * 1024
 
 const textTypes = {
   css: 'text/css; charset=utf-8',
@@ -59,16 +57,4 @@ function readPicture(path: string): Buffer | undefined {
     // A missing logo must not keep a policy from becoming current; `undefined` tells the caller, who may warn.
     return undefined
   }
-}
-
-function recognisePicture(body: Buffer): { extension: string; type: string } | undefined {
-  if (body.subarray(0, 8).equals(Buffer.from([0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a])))
-    return { extension: 'png', type: 'image/png' }
-  if (body.subarray(0, 3).equals(Buffer.from([0xff, 0xd8, 0xff]))) return { extension: 'jpg', type: 'image/jpeg' }
-  if (body.toString('latin1', 0, 4) === 'RIFF' && body.toString('latin1', 8, 12) === 'WEBP')
-    return { extension: 'webp', type: 'image/webp' }
-  const head = body.toString('utf8', 0, 1024).trimStart()
-  if (/^(?:\uFEFF)?(?:<\?xml[^>]*>\s*)?(?:<!--[\s\S]*?-->\s*)*<svg[\s>]/.test(head))
-    return { extension: 'svg', type: 'image/svg+xml; charset=utf-8' }
-  return undefined
 }

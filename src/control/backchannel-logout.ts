@@ -3,8 +3,8 @@
  *
  * There is no cookie here and no origin to compare; the signed token is all the proof there is, and the only thing believed. 200 is said
  * when the end is on record and never before; what cannot be recorded is 503, so that the provider tries again. A token counts once:
- * a copy of it must not sign the same person out again and again. Only wrong tokens count against an address, for all
- * of a company's logouts come from one.
+ * a copy of it must not sign the same person out again and again. Only wrong tokens count against an address, and the limit never
+ * turns a right one away: behind a balancer, or in one office, a stranger's address is the provider's as well.
  */
 
 import type { Request, Response, Router } from 'express'
@@ -33,16 +33,8 @@ const presentations = [1, 2, 3]
 /** Adds `/oidc/backchannel-logout`. */
 export function mountBackchannelLogout(router: Router, ports: BackchannelLogoutPorts): void {
   const path = '/oidc/backchannel-logout'
-  router.post(path, refuseIfLimited(ports), formBody(maxFormBytes), (request, response) => logOut(ports, request, response))
+  router.post(path, formBody(maxFormBytes), (request, response) => logOut(ports, request, response))
   router.all(path, onlyMethods('POST', ports.answers))
-}
-
-function refuseIfLimited({ answers, limit }: BackchannelLogoutPorts) {
-  return async (request: Request, response: Response, next: () => void): Promise<void> => {
-    const wait = await limit.findWait(getContext(request).address)
-    if (wait === undefined) next()
-    else answers.refuse(request, response, 'rate_limited', { retryAfterSeconds: wait })
-  }
 }
 
 async function logOut(ports: BackchannelLogoutPorts, request: Request, response: Response): Promise<void> {
@@ -88,10 +80,15 @@ async function endSessions(sessions: Sessions, { issuer, sid, sub }: LogoutToken
   }
 }
 
-/** §2.8: 400 with an OAuth error. */
-async function refuse({ limit, log }: BackchannelLogoutPorts, request: Request, response: Response, why: unknown): Promise<void> {
+/** §2.8: 400 with an OAuth error. Beyond the limit it is 429 and not a line in the log. */
+async function refuse(ports: BackchannelLogoutPorts, request: Request, response: Response, why: unknown): Promise<void> {
+  const { answers, limit, log } = ports
   const { address, requestId } = getContext(request)
-  await limit.consume(address)
+  const wait = await limit.consume(address)
+  if (wait !== undefined) {
+    answers.refuse(request, response, 'rate_limited', { retryAfterSeconds: wait })
+    return
+  }
   log.warn({ request: requestId, address, why }, 'a logout token was refused')
   response.status(400).set('X-Postern', 'sign_in_invalid').json({ error: 'invalid_request', request_id: requestId })
 }

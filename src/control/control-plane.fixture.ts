@@ -26,6 +26,7 @@ import { createSessions, type SessionService } from '../session/session-service.
 import type { SessionStore } from '../session/store.ts'
 import { createEmbeddedStore } from '../stores/embedded.ts'
 import { type ControlPlaneSettings, createControlPlane } from './app.ts'
+import { createAppLogos } from './app-logos.ts'
 import { createPageRenderer } from './page-renderer.ts'
 
 export const accessUrl = new URL('https://access.corp.example')
@@ -62,8 +63,15 @@ export interface Visit {
   readonly body?: string | Buffer
 }
 
-/** Starts one. `change` adds to the settings of the control plane. */
-export async function startAccessHost(change: Partial<ControlPlaneSettings> = {}, apps: readonly App[] = testApps()): Promise<AccessHost> {
+/** Starts one. `change` adds to the settings of the control plane; `rules` says how old claims may be. */
+export async function startAccessHost(
+  change: Partial<ControlPlaneSettings> = {},
+  apps: readonly App[] = testApps(),
+  rules: { readonly claimsMaxAgeSeconds: number; readonly withoutRefreshToken: 'accept' | 'reauthenticate' } = {
+    claimsMaxAgeSeconds: 200_000,
+    withoutRefreshToken: 'accept',
+  },
+): Promise<AccessHost> {
   const provider = await startHostileProvider()
   const lines: string[] = []
   const write = (level: string) => (facts: unknown, message?: string) => void lines.push(JSON.stringify({ level, facts, message }))
@@ -99,7 +107,7 @@ export async function startAccessHost(change: Partial<ControlPlaneSettings> = {}
     groupsWhenMissing: 'unknown',
     email: 'verified',
     providerGraceSeconds: 3600,
-    withoutRefreshToken: 'accept',
+    withoutRefreshToken: rules.withoutRefreshToken,
     dangerouslyAllowHttp: false,
   }
   const relyingParty = createRelyingParty({ configuration, accessUrl, now, log: log as unknown as Logger, timeoutSeconds: 2 })
@@ -109,8 +117,8 @@ export async function startAccessHost(change: Partial<ControlPlaneSettings> = {}
     keys,
     now,
     monotonicNow: () => performance.now() + moved,
-    settings: { ...sessionLimits, refreshAfterSeconds: 100_000, claimsMaxAgeSeconds: 200_000 },
-    providerSettings: { providerGraceSeconds: 3600, withoutRefreshToken: 'accept' },
+    settings: { ...sessionLimits, refreshAfterSeconds: 100_000, claimsMaxAgeSeconds: rules.claimsMaxAgeSeconds },
+    providerSettings: { providerGraceSeconds: 3600, withoutRefreshToken: rules.withoutRefreshToken },
     refresh: relyingParty.refresh,
     onEvent: (event) => void events.push(event),
     log: log as unknown as Logger,
@@ -120,6 +128,13 @@ export async function startAccessHost(change: Partial<ControlPlaneSettings> = {}
     const compiled = policy.apps.get(app.id)
     return compiled === undefined ? [] : [{ app, policy: compiled }]
   })
+  const pages = createPageRenderer({
+    viewsFolder: join(import.meta.dirname, '../../views'),
+    brand: { name: 'Postern', logoFile: undefined, support: undefined },
+    isDemo: false,
+  })
+  const logos = createAppLogos(pages)
+  logos.publish(apps)
   const handler = createControlPlane({
     accessUrl,
     relyingParty,
@@ -128,14 +143,11 @@ export async function startAccessHost(change: Partial<ControlPlaneSettings> = {}
     cookies: createSealedCookies({ keys, now }),
     keys,
     audit: { record: (event) => void events.push(event), isWritable: () => true, close: () => Promise.resolve() },
-    pages: createPageRenderer({
-      viewsFolder: join(import.meta.dirname, '../../views'),
-      brand: { name: 'Postern', logoFile: undefined, support: undefined },
-      isDemo: false,
-    }),
+    pages,
     log: log as unknown as Logger,
     now,
     apps: () => published,
+    logoOf: logos.find,
     sessionLimits,
     readSubject: compileSubjectReader(configuration),
     ...change,
@@ -175,6 +187,25 @@ export async function startAccessHost(change: Partial<ControlPlaneSettings> = {}
       rmSync(folder, { recursive: true, force: true })
     },
   }
+}
+
+/** Names of the writing calls that reach the store from here on. */
+export function watchWrites(store: SessionStore): readonly string[] {
+  const written: string[] = []
+  const writes = [
+    ...(['createRecord', 'replaceRecord', 'takeRecord', 'removeRecord', 'recordEnds', 'addToIndex', 'removeFromIndex'] as const),
+    ...(['checkReady'] as const),
+  ]
+  for (const name of writes) {
+    const original = store[name].bind(store) as (...given: unknown[]) => unknown
+    Object.assign(store, {
+      [name]: (...given: unknown[]) => {
+        written.push(name)
+        return original(...given)
+      },
+    })
+  }
+  return written
 }
 
 /** A cookie jar for the access host, and the headers of a person's navigation unless a visit says otherwise. */

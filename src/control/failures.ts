@@ -19,6 +19,8 @@ export function handleFailure(answers: Answers, log: Logger): ErrorRequestHandle
     const reason = reasonOf(error)
     const facts = { request: getContext(request).requestId, path: request.path, reason, err: describeError(error) }
     if (reason === 'internal_error') log.error(facts, 'the control plane failed')
+    // Anybody can send what is malformed, as often as they like, and must not be able to fill a log with it.
+    else if (reason === 'bad_request' || reason === 'body_too_large') log.debug(facts, 'a request to the access host was malformed')
     else log.warn(facts, 'a request to the access host failed')
     if (response.headersSent) {
       response.destroy()

@@ -49,6 +49,19 @@ function isFromOrigin({ headers }: IncomingMessage, origin: string): boolean {
   return site === undefined ? headers.origin === origin : site === 'same-origin'
 }
 
+/**
+ * Refuses what another site's page loads in the background, before it is counted: a picture that points here a thousand times would
+ * use up the sign-ins of everybody behind the same address, and push a person's pending ones out of the browser.
+ */
+export function noBackgroundRequests(answers: Answers): RequestHandler {
+  return (request, response, next) => {
+    const { 'sec-fetch-mode': mode, 'sec-fetch-site': site } = request.headers
+    const isBackground = mode !== undefined && mode !== 'navigate' && (site === 'cross-site' || site === 'same-site')
+    if (isBackground) answers.refuse(request, response, 'cross_origin')
+    else next()
+  }
+}
+
 /** Counts the request against the client's address. */
 export function limitRate(limit: RateLimit, answers: Answers): RequestHandler {
   return async (request, response, next) => {

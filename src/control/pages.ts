@@ -108,6 +108,8 @@ export interface SignInErrorView {
   readonly requestId: string
   /** Where a new attempt begins. */
   readonly startAgainUrl: string
+  /** Where signing out begins, if that is what helps. */
+  readonly signOutUrl?: string | undefined
   readonly portalUrl: string
 }
 

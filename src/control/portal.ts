@@ -24,6 +24,8 @@ export interface PublishedApp {
 export interface PortalPorts extends ReadPerson {
   readonly accessUrl: URL
   readonly apps: () => Iterable<PublishedApp>
+  /** The address of an app's picture. */
+  readonly logoOf: (appId: string) => string | undefined
   readonly answers: Answers
   readonly pages: PageRenderer
   readonly signedIn: SignedInRequests
@@ -32,7 +34,7 @@ export interface PortalPorts extends ReadPerson {
 
 /** Adds `/`. */
 export function mountPortal(router: Router, ports: PortalPorts): void {
-  const { accessUrl, answers, apps, now, pages, readSubject, signedIn } = ports
+  const { accessUrl, answers, apps, logoOf, now, pages, readSubject, signedIn } = ports
   router.get('/', (request, response) => {
     const { session, claimsState } = signedIn.get(request)
     const subject = readSubject(session, claimsState)
@@ -40,7 +42,7 @@ export function mountPortal(router: Router, ports: PortalPorts): void {
     const cards: AppCardView[] = []
     for (const { app, policy } of apps()) {
       const { isVisible, decision } = decidePortal(policy, subject, environment)
-      if (isVisible) cards.push(cardOf(app, decision.effect === 'allow' ? 'open' : 'ask'))
+      if (isVisible) cards.push({ ...cardOf(app, decision.effect === 'allow' ? 'open' : 'ask'), logo: logoOf(app.id) })
     }
     const view = {
       person: { name: displayNameOf(session), email: emailOf(subject) },
@@ -52,6 +54,6 @@ export function mountPortal(router: Router, ports: PortalPorts): void {
   })
 }
 
-function cardOf({ address, description, id, logo, name, sensitivity }: App, access: AppCardView['access']): AppCardView {
-  return { id, name, description, url: `${address.origin}${address.prefix}`, logo, sensitivity, access }
+function cardOf({ address, description, id, name, sensitivity }: App, access: AppCardView['access']): Omit<AppCardView, 'logo'> {
+  return { id, name, description, url: `${address.origin}${address.prefix}`, sensitivity, access }
 }

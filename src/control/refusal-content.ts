@@ -101,6 +101,8 @@ function actionsFor(
   const signOut = parseWebAddress(facts.signOutUrl) ?? parseOwnPath(facts.signOutUrl)
   const askHref = contacts.find((contact) => contact.href !== undefined)?.href
   const actions: (Action | undefined)[] = [
+    // The browser's cookie still names the session that ended; only signing out takes it away.
+    facts.reason === 'sign_in_too_old' && facts.person === undefined ? action('Sign out', signOut) : undefined,
     action('Start again', parseWebAddress(facts.startAgainUrl) ?? parseOwnPath(facts.startAgainUrl)),
     action('Try again', retryPath),
     signInReasons.has(facts.reason) ? action('Sign in', signIn) : undefined,

@@ -13,6 +13,7 @@ import {
   payrollUrl,
   signInPath,
   startAccessHost,
+  watchWrites,
   wikiUrl,
 } from './control-plane.fixture.ts'
 
@@ -60,9 +61,10 @@ describe('an honest sign-in', () => {
   })
 
   it('writes nothing to the store before the provider has answered', async () => {
-    host.breakStore(true)
+    const written = watchWrites(host.store)
     expect((await browser.visit('/sign-in')).status).toBe(302)
     expect((await browser.visit(signInPath(`${wikiUrl}/`))).status).toBe(302)
+    expect(written).toEqual([])
   })
 
   it('ends at the portal where no app asked', async () => {
@@ -269,6 +271,17 @@ describe('a provider that says no', () => {
     expect(host.provider.count('authorize')).toBe(2)
   })
 
+  it('in trouble is a page that looks for the provider itself, with the attempt of the app, until it is back', async () => {
+    answerWith('server_error')
+    const path = signInPath(`${wikiUrl}/deep`)
+    const answer = await browser.signIn(path)
+    expect(answer.body).toContain(`data-watch="${path.replaceAll('&', '&amp;')}"`)
+    host.provider.behaviour.answer = (it) => it
+    const look = await browser.visit(path, { method: 'HEAD', headers: { 'sec-fetch-mode': 'cors', 'sec-fetch-site': 'same-origin' } })
+    expect([look.status, look.headers['x-postern']]).toEqual([302, undefined])
+    expect((await browser.signIn(path)).location?.origin).toBe(wikiUrl)
+  })
+
   it('once, then yes, still ends where it was to end', async () => {
     answerWith('temporarily_unavailable')
     const again = await browser.signIn(signInPath(`${wikiUrl}/deep`))
@@ -290,7 +303,8 @@ describe('a provider that says no', () => {
     host.move(11_000)
     const atStart = await browser.visit(signInPath(`${wikiUrl}/x`))
     expect(atStart.status).toBe(503)
-    expect(atStart.body).toContain(`return_to=${encodeURIComponent(`${wikiUrl}/x`)}`)
+    expect(atStart.headers['retry-after']).toBe('5')
+    expect(atStart.body).toContain(`data-watch="${signInPath(`${wikiUrl}/x`).replaceAll('&', '&amp;')}"`)
     await host.provider.start()
     expect((await browser.visit(signInPath(`${wikiUrl}/x`))).status).toBe(302)
   })
@@ -305,8 +319,76 @@ describe('a store that is away', () => {
     expect(answer.headers['x-postern']).toBe('session_store_unavailable')
     expect(host.provider.count('token')).toBe(0)
     expect(browser.secret).toBeUndefined()
+    // The page waits by itself, and then begins anew where the person wanted to go.
+    expect(answer.body).toContain('data-watch="/sign-in"')
     host.breakStore(false)
     expect((await browser.visit(path)).status).toBe(303)
+  })
+
+  it('makes a new sign-in 503 at once: nobody is sent to type a password in vain', async () => {
+    host.breakStore(true)
+    const path = signInPath(`${wikiUrl}/x`)
+    const answer = await browser.visit(path)
+    expect(answer.status).toBe(503)
+    expect(answer.headers['retry-after']).toBe('5')
+    expect(answer.headers['set-cookie']).toBeUndefined()
+    expect(answer.body).toContain(`data-watch="${path.replaceAll('&', '&amp;')}"`)
+    expect(host.provider.count('authorize')).toBe(0)
+  })
+})
+
+describe('a provider that gives no refresh token', () => {
+  const later = (seconds: number) => {
+    host.move(seconds * 1000)
+    host.provider.behaviour.idToken = (it) => ({ ...it, iat: Number(it['iat']) + seconds, exp: Number(it['exp']) + seconds })
+  }
+  const lookUp = () => host.sessions.findByAccessSecret(browser.secret ?? '')
+  const idOf = async () => {
+    const lookup = await lookUp()
+    return lookup.state === 'live' || lookup.state === 'expired' ? lookup.session?.id : undefined
+  }
+
+  beforeEach(async () => {
+    await host.close()
+    host = await startAccessHost({}, undefined, { claimsMaxAgeSeconds: 600, withoutRefreshToken: 'reauthenticate' })
+    browser = host.browser()
+    host.provider.behaviour.tokenResponse = ({ refresh_token: _none, ...others }) => others
+    await browser.signIn()
+  })
+
+  it('continues the same session when its claims have run out: same id, same cookie, fresh claims', async () => {
+    const [id, secret] = [await idOf(), browser.secret]
+    later(700)
+    expect(await lookUp()).toMatchObject({ state: 'expired' })
+    host.provider.behaviour.person.claims = { groups: ['staff', 'new'] }
+    expect((await browser.signIn(signInPath(`${wikiUrl}/x`))).location?.origin).toBe(wikiUrl)
+    expect([await idOf(), browser.secret]).toEqual([id, secret])
+    expect(await lookUp()).toMatchObject({ state: 'live', session: { claims: { all: { groups: ['staff', 'new'] } } } })
+    expect(names().filter((name) => name === 'session.started')).toHaveLength(1)
+  })
+
+  it('ends that session when somebody else signs in, and begins another', async () => {
+    const [id, secret] = [await idOf(), browser.secret]
+    later(700)
+    host.provider.behaviour.person = { sub: 'bob', claims: {} }
+    await browser.signIn()
+    expect(browser.secret).not.toBe(secret)
+    expect(host.events).toContainEqual(expect.objectContaining({ event: 'session.ended', session: id, cause: 'replaced' }))
+  })
+
+  it('and no auth_time does not make a sign-in newer by a silent round', async () => {
+    host.provider.behaviour.person.authTime = undefined
+    browser = host.browser()
+    await browser.signIn()
+    const signedInAt = async () => {
+      const lookup = await lookUp()
+      return lookup.state === 'live' ? lookup.session.signIn.at : undefined
+    }
+    const before = await signedInAt()
+    later(700)
+    await browser.signIn()
+    expect(before).toBeDefined()
+    expect(await signedInAt()).toBe(before)
   })
 })
 
@@ -335,6 +417,7 @@ describe('after an end', () => {
     const refused = await browser.visit(await browser.throughProvider(again))
     expect(refused.status).toBe(403)
     expect(refused.headers['x-postern']).toBe('sign_in_too_old')
+    expect(refused.body).toContain(`href="${accessUrl.origin}/.postern/sign-out"`)
     expect(host.provider.count('authorize')).toBe(3)
     expect(host.events).toContainEqual(expect.objectContaining({ event: 'sign_in.failed', reason: 'sign_in_too_old' }))
     expect(await host.sessions.findByAccessSecret(browser.secret ?? '')).toMatchObject({ state: 'ended' })
@@ -429,5 +512,19 @@ describe('too many', () => {
     expect(Number(answers[4]?.headers['retry-after'])).toBeGreaterThan(0)
     expect((await browser.visit('/oidc/callback?state=x')).status).toBe(429)
     expect((await browser.visit('/signed-out')).status).toBe(200)
+  })
+
+  it('background requests of another site’s page cost the people behind its address nothing', async () => {
+    await host.close()
+    host = await startAccessHost({ rateLimits: { signInsPerMinute: 3, wrongLogoutTokensPerMinute: 3 } })
+    browser = host.browser()
+    for (const site of ['cross-site', 'same-site', 'cross-site', 'same-site']) {
+      const headers = { accept: 'image/*', 'sec-fetch-mode': 'no-cors', 'sec-fetch-dest': 'image', 'sec-fetch-site': site }
+      for (const path of ['/sign-in', '/oidc/callback?state=x']) {
+        const answer = await browser.visit(path, { headers })
+        expect([answer.status, answer.headers['x-postern'], answer.headers['set-cookie']]).toEqual([403, 'cross_origin', undefined])
+      }
+    }
+    expect((await browser.visit('/sign-in')).status).toBe(302)
   })
 })

@@ -22,6 +22,7 @@ import type { App } from '../policy/document.ts'
 import type { AccessAttempt, SealedCookies } from '../session/sealed-cookies.ts'
 import type { Session, SessionLookup, SignedIn } from '../session/session.ts'
 import type { Sessions } from '../session/sessions.ts'
+import type { SessionStore } from '../session/store.ts'
 import type { Answers, ControlReason, RefusalDetails } from './answers.ts'
 import { reasonOf, setRetryPath } from './failures.ts'
 import { isNewerThan, renewalFor } from './fresh-sign-in.ts'
@@ -33,6 +34,8 @@ export interface SignInPorts {
   readonly accessUrl: URL
   readonly relyingParty: RelyingParty
   readonly sessions: Sessions
+  /** Asked before anybody is sent away: a person who typed a password must not come back to a closed door. */
+  readonly store: Pick<SessionStore, 'loadNow'>
   readonly cookies: SealedCookies
   readonly audit: AuditTrail
   readonly answers: Answers
@@ -64,7 +67,7 @@ export function mountSignIn(router: Router, ports: SignInPorts): void {
 }
 
 async function startSignIn(ports: SignInPorts, request: Request, response: Response): Promise<void> {
-  const { accessUrl, answers, apps, cookies, now, sessions } = ports
+  const { accessUrl, answers, apps, cookies, now, sessions, store } = ports
   const query = readQuery(request)
   const returnTo = parseReturnUrl(findSingle(query, 'return_to'), apps())
   const attempt = returnTo === undefined ? undefined : parseAttempt(findSingle(query, 'attempt'))
@@ -78,6 +81,8 @@ async function startSignIn(ports: SignInPorts, request: Request, response: Respo
   const lookup: SessionLookup = secret === undefined ? { state: 'none' } : await sessions.findByAccessSecret(secret)
   const errand: Errand = { attempt, returnTo, prompt: undefined, restarts: 0 }
   if (lookup.state !== 'live') {
+    // A look-up may have been answered from memory, or not been needed.
+    await store.loadNow()
     await beginAttempt(ports, request, response, errand)
     return
   }
@@ -155,12 +160,16 @@ async function takeAttempt(
   }
 
   // 1
+  setRetryPath(response, '/sign-in')
   const state = findSingle(answer, 'state') ?? ''
   const id = attemptIdOf(state)
   const attempt = isState(state) ? cookies.readAccessAttempt(id, request.headers.cookie, accessUrl) : undefined
   if (attempt === undefined) return refuse('attempt_unknown')
   const returnTo = parseReturnUrl(attempt.returnTo, apps())
-  const again: RefusalDetails = { retryPath: signInPath(returnTo), ...(returnTo === undefined ? {} : { startAgainUrl: returnTo }) }
+  // With the app's own attempt, which outlives this one: a page that waits then looks at the provider and not at a mere redirect.
+  const retryPath = signInPath(returnTo, attempt.attempt)
+  const again: RefusalDetails = { retryPath, ...(returnTo === undefined ? {} : { startAgainUrl: returnTo }) }
+  setRetryPath(response, retryPath)
 
   // 2
   if (!relyingParty.isAnswerTo(answer, attempt)) return refuse('answer_mismatch', again)
@@ -185,9 +194,10 @@ async function establishSession(
   const { issuer, providerSid, sub } = signedIn
   const accessSecret = cookies.readSession('session', request.headers.cookie, accessUrl)
   const lookup: SessionLookup = accessSecret === undefined ? { state: 'none' } : await sessions.findByAccessSecret(accessSecret)
-  const present = lookup.state === 'live' ? lookup.session : undefined
+  // One whose claims alone ran out is not over: that is what this round was for.
+  const present = lookup.state === 'live' || lookup.state === 'expired' ? lookup.session : undefined
   const isSamePerson = present !== undefined && present.issuer === issuer && present.sub === sub
-  const continued = isSamePerson ? await sessions.continueWith(present, signedIn) : undefined
+  const continued = isSamePerson ? await sessions.continueWith(present, withKnownTime(signedIn, present, attempt)) : undefined
   if (continued !== undefined) return continued
 
   // 5
@@ -200,6 +210,12 @@ async function establishSession(
   if (present !== undefined && !isSamePerson) await sessions.endSession(present.id, 'replaced')
   response.append('Set-Cookie', cookies.writeSession('session', secret, accessUrl))
   return session
+}
+
+/** A silent round of a provider that states no `auth_time` proves no new sign-in, so the session stays as old as it was. */
+function withKnownTime(signedIn: SignedIn, { signIn }: Session, { prompt }: AccessAttempt): SignedIn {
+  const isTold = typeof signedIn.claims['auth_time'] === 'number' || prompt === 'login'
+  return isTold ? signedIn : { ...signedIn, signIn: { ...signedIn.signIn, at: signIn.at } }
 }
 
 /** Where a browser with this session goes: through the hand-off to the app that sent it, or to the portal. */

@@ -11,7 +11,7 @@ import type { Request, RequestHandler, Response, Router } from 'express'
 import { displayNameOf } from '../attributes/subject-facts.ts'
 import type { RelyingParty } from '../oidc/relying-party.ts'
 import type { SealedCookies } from '../session/sealed-cookies.ts'
-import type { Session } from '../session/session.ts'
+import type { Session, SessionLookup } from '../session/session.ts'
 import type { Sessions } from '../session/sessions.ts'
 import type { Answers } from './answers.ts'
 import { formBody, onlyMethods, readForm } from './guards.ts'
@@ -59,9 +59,16 @@ export function formActionOriginsOf({ relyingParty }: Pick<SignOutPorts, 'relyin
   return atProvider === undefined ? [] : [atProvider.origin]
 }
 
-/** Adds `/signed-out` to the public group. */
-export function mountSignedOut(router: Router, { accessUrl, answers, pages }: SignOutPorts): void {
-  router.get('/signed-out', (request, response) => {
+/** Adds `/signed-out` to the public group. Any page may link here, so what it says is held against the session first. */
+export function mountSignedOut(router: Router, { accessUrl, answers, cookies, pages, sessions }: SignOutPorts): void {
+  router.get('/signed-out', async (request, response) => {
+    const secret = cookies.readSession('session', request.headers.cookie, accessUrl)
+    const remembered = secret === undefined ? undefined : sessionOf(await sessions.findByAccessSecret(secret))
+    // Another instance may have ended it a moment ago, so memory does not count.
+    if (remembered !== undefined && sessionOf(await sessions.findById(remembered.id)) !== undefined) {
+      answers.redirect(response, 302, new URL('/.postern/sign-out', accessUrl).href)
+      return
+    }
     const query = readQuery(request)
     const providerTold = findSingle(query, 'state') === toldMark ? 'yes' : findSingle(query, 'provider') === 'none' ? 'no' : 'unknown'
     answers.page(response, pages.renderSignedOut({ signInUrl: new URL('/sign-in', accessUrl).href, providerTold }))
@@ -81,7 +88,7 @@ export function mountSignOut(router: Router, ports: SignOutPorts): void {
       answers.refuse(request, response, 'cross_origin')
       return
     }
-    const next = session === undefined ? new URL('/signed-out', accessUrl) : await signOut(session)
+    const next = session === undefined ? leaveWithoutSession(ports, request) : await signOut(session)
     response.append('Set-Cookie', cookies.clearSession('session', accessUrl))
     if (session !== undefined) await endBrowserState(request)
     answers.redirect(response, 303, next.href)
@@ -89,14 +96,27 @@ export function mountSignOut(router: Router, ports: SignOutPorts): void {
   router.all('/.postern/sign-out', onlyMethods('GET, HEAD, POST', answers))
 }
 
+/** Here it is over already, by idleness perhaps; at the provider it may go on, and would let the next person in silently. */
+function leaveWithoutSession({ accessUrl, cookies, relyingParty }: SignOutPorts, request: Request): URL {
+  const wasHere = cookies.readSession('session', request.headers.cookie, accessUrl) !== undefined
+  const atProvider = wasHere ? relyingParty.endSessionUrl('') : undefined
+  atProvider?.searchParams.set('state', toldMark)
+  return atProvider ?? new URL('/signed-out', accessUrl)
+}
+
+/** The session that there is to end: also one that waits for fresh claims, since the next sign-in would bring it back to life. */
+function sessionOf(lookup: SessionLookup | undefined): Session | undefined {
+  return lookup?.state === 'live' || lookup?.state === 'expired' ? lookup.session : undefined
+}
+
 /** Looks the session up once a request. Form state exists only where it is live: strangers write nothing to the store. */
 function findPeople({ accessUrl, browserState, cookies, sessions }: SignOutPorts) {
   const found = new WeakMap<Request, Session>()
   const find: RequestHandler = async (request, response, next) => {
     const secret = cookies.readSession('session', request.headers.cookie, accessUrl)
-    const lookup = secret === undefined ? undefined : await sessions.findByAccessSecret(secret)
-    if (lookup?.state !== 'live') return next()
-    found.set(request, lookup.session)
+    const session = secret === undefined ? undefined : sessionOf(await sessions.findByAccessSecret(secret))
+    if (session === undefined) return next()
+    found.set(request, session)
     return await browserState(request, response, next)
   }
   return { find, of: (request: Request) => found.get(request) }

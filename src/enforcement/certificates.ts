@@ -40,6 +40,15 @@ const minVersion = 'TLSv1.2'
 /** Loads the certificates; throws `configuration_invalid` for the first that cannot be used. `files` has at least one. */
 export function loadCertificates(files: readonly CertificateFiles[], log: Logger): Certificates {
   let loaded = files.map((pair) => load(pair))
+  /** What each broken pair looked like when it was complained about: it is looked at far more often than anybody mends it. */
+  const complaints = new Map<CertificateFiles, string>()
+
+  function complain(pair: CertificateFiles, error: unknown): void {
+    const state = stateOf(pair)
+    if (complaints.get(pair) === state) return
+    complaints.set(pair, state)
+    log.error({ err: error, certFile: pair.certFile }, 'a changed certificate cannot be used; the one before stays in use')
+  }
 
   return {
     defaultOptions() {
@@ -56,9 +65,11 @@ export function loadCertificates(files: readonly CertificateFiles[], log: Logger
         .map((pair, index) => {
           const known = before[index]
           try {
-            return known !== undefined && fingerprintOf(pair) === known.fingerprint ? known : load(pair)
+            const now = known !== undefined && fingerprintOf(pair) === known.fingerprint ? known : load(pair)
+            complaints.delete(pair)
+            return now
           } catch (error) {
-            log.error({ err: error, certFile: pair.certFile }, 'a changed certificate cannot be used; the one before stays in use')
+            complain(pair, error)
             return known
           }
         })
@@ -89,6 +100,15 @@ function fingerprintOf({ certFile, keyFile }: CertificateFiles): string {
     .map((file) => statSync(file))
     .map(({ ino, size, mtimeMs }) => `${ino}:${size}:${mtimeMs}`)
     .join(' ')
+}
+
+function stateOf(pair: CertificateFiles): string {
+  try {
+    return fingerprintOf(pair)
+  } catch {
+    // One of the two cannot be looked at: the same complaint until that changes.
+    return 'missing'
+  }
 }
 
 /** A client may write anything into SNI; a name that the library refuses to compare is nobody's. */

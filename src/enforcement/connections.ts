@@ -30,8 +30,6 @@ export interface ConnectionParts {
 export interface Connections {
   /** From now on every answer is the last one of its connection; connections without a request are closed. */
   beginDrain(): void
-  /** Ends WebSockets that outlived the drain; their sockets are no longer the server's. */
-  cutUpgraded(): void
 }
 
 /** Connects a server's events to the flow. */
@@ -41,7 +39,6 @@ export function attachConnections(server: Server, { point, snapshot, forwarding 
   const isHttps = settings.accessUrl.protocol === 'https:'
   const hsts = isHttps && settings.hstsSeconds !== undefined ? `max-age=${settings.hstsSeconds}` : undefined
   const underWay = new WeakMap<Duplex, Set<ServerResponse>>()
-  const upgraded = new Set<Duplex>()
   /** Connections on which nothing was asked yet. */
   const unused = new Set<Duplex>()
   /** Connections whose last answer is given: what follows on them was framed by somebody else's idea of a message. */
@@ -110,7 +107,8 @@ export function attachConnections(server: Server, { point, snapshot, forwarding 
         response.setHeader('X-Postern-Request', described.id)
         stateToControlPlane(request, target, settings.accessUrl)
         // Its bodies are small forms, and it is ours: nothing is decided about them before they are read.
-        if (request.headers.expect !== undefined) response.writeContinue()
+        // HTTP/1.0 knows no 1xx: its client would take one for the answer (RFC 9110 §15.2).
+        if (request.headers.expect !== undefined && request.httpVersionMinor > 0) response.writeContinue()
         ports.handleAccessHost(request, response, { requestId: described.id, address: described.address })
       },
     })
@@ -124,8 +122,6 @@ export function attachConnections(server: Server, { point, snapshot, forwarding 
       socket.destroy()
       return
     }
-    upgraded.add(socket)
-    socket.once('close', () => upgraded.delete(socket))
     begin({
       ...describeArrival(request, true),
       answer: (answer) => sendRawAnswer(socket, answer),
@@ -184,9 +180,6 @@ export function attachConnections(server: Server, { point, snapshot, forwarding 
     beginDrain() {
       isDraining = true
       for (const socket of unused) socket.destroy()
-    },
-    cutUpgraded() {
-      for (const socket of upgraded) socket.destroy()
     },
   }
 }

@@ -16,7 +16,7 @@
 import { challenge, deny, enterAccessHost, forward, turnAway } from './act.ts'
 import type { Arrival, EnforcementPoint } from './arrival.ts'
 import { isAmbiguouslyFramed } from './framing.ts'
-import { judge } from './judge.ts'
+import { isOffTheRecord, judge, withoutRecord } from './judge.ts'
 import { answerOwnPath, isOwnPath } from './own-endpoints.ts'
 import { recordDecision } from './record.ts'
 import { isHostOf, matchRoute } from './route-table.ts'
@@ -47,6 +47,8 @@ export async function enforce(point: EnforcementPoint, arrival: Arrival): Promis
 
   // 6 audit
   recordDecision(point, arrival, judgement)
+  // The line that found no room may have been this very one.
+  if (isOffTheRecord(point, judgement)) return deny(point, arrival, withoutRecord(judgement))
 
   // 7 act
   switch (judgement.decision.effect) {

@@ -3,7 +3,8 @@
  *
  * Made only after `allow`, and kept for a minute per session and app, because a signature costs more than the rest of a request.
  * Trusts subject facts alone: an address that nobody vouched for, and claims that are too old, are not stated at all. Values are
- * UTF-8 on the wire; a control character can end a header line early in some server, so none ever leaves.
+ * UTF-8 on the wire. A value that a header line cannot carry as it is (a control character, a space at its ends) is not carried at all:
+ * mended, it would be the name of somebody else.
  */
 
 import { findClaim } from '../policy/claim-path.ts'
@@ -156,8 +157,7 @@ function writeLines(setting: Extract<IdentitySetting, { kind: 'headers' }>, fact
 
 function pushLine(lines: HeaderLine[], header: string | undefined, text: string | undefined): void {
   if (header === undefined || text === undefined) return
-  const bytes = toWireBytes(text)
-  if (bytes !== '') lines.push([header, bytes])
+  if (text !== '' && !unfitForLine.test(text)) lines.push([header, toWireBytes(text)])
 }
 
 /** A name with the separator in it would be read as two, one of which the person may not have; it is in the assertion all the same. */
@@ -166,11 +166,12 @@ function joinNames(names: readonly string[], separator: string): string {
 }
 
 const control = /\p{Cc}/u
-const controls = /\p{Cc}/gu
+/** White space at the ends is no part of a value (RFC 9110 §5.5), so a reader would take it away. */
+const unfitForLine = /\p{Cc}|^ | $/u
 
 /** UTF-8, one character a byte, which is what a header value is to Node and undici. */
 function toWireBytes(text: string): string {
-  return Buffer.from(text.replace(controls, '').trim(), 'utf8').toString('latin1')
+  return Buffer.from(text, 'utf8').toString('latin1')
 }
 
 function isScalar(value: unknown): value is string | number | boolean {

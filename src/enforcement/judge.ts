@@ -33,7 +33,7 @@ export interface Judgement {
 
 /** Judges one request for one app. */
 export async function judge(point: EnforcementPoint, arrival: Arrival, route: Route, target: Target): Promise<Judgement> {
-  const { sessions, cookies, readSubject, audit, now } = point.ports
+  const { sessions, cookies, readSubject, now } = point.ports
   let lookup: SessionLookup = { state: 'none' }
   let subject: SubjectFacts = nobody
   const conclude = (decision: Decision, identity: Judgement['identity'] = []): Judgement => {
@@ -62,7 +62,7 @@ export async function judge(point: EnforcementPoint, arrival: Arrival, route: Ro
     if (decision.effect === 'deny') return conclude(decision)
 
     // what must be on record may not happen off it
-    if (route.app.sensitivity === 'restricted' && !audit.isWritable()) return conclude(deny('audit_unavailable'))
+    if (isOffTheRecord(point, { route, decision })) return conclude(deny('audit_unavailable'))
 
     // identity
     return conclude(decision, point.issueIdentity(route, subject, lookup.state === 'live' ? lookup.session : undefined))
@@ -72,6 +72,16 @@ export async function judge(point: EnforcementPoint, arrival: Arrival, route: Ro
     if (reason === 'evaluation_failed') point.ports.log.error({ err: cause, request: arrival.id }, 'a request could not be judged')
     return conclude(deny(reason))
   }
+}
+
+/** Whether this would be allowed although its record cannot be relied on, where the app asks for one (`restricted`). */
+export function isOffTheRecord({ ports }: EnforcementPoint, { route, decision }: Pick<Judgement, 'route' | 'decision'>): boolean {
+  return decision.effect === 'allow' && route.app.sensitivity === 'restricted' && !ports.audit.isWritable()
+}
+
+/** What becomes of an allowed request whose record was lost. */
+export function withoutRecord(judgement: Judgement): Judgement {
+  return { ...judgement, decision: deny('audit_unavailable'), identity: [] }
 }
 
 /** The public reason for a failure; anything unknown is `evaluation_failed`. */

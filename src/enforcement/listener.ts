@@ -7,6 +7,7 @@
 
 import { createServer, type Server, type ServerOptions } from 'node:http'
 import { createServer as createTlsServer } from 'node:https'
+import type { Socket } from 'node:net'
 import { type CertificateFiles, loadCertificates } from './certificates.ts'
 import { attachConnections, type Connections } from './connections.ts'
 import type { Forwarding } from './forwarding.ts'
@@ -26,6 +27,8 @@ export interface ListenerOptions {
   readonly snapshot: () => Snapshot
   readonly ports: EnforcementPorts
   readonly forwarding: Pick<Forwarding, 'forward' | 'tunnel'>
+  /** How long a TLS handshake may take. */
+  readonly handshakeTimeoutMs?: number
 }
 
 export interface ListenerAddress {
@@ -39,6 +42,8 @@ export interface Listener {
   /** Where it listens; `undefined` unless it does. */
   address(): ListenerAddress | undefined
   redirectAddress(): ListenerAddress | undefined
+  /** Sockets of clients that are open now, on whatever port: WebSockets and unfinished handshakes among them. */
+  openConnections(): number
   /** Reads changed certificates at once; it also looks by itself. */
   reloadCertificates(): void
   /** Takes no new connection, lets what is open end within `drainMs`, then cuts the rest. */
@@ -49,7 +54,7 @@ export interface Listener {
 const certificateCheckMs = 10_000
 
 /** No honest handshake needs as long; an unfinished one holds a socket that nobody has asked anything on. */
-const handshakeTimeoutMs = 10_000
+const longestHandshakeMs = 10_000
 
 /** Silence after which TCP itself asks whether the peer is still there: it may have vanished without a word. */
 const keepAliveProbeMs = 30_000
@@ -73,7 +78,7 @@ export function createListener(options: ListenerOptions): Listener {
           ...limits,
           ...certificates.defaultOptions(),
           SNICallback: certificates.choose,
-          handshakeTimeout: handshakeTimeoutMs,
+          handshakeTimeout: options.handshakeTimeoutMs ?? longestHandshakeMs,
           ALPNProtocols: ['http/1.1'],
         })
   const server: Server = tlsServer ?? createServer(limits)
@@ -81,10 +86,20 @@ export function createListener(options: ListenerOptions): Listener {
 
   const connections = attachConnections(server, { point, snapshot: options.snapshot, forwarding: options.forwarding })
   tlsServer?.on('tlsClientError', (_error, socket) => socket.destroy())
-  if (redirect !== undefined) attachHttpRedirect(redirect, { settings, responder, routes: () => options.snapshot().routes })
+  if (redirect !== undefined) {
+    // A browser must ignore HSTS that came over plain HTTP, and a server must not send it there (RFC 6797 §7.2).
+    const plainResponder = createResponder({ accessUrl: settings.accessUrl, hstsSeconds: undefined }, ports)
+    attachHttpRedirect(redirect, { settings, responder: plainResponder, routes: () => options.snapshot().routes })
+  }
 
   const servers = redirect === undefined ? [server] : [server, redirect]
+  const sockets = new Set<Socket>()
   for (const one of servers) {
+    // Every socket from its first byte on: Node's own list knows neither those that were upgraded nor those still shaking hands.
+    one.on('connection', (socket: Socket) => {
+      sockets.add(socket)
+      socket.once('close', () => sockets.delete(socket))
+    })
     one.maxConnections = settings.limits.connections
     // One more than allowed: Node forgets silently what is beyond, and a forgotten header is one that nobody judged.
     one.maxHeadersCount = settings.limits.headers + 1
@@ -110,10 +125,11 @@ export function createListener(options: ListenerOptions): Listener {
     },
     address: () => addressOf(server),
     redirectAddress: () => (redirect === undefined ? undefined : addressOf(redirect)),
+    openConnections: () => sockets.size,
     reloadCertificates,
     close(drainMs) {
       clearInterval(certificateTimer)
-      return drain(servers, connections, drainMs)
+      return drain({ servers, connections, sockets }, drainMs)
     },
   }
 }
@@ -134,7 +150,9 @@ function serverOptionsFor(limits: EnforcementSettings['limits']): ServerOptions 
     // The flow asks for a Host of every request, HTTP/1.0 included, and answers in one voice.
     requireHostHeader: false,
     // Any other Upgrade (h2c, say) is an ordinary request that loses the header: nothing behind us may change protocol unjudged.
-    shouldUpgradeCallback: ({ method, headers }) => method === 'GET' && headers.upgrade?.toLowerCase() === 'websocket',
+    // HTTP/1.0 has no Upgrade (RFC 9110 §7.8, RFC 6455 §4.2.1).
+    shouldUpgradeCallback: ({ method, headers, httpVersion }) =>
+      method === 'GET' && httpVersion === '1.1' && headers.upgrade?.toLowerCase() === 'websocket',
   }
 }
 
@@ -153,15 +171,17 @@ function addressOf(server: Server): ListenerAddress | undefined {
   return address === null || typeof address === 'string' ? undefined : { address: address.address, port: address.port }
 }
 
-async function drain(servers: readonly Server[], connections: Connections, drainMs: number): Promise<void> {
+async function drain(
+  { servers, connections, sockets }: { servers: readonly Server[]; connections: Connections; sockets: ReadonlySet<Socket> },
+  drainMs: number,
+): Promise<void> {
   connections.beginDrain()
   const closed = Promise.all(servers.map((server) => new Promise<void>((resolve) => server.close(() => resolve()))))
   const sweep = setInterval(() => {
     for (const server of servers) server.closeIdleConnections()
   }, drainSweepMs)
   const deadline = setTimeout(() => {
-    for (const server of servers) server.closeAllConnections()
-    connections.cutUpgraded()
+    for (const socket of sockets) socket.destroy()
   }, drainMs)
   await closed
   clearInterval(sweep)

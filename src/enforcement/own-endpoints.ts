@@ -7,6 +7,8 @@
 
 import { displayNameOf } from '../attributes/subject-facts.ts'
 import type { Reason } from '../policy/decision.ts'
+import type { App } from '../policy/document.ts'
+import type { SubjectFacts } from '../policy/facts.ts'
 import type { Session, SessionLookup } from '../session/session.ts'
 import { audienceOf } from './act.ts'
 import type { Arrival, EnforcementPoint } from './arrival.ts'
@@ -17,7 +19,7 @@ import { publicKeys } from './identity-assertion.ts'
 import { reasonOf } from './judge.ts'
 import { observeEnd, recordRefusal } from './record.ts'
 import type { Answer } from './respond.ts'
-import { type AppHost, matchRoute, type Route } from './route-table.ts'
+import { type AppHost, isHiddenFrom, matchRoute, type Route } from './route-table.ts'
 import { endOfSession, idleEndOfSession, isOverFor } from './session-limits.ts'
 import { completeHandOff, signInUrl } from './sign-in-challenge.ts'
 
@@ -89,7 +91,8 @@ async function callback(own: OwnRequest): Promise<Answer> {
       const asked = matchRoute(host, new URL(handOff.returnTo).pathname) ?? route
       // Silent single sign-on cannot mend a session that has grown too old for this app: sending it back would go round for ever.
       if (point.ports.now() >= endOfSession(lookup.session, asked, point.settings.session)) {
-        return refuse(own, 'sign_in_too_old', { person: displayNameOf(lookup.session) })
+        const isHidden = isHiddenFrom(asked, point.ports.readSubject(lookup.session, lookup.claimsState))
+        return refuse(own, 'sign_in_too_old', { person: displayNameOf(lookup.session), ...(isHidden ? {} : { app: asked.app }) })
       }
       return point.responder.redirect(303, handOff.returnTo, { requestId, cookies: handOff.cookies })
     }
@@ -97,11 +100,12 @@ async function callback(own: OwnRequest): Promise<Answer> {
 }
 
 async function signOutPage(own: OwnRequest): Promise<Answer> {
-  const { point, arrival, route } = own
-  const session = await findSession(own)
+  const { point, arrival, route, target } = own
+  const found = await findSession(own)
   const page = point.ports.renderSignOut({
-    person: session === undefined ? undefined : displayNameOf(session),
-    appName: route.app.name,
+    person: found === undefined ? undefined : displayNameOf(found.session),
+    // An app's name is for people who may know of it; a stranger learns the address that was asked for.
+    appName: found === undefined || isHiddenFrom(route, found.subject) ? target.hostname : route.app.name,
     portalUrl: `${point.settings.accessUrl.origin}/`,
     // The form's answer is a redirect there, and from there on; browsers hold redirects to `form-action` too.
     formActionOrigins: [point.settings.accessUrl.origin],
@@ -112,9 +116,9 @@ async function signOutPage(own: OwnRequest): Promise<Answer> {
 async function signOut(own: OwnRequest): Promise<Answer> {
   const { point, arrival, host } = own
   if (!isSameOriginPost(host.origin, arrival.request.headers)) return refuse(own, 'cross_origin')
-  const session = await findSession(own)
-  const signedOut = `${point.settings.accessUrl.origin}/signed-out`
-  const next = session === undefined ? signedOut : (await point.ports.signOut(session, arrival.id)).href
+  const found = await findSession(own)
+  const by = { requestId: arrival.id, address: arrival.address }
+  const next = found === undefined ? `${point.settings.accessUrl.origin}/signed-out` : (await point.ports.signOut(found.session, by)).href
   return point.responder.redirect(303, next, { requestId: arrival.id, cookies: [point.ports.cookies.clearSession('app', host.origin)] })
 }
 
@@ -157,10 +161,15 @@ function asset(own: OwnRequest): Answer {
   return found === undefined ? refuse(own, 'path_not_found') : point.responder.asset(found.type, found.body, arrival.id)
 }
 
-/** Also one that is over for this app alone: who signs out means the session, and that still lives. */
-async function findSession(own: OwnRequest): Promise<Session | undefined> {
+/**
+ * The session that signing out means. Also one that is over for this app alone, and one whose claims alone ran out: either would go
+ * on after the next sign-in, as if nobody had ever signed out.
+ */
+async function findSession(own: OwnRequest): Promise<{ readonly session: Session; readonly subject: SubjectFacts } | undefined> {
   const lookup = await findLookup(own)
-  return lookup.state === 'live' ? lookup.session : undefined
+  const session = lookup.state === 'live' || lookup.state === 'expired' ? lookup.session : undefined
+  if (session === undefined) return undefined
+  return { session, subject: own.point.ports.readSubject(session, lookup.state === 'live' ? lookup.claimsState : 'unknown') }
 }
 
 async function findLookup({ point, arrival, host }: OwnRequest): Promise<SessionLookup> {
@@ -171,14 +180,13 @@ async function findLookup({ point, arrival, host }: OwnRequest): Promise<Session
 function refuse(
   { point, arrival, target, route }: OwnRequest,
   reason: Reason,
-  more: { readonly person?: string; readonly allow?: string; readonly audience?: 'program' } = {},
+  more: { readonly person?: string; readonly app?: App; readonly allow?: string; readonly audience?: 'program' } = {},
 ): Answer {
   const { prefix } = route.app.address
   const answer = point.responder.refuse({
     reason,
     requestId: arrival.id,
     audience: audienceOf(arrival),
-    app: more.person === undefined ? undefined : route.app,
     realm: target.hostname,
     // Where to begin again; the address of a used code leads nowhere.
     retryPath: reason === 'bad_hand_off' ? prefix : undefined,

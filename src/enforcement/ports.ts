@@ -14,7 +14,7 @@ import type { CompiledPolicy } from '../policy/compile.ts'
 import type { Reason, Unmet } from '../policy/decision.ts'
 import type { SealedCookies } from '../session/sealed-cookies.ts'
 import type { Session } from '../session/session.ts'
-import type { Sessions } from '../session/sessions.ts'
+import type { RequestCause, Sessions } from '../session/sessions.ts'
 import type { RouteTable } from './route-table.ts'
 
 /** Everything that follows the policy, behind one reference. A request takes it once and never sees half a reload. */
@@ -80,7 +80,7 @@ export interface EnforcementPorts {
   /** `<hash>.<ext>` to content, for `/.postern/assets/`. */
   readonly findAsset: (name: string) => Asset | undefined
   /** Ends the session, records it, and returns where the browser goes next (the provider's end-session URL, or `/signed-out`). */
-  readonly signOut: (session: Session, requestId: string) => Promise<URL>
+  readonly signOut: (session: Session, by: RequestCause) => Promise<URL>
   /** The control plane's handler for the access host. */
   readonly handleAccessHost: (request: IncomingMessage, response: ServerResponse, context: AccessHostContext) => void
   /** Hears of every exchange's end, for metrics. */

@@ -113,6 +113,16 @@ export function readAudience({ headers }: IncomingMessage): Audience {
 
 const frameDestinations = new Set(['iframe', 'frame', 'embed', 'object', 'fencedframe'])
 
+/**
+ * As on the access host. The name follows the content, so what is under a name never changes; and a picture that somebody opens by its
+ * address must not run script with the rights of the app whose origin this is (an SVG may carry some).
+ */
+const assetHeaders = {
+  'cache-control': 'public, max-age=31536000, immutable',
+  'content-security-policy': "default-src 'none'; style-src 'unsafe-inline'; sandbox",
+  'cross-origin-resource-policy': 'same-origin',
+} as const
+
 /** Long enough that a restart is over, short enough that nobody gives up. */
 const retryAfterSeconds = '5'
 
@@ -203,8 +213,7 @@ export function createResponder(
     }),
     asset: (type, body, requestId) => ({
       status: 200,
-      // The name follows the content, so what is under a name never changes.
-      headers: { ...ownHeaders(requestId, undefined), 'content-type': type, 'cache-control': 'public, max-age=31536000, immutable' },
+      headers: { ...ownHeaders(requestId, undefined), ...assetHeaders, 'content-type': type },
       body,
       closes: false,
     }),

@@ -86,6 +86,8 @@ class Tunnel implements OpenExchange {
     const { reason, error } = failure
     this.#parts.log.warn({ request: this.#exchange.id, app: this.#exchange.route.app.id, reason, err: error }, 'the upstream failed')
     this.#ending = 'upstream_failed'
+    // What the client goes on sending is nobody's; unread, it would hide that the client has gone.
+    this.#client.resume()
     return this.#finish(reason)
   }
 

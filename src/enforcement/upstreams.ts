@@ -153,12 +153,12 @@ function createConnections(upstream: Upstream, connectMs: number, settings: Upst
 /** TLS settings of an upstream, the same for requests and WebSockets. */
 export function upstreamTls({ origin, ca, serverName }: Upstream) {
   const hostname = bareHostname(origin)
-  // An address cannot be a server name (RFC 6066 §3); Node then verifies the certificate against the address.
-  const name = serverName ?? (isIP(hostname) === 0 ? hostname : undefined)
   return {
     rejectUnauthorized: true,
+    // An address cannot be a server name (RFC 6066 §3); the certificate is then verified against the address. Empty, not missing:
+    // where none is given, HTTP clients take the name from Host, and the client would choose who has to be proved.
+    servername: serverName ?? (isIP(hostname) === 0 ? hostname : ''),
     ...(ca === undefined ? {} : { ca }),
-    ...(name === undefined ? {} : { servername: name }),
   }
 }
 
@@ -186,8 +186,7 @@ function createConnector(upstream: Upstream, connectMs: number, lookup: NameLook
       callback(problem, null)
       return
     }
-    // `options.servername` was derived from the request's Host; ours is not. Empty stands for "none": undici then asks the host itself.
-    connect({ ...options, servername: servername ?? '' }, (...result) => {
+    connect({ ...options, servername }, (...result) => {
       if (result[0] === null) onSocket(result[1])
       callback(...result)
     })

@@ -103,6 +103,7 @@ export interface App {
   readonly owner: string | undefined
   /** Where to ask for access: a URL or an e-mail address. */
   readonly help: string | undefined
+  /** Absolute path of a picture file; the portal shows it. */
   readonly logo: string | undefined
   readonly portal: 'if_relevant' | 'if_allowed' | 'listed' | 'hidden'
   readonly address: AppAddress

@@ -10,7 +10,7 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import { isPosternError } from '../errors.ts'
 import type { Logger } from '../log.ts'
-import type { RefreshResult } from '../oidc/relying-party.ts'
+import type { RefreshResult, RelyingParty } from '../oidc/relying-party.ts'
 import type { SealedRecords } from './sealed-records.ts'
 import type { Session } from './session.ts'
 import { hashSessionId, recordNames, restoreSession, type SessionRecord } from './session-record.ts'
@@ -34,7 +34,7 @@ export interface ClaimsRefreshParts {
   readonly store: SessionStore
   readonly records: SealedRecords
   readonly monotonicNow: () => number
-  readonly refresh: (refreshToken: string, expected: { readonly issuer: string; readonly sub: string }) => Promise<RefreshResult>
+  readonly refresh: RelyingParty['refresh']
   /** Called with each session whose claims were written. */
   readonly onRefreshed: (before: Session, after: Session) => Promise<void>
   readonly endSession: (session: Session, cause: EndCause) => Promise<void>
@@ -128,7 +128,7 @@ export function createClaimsRefresh(parts: ClaimsRefreshParts): ClaimsRefresh {
   async function ask(session: Session): Promise<RefreshOutcome> {
     const used = session.tokens.refreshToken
     if (used === undefined) return 'failed'
-    const result = await parts.refresh(used, { issuer: session.issuer, sub: session.sub })
+    const result = await parts.refresh(used, { issuer: session.issuer, sub: session.sub, idToken: session.tokens.idToken })
     switch (result.outcome) {
       case 'unreachable':
         log.warn({ err: result.cause }, 'the provider could not be asked for fresh claims')
@@ -170,7 +170,8 @@ export function createClaimsRefresh(parts: ClaimsRefreshParts): ClaimsRefresh {
             session: {
               ...value.session,
               claims: { at, version: value.session.claims.version + 1, all: signedIn.claims },
-              tokens: { idToken, accessToken, refreshToken: refreshToken ?? used },
+              // Without the old ID Token the provider would ask at sign-out whose session is meant.
+              tokens: { idToken: idToken || value.session.tokens.idToken, accessToken, refreshToken: refreshToken ?? used },
               providerSid: signedIn.providerSid ?? value.session.providerSid,
             },
           }

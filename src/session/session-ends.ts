@@ -21,7 +21,7 @@ import {
   restoreSession,
   type SessionRecord,
 } from './session-record.ts'
-import type { Sessions } from './sessions.ts'
+import type { RequestCause, Sessions } from './sessions.ts'
 import type { End, EndCause, SessionStore } from './store.ts'
 
 /** The part of `Sessions` that ends them. */
@@ -38,6 +38,12 @@ export interface SessionEndsParts {
   readonly forget: (sessionHash: string) => void
   readonly onEvent: (event: AuditEvent) => void
   readonly log: Logger
+}
+
+/** What an end is put down to. */
+interface Why {
+  readonly cause: EndCause
+  readonly by: RequestCause | undefined
 }
 
 /** Whom an event about a session is about. */
@@ -61,14 +67,16 @@ export function createSessionEnds(parts: SessionEndsParts): SessionEnds {
     }
   }
 
-  /** Removes what is left of a session that has ended; returns it if it was still there. */
-  async function clearAway(sessionHash: string, cause: EndCause): Promise<Session | undefined> {
+  /** Removes what is left of a session that has ended; returns it if it was still there. `sessionId` is known to who ended it by that. */
+  async function clearAway(sessionHash: string, why: Why, sessionId?: string): Promise<Session | undefined> {
+    let isReported = false
     try {
       // Taken, so that of several who end it at once one reports it.
       const record = await records.take<SessionRecord>(recordNames.session(sessionHash))
       if (record === undefined) return undefined
       const session = restoreSession(record.value.session)
-      onEvent({ event: 'session.ended', request: undefined, session: session.id, subject: auditSubjectOf(session), cause })
+      isReported = true
+      onEvent(sessionEnded(session.id, auditSubjectOf(session), why))
       const providerSidHash = providerSidHashOf(session)
       await Promise.all([
         store.removeFromIndex(recordNames.subjectIndex(hashSubject(session.issuer, session.sub)), sessionHash),
@@ -77,33 +85,35 @@ export function createSessionEnds(parts: SessionEndsParts): SessionEnds {
       return session
     } catch (error) {
       parts.log.warn({ err: error }, 'a session that has ended could not be cleared away; its end is on record')
+      // It has ended all the same, and the trail must say so, if only by its id.
+      if (!isReported && sessionId !== undefined) onEvent(sessionEnded(sessionId, { kind: 'person' }, why))
       return undefined
     }
   }
 
-  async function endIndexed(index: string, end: Omit<End, 'at'>): Promise<readonly string[]> {
+  async function endIndexed(index: string, end: Omit<End, 'at'>, why: Why): Promise<readonly string[]> {
     const sessionHashes = await store.loadIndex(index)
     await recordAll([end, ...sessionHashes.map((idHash) => ({ kind: 'session' as const, idHash, cause: end.cause }))])
-    const sessions = await Promise.all(sessionHashes.map((sessionHash) => clearAway(sessionHash, end.cause)))
+    const sessions = await Promise.all(sessionHashes.map((sessionHash) => clearAway(sessionHash, why)))
     return sessions.flatMap((session) => (session === undefined ? [] : [session.id]))
   }
 
   return {
-    async endSession(sessionId, cause) {
+    async endSession(sessionId, cause, by) {
       const sessionHash = hashSessionId(sessionId)
       await recordAll([{ kind: 'session', idHash: sessionHash, cause }])
-      await clearAway(sessionHash, cause)
+      await clearAway(sessionHash, { cause, by }, sessionId)
     },
-    async endSubject(issuer, sub, cause) {
-      const subjectHash = hashSubject(issuer, sub)
-      const ids = await endIndexed(recordNames.subjectIndex(subjectHash), { kind: 'subject', idHash: subjectHash, cause })
-      onEvent({ event: 'subject.ended', request: undefined, subject: { kind: 'person', issuer, sub }, sid: undefined, cause })
+    async endSubject(issuer, sub, cause, by) {
+      const idHash = hashSubject(issuer, sub)
+      const ids = await endIndexed(recordNames.subjectIndex(idHash), { kind: 'subject', idHash, cause }, { cause, by })
+      onEvent(subjectEnded({ kind: 'person', issuer, sub }, undefined, { cause, by }))
       return ids
     },
-    async endProviderSid(issuer, providerSid, cause) {
-      const providerSidHash = hashProviderSid(issuer, providerSid)
-      const ids = await endIndexed(recordNames.providerSidIndex(providerSidHash), { kind: 'provider_sid', idHash: providerSidHash, cause })
-      onEvent({ event: 'subject.ended', request: undefined, subject: { kind: 'person', issuer }, sid: providerSid, cause })
+    async endProviderSid(issuer, providerSid, cause, by) {
+      const idHash = hashProviderSid(issuer, providerSid)
+      const ids = await endIndexed(recordNames.providerSidIndex(idHash), { kind: 'provider_sid', idHash, cause }, { cause, by })
+      onEvent(subjectEnded({ kind: 'person', issuer }, providerSid, { cause, by }))
       return ids
     },
     async findLatestEnd({ accessSecret, issuer, sub, providerSid }) {
@@ -119,4 +129,12 @@ export function createSessionEnds(parts: SessionEndsParts): SessionEnds {
       return found.reduce<End | undefined>((latest, end) => (latest === undefined || end.at > latest.at ? end : latest), undefined)
     },
   }
+}
+
+function sessionEnded(session: string, subject: AuditSubject, { cause, by }: Why): AuditEvent {
+  return { event: 'session.ended', request: by?.requestId, session, subject, address: by?.address, cause }
+}
+
+function subjectEnded(subject: AuditSubject, sid: string | undefined, { cause, by }: Why): AuditEvent {
+  return { event: 'subject.ended', request: by?.requestId, subject, address: by?.address, sid, cause }
 }

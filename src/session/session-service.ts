@@ -10,7 +10,7 @@ import { setTimeout as pause } from 'node:timers/promises'
 import type { AuditEvent } from '../audit/event.ts'
 import type { CurrentKeys } from '../keys.ts'
 import type { Logger } from '../log.ts'
-import type { RefreshResult } from '../oidc/relying-party.ts'
+import type { RelyingParty } from '../oidc/relying-party.ts'
 import { type ClaimsRefresh, createClaimsRefresh } from './claims-refresh.ts'
 import { type ClaimsRules, claimsDuty, claimsStateOf, type SessionLimits, sessionEndsAt } from './lifetime.ts'
 import { createPeople, type People } from './people.ts'
@@ -30,7 +30,7 @@ import {
   type SessionRecord,
 } from './session-record.ts'
 import { createSessionUse } from './session-use.ts'
-import type { HandOff, Sessions } from './sessions.ts'
+import type { HandOff, RequestCause, Sessions } from './sessions.ts'
 import type { SessionStore } from './store.ts'
 
 /** Limits of sessions and ages of claims; `session:` of the instance configuration. */
@@ -48,7 +48,7 @@ export interface SessionServiceOptions {
   readonly monotonicNow: () => number
   readonly settings: SessionSettings
   readonly providerSettings: Pick<ClaimsRules, 'providerGraceSeconds' | 'withoutRefreshToken'>
-  readonly refresh: (refreshToken: string, expected: { readonly issuer: string; readonly sub: string }) => Promise<RefreshResult>
+  readonly refresh: RelyingParty['refresh']
   /** Hears of every begin, continuation, refresh and end on this instance. */
   readonly onEvent: (event: AuditEvent) => void
   readonly log: Logger
@@ -89,7 +89,7 @@ export function createSessions(options: SessionServiceOptions): SessionService {
     endSession: (session, cause) => ends.endSession(session.id, cause),
     async onRefreshed(before, after) {
       reader.forget(hashSessionId(after.id))
-      onEvent(sessionEvent('session.refreshed', after))
+      onEvent(sessionEvent('session.refreshed', after, undefined))
       await indexProviderSid(after, before)
       await people.recordPerson(after)
     },
@@ -122,7 +122,7 @@ export function createSessions(options: SessionServiceOptions): SessionService {
   }
 
   /** Its instant of beginning is read first, then the session is written, then what leads to it: an end recorded at any moment catches it. */
-  async function begin(...[signedIn, origin]: Parameters<Sessions['begin']>): ReturnType<Sessions['begin']> {
+  async function begin(...[signedIn, origin, by]: Parameters<Sessions['begin']>): ReturnType<Sessions['begin']> {
     const startedAt = await store.loadNow()
     const session: Session = {
       id: randomBytes(16).toString('base64url'),
@@ -145,11 +145,11 @@ export function createSessions(options: SessionServiceOptions): SessionService {
       indexProviderSid(session, undefined),
       people.recordPerson(session),
     ])
-    onEvent(sessionEvent('session.started', session))
+    onEvent(sessionEvent('session.started', session, { requestId: undefined, address: origin.address, ...by }))
     return { session, secret }
   }
 
-  const continueWith: Sessions['continueWith'] = async (session, signedIn) => {
+  const continueWith: Sessions['continueWith'] = async (session, signedIn, by) => {
     if (signedIn.issuer !== session.issuer || signedIn.sub !== session.sub) return undefined
     const sessionHash = hashSessionId(session.id)
     const state = await reader.findByHash(sessionHash)
@@ -170,7 +170,7 @@ export function createSessions(options: SessionServiceOptions): SessionService {
     if (written === undefined) return undefined
     const continued = restoreSession(written.session)
     await Promise.all([indexProviderSid(continued, state.session), people.recordPerson(continued)])
-    onEvent(sessionEvent('session.continued', continued))
+    onEvent(sessionEvent('session.continued', continued, by))
     // An end that came while this was written wins.
     return (await reader.findByHash(sessionHash)).state === 'live' ? continued : undefined
   }
@@ -248,13 +248,18 @@ export function createSessions(options: SessionServiceOptions): SessionService {
   }
 }
 
-function sessionEvent(event: 'session.started' | 'session.continued' | 'session.refreshed', session: Session): AuditEvent {
+/** "From where" is the request's address or none: the one that a session began at says nothing about what happens to it later. */
+function sessionEvent(
+  event: 'session.started' | 'session.continued' | 'session.refreshed',
+  session: Session,
+  by: (Omit<RequestCause, 'requestId'> & { readonly requestId: string | undefined }) | undefined,
+): AuditEvent {
   return {
     event,
-    request: undefined,
+    request: by?.requestId,
     session: session.id,
     subject: auditSubjectOf(session),
-    address: session.origin.address,
+    address: by?.address,
     acr: session.signIn.acr,
     amr: session.signIn.amr,
   }

@@ -10,7 +10,7 @@ import { startRedis, type TestRedis } from '../../e2e/support/redis.ts'
 import type { AuditEvent } from '../audit/event.ts'
 import type { AssertionKey, KeyRing } from '../keys.ts'
 import type { Logger } from '../log.ts'
-import type { RefreshResult } from '../oidc/relying-party.ts'
+import type { RefreshResult, RelyingParty } from '../oidc/relying-party.ts'
 import { createEmbeddedStore } from '../stores/embedded.ts'
 import { createRedisStore } from '../stores/redis.ts'
 import type { SignedIn } from './session.ts'
@@ -114,7 +114,7 @@ export interface TestSessions {
   readonly sessions: SessionService
   readonly events: AuditEvent[]
   /** Replaces what the provider answers to a refresh. */
-  answerRefresh(answer: (refreshToken: string) => Promise<RefreshResult>): void
+  answerRefresh(answer: (...asked: Parameters<RelyingParty['refresh']>) => Promise<RefreshResult>): void
   readonly refreshCalls: () => number
 }
 
@@ -126,7 +126,7 @@ export function createTestSessions(
 ): TestSessions {
   const events: AuditEvent[] = []
   let calls = 0
-  let answer: (refreshToken: string) => Promise<RefreshResult> = () =>
+  let answer: RelyingParty['refresh'] = () =>
     Promise.resolve({ outcome: 'unreachable', cause: new Error('no provider') })
   const sessions = createSessions({
     store: place.store,
@@ -135,9 +135,9 @@ export function createTestSessions(
     monotonicNow: place.clock.now,
     settings: { idleTimeoutSeconds: 1_800, lifetimeSeconds: 43_200, refreshAfterSeconds: 300, claimsMaxAgeSeconds: 600 },
     providerSettings: { providerGraceSeconds: 3_600, withoutRefreshToken: 'reauthenticate' },
-    refresh: (refreshToken) => {
+    refresh: (...asked) => {
       calls += 1
-      return answer(refreshToken)
+      return answer(...asked)
     },
     onEvent: (event) => events.push(event),
     log: silentLog,

@@ -20,6 +20,13 @@ export interface HandOff {
   readonly returnTo: string
 }
 
+/** The request that caused a change, for the audit trail. Left out where none did: a command, a refresh. */
+export interface RequestCause {
+  readonly requestId: string
+  /** The client's, behind trusted proxies. */
+  readonly address: string
+}
+
 export interface Sessions {
   /** For the data plane: the session behind an app cookie of this origin. A secret of another origin is `none`. */
   findByAppSecret(secret: string, origin: string): Promise<SessionLookup>
@@ -29,19 +36,23 @@ export interface Sessions {
   findById(sessionId: string): Promise<SessionLookup>
 
   /** Starts a session and returns the secret for the access host's cookie. */
-  begin(signedIn: SignedIn, origin: Session['origin']): Promise<{ readonly session: Session; readonly secret: string }>
+  begin(
+    signedIn: SignedIn,
+    origin: Session['origin'],
+    by?: RequestCause,
+  ): Promise<{ readonly session: Session; readonly secret: string }>
   /** The same subject signed in again: new facts, same id, same cookie. `undefined` if the session ended meanwhile. */
-  continueWith(session: Session, signedIn: SignedIn): Promise<Session | undefined>
+  continueWith(session: Session, signedIn: SignedIn, by?: RequestCause): Promise<Session | undefined>
   /** Opens the right of this browser to use the session on one app origin; returns the secret for the app cookie. */
   openAppSession(sessionId: string, origin: string): Promise<string | undefined>
   /** Records use; writes at most once a minute a session, and never fails a request. */
   recordUse(session: Session): void
 
   /** Ends one session: every app session with it. Resolves once the end is on record. */
-  endSession(sessionId: string, cause: EndCause): Promise<void>
+  endSession(sessionId: string, cause: EndCause, by?: RequestCause): Promise<void>
   /** Ends every session of a subject, or of a provider `sid`, also those whose index is not written yet. Resolves to the ids found. */
-  endSubject(issuer: string, sub: string, cause: EndCause): Promise<readonly string[]>
-  endProviderSid(issuer: string, providerSid: string, cause: EndCause): Promise<readonly string[]>
+  endSubject(issuer: string, sub: string, cause: EndCause, by?: RequestCause): Promise<readonly string[]>
+  endProviderSid(issuer: string, providerSid: string, cause: EndCause, by?: RequestCause): Promise<readonly string[]>
   /**
    * The latest end that a new sign-in has to be newer than: of the session behind this access secret (the browser), of this
    * provider `sid`, or of this subject, `replaced` left out. `undefined` if there is none, also after `idle` or `lifetime`.

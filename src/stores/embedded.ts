@@ -11,7 +11,9 @@ import { chmodSync, closeSync, mkdirSync, openSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { PosternError } from '../errors.ts'
+import type { Logger } from '../log.ts'
 import type { End, EndCause, EndKind, SessionStore, StoredRecord } from '../session/store.ts'
+import { createStoreTrouble } from './store-trouble.ts'
 
 /** Where the file is, and what time it is. */
 export interface EmbeddedStoreOptions {
@@ -20,6 +22,9 @@ export interface EmbeddedStoreOptions {
   readonly now: () => number
   /** Pause between sweeps of what expired. */
   readonly sweepEverySeconds?: number
+  readonly log?: Logger
+  /** Hears of each operation that failed. */
+  readonly onUnavailable?: (() => void) | undefined
 }
 
 const schema = `
@@ -44,6 +49,7 @@ export function createEmbeddedStore(options: EmbeddedStoreOptions): SessionStore
   const now = () => Math.trunc(options.now())
   const database = guarded(file, () => openDatabase(file))
   const statements = prepare(database)
+  const trouble = createStoreTrouble(options.log, options.onUnavailable)
 
   const sweeper = setInterval(
     () => {
@@ -58,7 +64,15 @@ export function createEmbeddedStore(options: EmbeddedStoreOptions): SessionStore
   sweeper.unref()
 
   /** Every method is asynchronous to its caller, and every failure has one code. */
-  const answer = async <T>(work: () => T): Promise<T> => guarded(file, work)
+  const answer = async <T>(work: () => T): Promise<T> => {
+    try {
+      return guarded(file, work)
+    } catch (error) {
+      // A store that was closed is no trouble: the instance is stopping.
+      if (database.isOpen) trouble.report(sqliteCodeOf(error), error)
+      throw error
+    }
+  }
 
   return {
     loadNow: () => answer(now),
@@ -209,4 +223,10 @@ function guarded<T>(file: string, work: () => T): T {
       { cause: error },
     )
   }
+}
+
+/** SQLite's result code, as a word that does not change with the statement. */
+function sqliteCodeOf(error: unknown): string {
+  const { errcode } = ((error as Error).cause ?? {}) as { errcode?: unknown }
+  return typeof errcode === 'number' ? `sqlite_${errcode}` : 'unknown'
 }

@@ -11,6 +11,7 @@ import { Redis } from 'ioredis'
 import { PosternError } from '../errors.ts'
 import type { Logger } from '../log.ts'
 import type { Script } from './redis-scripts.ts'
+import { createStoreTrouble } from './store-trouble.ts'
 
 /** One connection. Every method but `close` rejects with `session_store_unavailable`. */
 export interface RedisConnection {
@@ -27,8 +28,18 @@ export interface RedisConnection {
 const shortestPauseMs = 50
 const longestPauseMs = 1_000
 
+/** What a connection is made of. */
+export interface RedisConnectionOptions {
+  readonly url: string
+  readonly log: Logger
+  readonly commandTimeoutMs: number
+  /** Hears of each command that was refused or not answered. */
+  readonly onUnavailable?: (() => void) | undefined
+}
+
 /** Connects in the background; never rejects by itself. `TypeError` for an address that is not a Redis URL. */
-export function connectRedis(url: string, log: Logger, commandTimeoutMs: number): RedisConnection {
+export function connectRedis({ url, log, commandTimeoutMs, onUnavailable }: RedisConnectionOptions): RedisConnection {
+  const trouble = createStoreTrouble(log, onUnavailable)
   const redis = new Redis({
     ...parseRedisUrl(url),
     protocol: 2,
@@ -62,22 +73,36 @@ export function connectRedis(url: string, log: Logger, commandTimeoutMs: number)
   })
 
   async function call(command: string, ...args: (string | number | Buffer)[]): Promise<unknown> {
-    if (redis.status !== 'ready') throw unavailable('not connected', lastError)
+    if (redis.status !== 'ready') throw notConnected()
     try {
       return await redis.callBuffer(command, ...args)
     } catch (error) {
-      throw unavailable(`${command} failed`, withoutArguments(error))
+      throw failed(`${command} failed`, error)
     }
+  }
+
+  /** That it is down was logged when it went down. */
+  function notConnected(): PosternError {
+    trouble.count()
+    return unavailable('not connected', lastError)
+  }
+
+  function failed(what: string, error: unknown): PosternError {
+    const code = redisErrorCode(error)
+    // A word of the server's own (OOM, MISCONF, READONLY, NOPERM …): it is there and will not work, which nothing else would tell.
+    if (code === undefined) trouble.count()
+    else trouble.report(code, withoutArguments(error))
+    return unavailable(what, withoutArguments(error))
   }
 
   return {
     call,
     async run(script, keys, args) {
-      if (redis.status !== 'ready') throw unavailable('not connected', lastError)
+      if (redis.status !== 'ready') throw notConnected()
       try {
         return await redis.callBuffer('EVALSHA', script.sha, keys.length, ...keys, ...args)
       } catch (error) {
-        if (redisErrorCode(error) !== 'NOSCRIPT') throw unavailable('a script failed', withoutArguments(error))
+        if (redisErrorCode(error) !== 'NOSCRIPT') throw failed('a script failed', error)
       }
       return call('EVAL', script.source, keys.length, ...keys, ...args)
     },

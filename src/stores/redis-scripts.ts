@@ -101,8 +101,8 @@ for i = 3, #ARGV, 2 do
   local known = redis.call('HGET', KEYS[1], member)
   if known then
     local knownAt, knownUntil, knownCause = string.match(known, '^(%d+) (%d+) (.*)$')
-    if tonumber(knownAt) > at then at, cause = tonumber(knownAt), knownCause end
-    if tonumber(knownUntil) > until_ then until_ = tonumber(knownUntil) end
+    if knownAt and tonumber(knownAt) > at then at, cause = tonumber(knownAt), knownCause end
+    if knownUntil and tonumber(knownUntil) > until_ then until_ = tonumber(knownUntil) end
   end
   redis.call('HSET', KEYS[1], member, whole(at) .. ' ' .. whole(until_) .. ' ' .. cause)
   redis.call('ZADD', KEYS[2], whole(until_), member)

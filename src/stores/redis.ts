@@ -22,6 +22,8 @@ export interface RedisStoreOptions {
   readonly log: Logger
   /** How long one command may take. */
   readonly commandTimeoutMs: number
+  /** Hears of each operation that the server refused or did not answer. */
+  readonly onUnavailable?: (() => void) | undefined
   /** Must keep exactly one hash tag. */
   readonly keyPrefix?: string
   /** Moves the store's clock; tests only. */
@@ -38,7 +40,7 @@ export interface RedisStore extends SessionStore {
 
 /** Connects in the background; until it is connected every method rejects. */
 export function createRedisStore(options: RedisStoreOptions): RedisStore {
-  const redis = connectRedis(options.url, options.log, options.commandTimeoutMs)
+  const redis = connectRedis(options)
   const keys = createKeyspace(options.keyPrefix ?? defaultKeyPrefix)
   const shift = () => Math.trunc(options.clockShift?.() ?? 0)
 
