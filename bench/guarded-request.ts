@@ -59,7 +59,7 @@ const profiling = profileFolder === undefined ? [] : ['--cpu-prof', '--cpu-prof-
 const postern = await startPostern(upstreamOrigin, profiling)
 const head = requestHead(postern.host, postern.cookie)
 const bare = async (name: 'pass-through' | 'http-proxy'): Promise<Contender> => {
-  const server = await startMeasured<{ port: number }>('./contenders.ts', [name, upstreamOrigin])
+  const server = await startMeasured<{ port: number }>('./contenders.ts', [name, upstreamOrigin], ['--no-deprecation'])
   return { ...server, name, port: server.first.port, head, costs: [] }
 }
 const passThrough = await bare('pass-through')

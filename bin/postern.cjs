@@ -63,7 +63,7 @@ async function installIfNeeded() {
       shell: isWindows && prefix.length === 0,
     }).finally(stopProgress)
     if (status !== 0) {
-      process.stderr.write(stderr)
+      say(stderr.replace(/^npm (?:error|ERR!) +at .*\n/gm, '').trimEnd())
       throw new Refusal('npm ci failed, and nothing was started. Is the package registry reachable? Its words are above.')
     }
   }
@@ -194,6 +194,8 @@ function runStep(command, args, options) {
     const stop = (signal) => {
       stoppedBy = signal
       child.kill('SIGTERM')
+      // npm would put everything back first, for half a minute. What it leaves counts as not installed, and the next start begins anew.
+      setTimeout(() => child.kill('SIGKILL'), 1000)
     }
     const signals = ['SIGINT', 'SIGTERM', 'SIGHUP']
     for (const signal of signals) process.on(signal, stop)

@@ -151,6 +151,7 @@ describe('the audit trail of a story', () => {
     const out = await client.send(`${rig.origin('app')}/.postern/sign-out`, { method: 'POST', body: '', headers })
     expect(out.status).toBe(303)
 
+    await waitFor(async () => (await rig.audit()).some((line) => line['event'] === 'session.ended'))
     const trail = await rig.audit()
     const started = trail.filter((line) => line['event'] === 'session.started')
     expect(started).toHaveLength(1)

@@ -50,7 +50,7 @@ export function summariseReport(report: VitestReport, root: string, known: reado
   const failed = cases.filter(({ status }) => status === 'failed').length
   const broken = report.testResults
     .filter((file) => file.status === 'failed' && !file.assertionResults.some(({ status }) => status === 'failed'))
-    .map((file) => `${relative(root, file.name)}: ${file.message?.split('\n')[0] || 'its preparation failed'}`)
+    .map((file) => `${relative(root, file.name)}: ${file.message?.split('\n')[0] || 'preparing or cleaning up failed'}`)
   const absent = report.testResults.flatMap((file) =>
     file.assertionResults
       .filter(({ status }) => status !== 'passed' && status !== 'failed')
@@ -62,9 +62,9 @@ export function summariseReport(report: VitestReport, root: string, known: reado
 }
 
 function reasonFor(file: VitestFile, fullName: string, root: string, known: readonly KnownAbsence[]): string | undefined {
-  if (file.status === 'failed') return 'its file failed'
   const path = relative(root, file.name)
-  return known.find((absence) => absence.file === path && (absence.title?.test(fullName) ?? true))?.reason
+  const absence = known.find(({ file: name, title }) => name === path && (title?.test(fullName) ?? true))
+  return absence?.reason ?? (file.status === 'failed' ? 'preparation in the same file failed' : undefined)
 }
 
 /** The lines about what did not run, several tests of one reason together. */

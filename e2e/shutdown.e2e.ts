@@ -179,7 +179,11 @@ describe('shutdown', () => {
       const { code } = await rig.instance.stop('SIGTERM')
       expect(performance.now() - from).toBeLessThan(30_000)
       expect(code).toBe(1)
-      expect((await rig.audit()).at(-1)).toMatchObject({ event: 'instance.stopped' })
+      const trail = await rig.audit()
+      expect(trail.map((line) => line['event'])).toContain('instance.stopped')
+      const request = trail.find((line) => line['path'] === '/silence')?.['request']
+      const end = trail.find((line) => line['event'] === 'access.ended' && line['request'] === request)
+      expect(end).toMatchObject({ outcome: 'cut' })
     },
     60_000,
   )

@@ -12,7 +12,7 @@ import { fileURLToPath } from 'node:url'
 import ts from 'typescript'
 import { describe, expect, it } from 'vitest'
 
-/** What a folder may import from the others. `errors`, `log`, `keys`, `metrics`, `pictures` and `rate-limits` are open to all but `policy`. */
+/** What a folder may import from the others. `errors`, `log`, `keys`, `metrics`, `name-resolution`, `pictures` and `rate-limits` are open to all but `policy`. */
 interface Allowance {
   readonly values: readonly string[]
   /** Folders of which types may be imported besides. */
@@ -64,7 +64,7 @@ const house: Readonly<Record<string, Allowance>> = {
 }
 
 /** Files beside the folders that everyone but `policy` may import, and what they may import themselves: types of the policy. */
-const openFiles = ['errors.ts', 'log.ts', 'keys.ts', 'metrics.ts', 'pictures.ts', 'rate-limits.ts']
+const openFiles = ['errors.ts', 'log.ts', 'keys.ts', 'metrics.ts', 'name-resolution.ts', 'pictures.ts', 'rate-limits.ts']
 const wiring = ['compose.ts', 'cli.ts', 'main.ts']
 
 /** Package → files or folders that are its only doors. Node's own modules need none, except those named here. */

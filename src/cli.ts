@@ -38,6 +38,11 @@ try {
 
 function report(error: unknown): number {
   if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2
-  console.error(isPosternError(error) ? `postern: ${error.message}` : error)
+  console.error(isPosternError(error) || isListenError(error) ? `postern: ${error.message}` : error)
   return 2
+}
+
+/** An address that is taken, or not ours to take: the system's own words name it. */
+function isListenError(error: unknown): error is Error {
+  return error instanceof Error && 'syscall' in error && error.syscall === 'listen'
 }

@@ -16,6 +16,7 @@ import { createLiveProbes } from './commands/live-probes.ts'
 import type { InstanceConfiguration } from './config/instance.ts'
 import { loadPolicy } from './config/load-policy.ts'
 import { describeProblem, printProblems } from './config/problems.ts'
+import { storeAddress } from './config/store-address.ts'
 import { createControlPlane } from './control/app.ts'
 import { createAppLogos } from './control/app-logos.ts'
 import { createPageRenderer } from './control/page-renderer.ts'
@@ -68,7 +69,14 @@ export async function startPostern({ configuration, log, isDemo }: StartOptions)
   const accessUrl = configuration.url
   const closers: (() => void | Promise<void>)[] = []
   const closeAll = async () => {
-    for (const close of closers.reverse()) await close()
+    for (const close of closers.reverse()) {
+      try {
+        await close()
+      } catch (error) {
+        // What fails to close must not keep the rest open, nor hide why it is all being closed.
+        log.error({ err: error }, 'a part could not be closed')
+      }
+    }
   }
 
   try {
@@ -79,10 +87,17 @@ export async function startPostern({ configuration, log, isDemo }: StartOptions)
     const keys = watchedKeys.current
     closers.push(() => watchedKeys.close())
 
-    const store = openStore(configuration, log)
+    const store = openStore(configuration, log, () => metrics.countStoreError())
     closers.push(() => store.close())
 
-    const audit = createAuditTrail({ folder: join(configuration.dataDir, 'audit'), instance: hostname(), process: '0', now, log })
+    const audit = createAuditTrail({
+      folder: join(configuration.dataDir, 'audit'),
+      instance: hostname(),
+      process: '0',
+      now,
+      log,
+      onLost: () => metrics.countLostAuditLine(),
+    })
     closers.push(() => audit.close())
 
     const metrics = createMetrics({
@@ -106,7 +121,12 @@ export async function startPostern({ configuration, log, isDemo }: StartOptions)
       monotonicNow,
       settings: configuration.session,
       providerSettings: configuration.provider,
-      refresh: relyingParty.refresh,
+      refresh: async (...asked) => {
+        const result = await relyingParty.refresh(...asked)
+        // The third outcome is an event of the session.
+        if (result.outcome !== 'refreshed') metrics.countSessionRefresh(result.outcome)
+        return result
+      },
       onEvent: record,
       log,
     })
@@ -240,12 +260,16 @@ export async function startPostern({ configuration, log, isDemo }: StartOptions)
   }
 }
 
-/** The store that the configuration names. */
-export function openStore(configuration: Pick<InstanceConfiguration, 'session' | 'dataDir'>, log: Logger): SessionStore {
+/** The store that the configuration names. `onUnavailable` hears of each operation that it refuses or does not answer. */
+export function openStore(
+  configuration: Pick<InstanceConfiguration, 'session' | 'dataDir'>,
+  log: Logger,
+  onUnavailable?: () => void,
+): SessionStore {
   const { store } = configuration.session
   return store.kind === 'redis'
-    ? createRedisStore({ url: store.url.reveal(), log, commandTimeoutMs: storeTimeoutMs })
-    : createEmbeddedStore({ file: join(configuration.dataDir, 'store.sqlite'), now })
+    ? createRedisStore({ url: store.url.reveal(), log, commandTimeoutMs: storeTimeoutMs, onUnavailable })
+    : createEmbeddedStore({ file: join(configuration.dataDir, 'store.sqlite'), now, log, onUnavailable })
 }
 
 /** Where the store listens: no app's upstream may be there. */
@@ -253,8 +277,7 @@ function storeAddresses({
   session: { store },
 }: Pick<InstanceConfiguration, 'session'>): readonly { readonly host: string; readonly port: number }[] {
   if (store.kind === 'embedded') return []
-  const { hostname: host, port } = new URL(store.url.reveal())
-  return [{ host, port: port === '' ? 6379 : Number(port) }]
+  return [storeAddress(store.url)]
 }
 
 /** Probes for `postern check --live`. */

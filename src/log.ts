@@ -10,6 +10,8 @@ import { type Logger as PinoLogger, pino } from 'pino'
 export type Logger = Pick<PinoLogger, 'debug' | 'info' | 'warn' | 'error' | 'fatal'> & { flush(callback?: () => void): void }
 export type LogLevel = 'debug' | 'info' | 'warn' | 'error'
 
+/** An OAuth code is a secret at the top level of a line; below it, `code` is an error's and the most useful word there. */
+const topLevelSecretNames = ['code']
 const secretNames = [
   'password',
   'secret',
@@ -18,7 +20,6 @@ const secretNames = [
   'token',
   'cookie',
   'authorization',
-  'code',
   'refreshToken',
   'accessToken',
   'idToken',
@@ -26,7 +27,7 @@ const secretNames = [
 
 /** A logger that writes asynchronously and is flushed at exit. */
 export function createLogger(level: LogLevel): Logger {
-  const paths = secretNames.flatMap((name) => [name, `*.${name}`, `*.*.${name}`])
+  const paths = [...topLevelSecretNames, ...secretNames.flatMap((name) => [name, `*.${name}`, `*.*.${name}`])]
   return pino(
     {
       level,

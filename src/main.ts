@@ -2,7 +2,8 @@
  * The life of a serving process: start, signals, drain, exit status. The only file besides `cli.ts` that ends the process.
  *
  * SIGTERM and SIGINT drain and exit 0; a second one, or a drain that takes too long, ends at once with status 1. SIGHUP reloads the
- * policy. An uncaught error is logged and ends the process with status 70: a supervisor starts a clean one.
+ * policy, or stops what belongs to a terminal that closed. An uncaught error is logged and ends the process with status 70: a
+ * supervisor starts a clean one.
  */
 
 import type { RunningPostern } from './compose.ts'
@@ -14,8 +15,11 @@ const drainMs = 25_000
 /** npm and a terminal may deliver the same Ctrl-C twice within moments; that is one wish, not two. */
 const echoMs = 700
 
+/** What SIGHUP means: to a service, that files changed; to what was started for somebody at a terminal, that they left. */
+export type OnHangUp = 'reload' | 'stop'
+
 /** Serves until a signal; resolves with the exit status after everything is closed and flushed. */
-export function serveUntilSignal(running: RunningPostern, log: Logger): Promise<number> {
+export function serveUntilSignal(running: RunningPostern, log: Logger, onHangUp: OnHangUp): Promise<number> {
   return new Promise((resolve) => {
     let stoppingSince: number | undefined
     const stop = (signal: NodeJS.Signals) => {
@@ -37,17 +41,18 @@ export function serveUntilSignal(running: RunningPostern, log: Logger): Promise<
     const reload = () => {
       running.reload().catch((error: unknown) => log.error({ err: error }, 'reload failed'))
     }
+    const hangUp = onHangUp === 'stop' ? stop : reload
     const crash = (error: unknown) => {
       log.fatal({ err: error }, 'uncaught error')
       log.flush(() => process.exit(70))
       setTimeout(() => process.exit(70), 500).unref()
     }
     function finish(status: number): void {
-      process.off('SIGTERM', stop).off('SIGINT', stop).off('SIGHUP', reload)
+      process.off('SIGTERM', stop).off('SIGINT', stop).off('SIGHUP', hangUp)
       log.flush(() => resolve(status))
       setTimeout(() => resolve(status), 500).unref()
     }
-    process.on('SIGTERM', stop).on('SIGINT', stop).on('SIGHUP', reload)
+    process.on('SIGTERM', stop).on('SIGINT', stop).on('SIGHUP', hangUp)
     process.on('uncaughtException', crash).on('unhandledRejection', crash)
   })
 }

@@ -60,11 +60,13 @@ describe('metrics', () => {
     all.countSignIn('started')
     all.countSessionRefresh('unreachable')
     all.countStoreError()
+    all.countLostAuditLine()
     const text = await all.text()
     expect(text).toContain('postern_sign_ins_total{outcome="started"} 1')
     expect(text).toContain('postern_sign_ins_total{outcome="failed"} 0')
     expect(text).toContain('postern_session_refreshes_total{outcome="unreachable"} 1')
     expect(text).toContain('postern_store_errors_total 1')
+    expect(text).toContain('postern_audit_lost_lines_total 1')
   })
 
   it('measure the delay of the event loop', async () => {

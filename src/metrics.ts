@@ -33,6 +33,7 @@ export interface Metrics {
   setPolicy(version: string, at: number): void
   countPolicyLoadFailure(): void
   countStoreError(): void
+  countLostAuditLine(): void
   /** Text in the exposition format named by `contentType`. */
   text(): Promise<string>
   readonly contentType: string
@@ -98,6 +99,11 @@ export function createMetrics(sources: MetricSources): Metrics {
     help: 'Operations that the session store did not answer.',
     registers,
   })
+  const lostAuditLines = new Counter({
+    name: 'postern_audit_lost_lines_total',
+    help: 'Lines of the audit trail that found no room while it could not be written.',
+    registers,
+  })
   // Zero is a statement, and a rate needs one to begin with.
   for (const outcome of ['started', 'continued', 'refused', 'failed']) signIns.inc({ outcome }, 0)
   for (const outcome of ['refreshed', 'refused', 'unreachable']) refreshes.inc({ outcome }, 0)
@@ -137,6 +143,7 @@ export function createMetrics(sources: MetricSources): Metrics {
     },
     countPolicyLoadFailure: () => policyFailures.inc(),
     countStoreError: () => storeErrors.inc(),
+    countLostAuditLine: () => lostAuditLines.inc(),
     text: () => registry.metrics(),
     contentType: registry.contentType,
     close: stopLoopDelay,

@@ -1,6 +1,6 @@
 /** Upstreams that die, stall, lie about lengths or answer too early. Safe: 502 or 504, or a clean cut; never a hang, never a crash. */
 
-import { createServer, type Server } from 'node:net'
+import { createServer, type Server, type Socket } from 'node:net'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect } from 'vitest'
 import { Client } from '../support/client.ts'
 import { type RawAnswer, sendRaw } from '../support/raw.ts'
@@ -12,10 +12,14 @@ const everything = [{ name: 'staff', allow: { groups: ['staff'] } }]
 describe('misbehaving upstreams', () => {
   let rig: Rig
   let silent: Server
+  const unread: Socket[] = []
   const cookies = new Map<string, string>()
 
   beforeAll(async () => {
-    silent = createServer({ pauseOnConnect: true }, (socket) => socket.on('error', () => socket.destroy()))
+    silent = createServer({ pauseOnConnect: true }, (socket) => {
+      unread.push(socket)
+      socket.on('error', () => socket.destroy())
+    })
     await new Promise<void>((resolve) => silent.listen(0, '127.0.0.1', resolve))
     const address = silent.address()
     const silentPort = typeof address === 'object' && address !== null ? address.port : 0
@@ -39,6 +43,8 @@ describe('misbehaving upstreams', () => {
   })
   afterAll(async () => {
     await endRig(rig)
+    // A paused socket never hears that its other end is gone.
+    for (const socket of unread) socket.destroy()
     await new Promise<void>((resolve) => silent.close(() => resolve()))
   })
   beforeEach(() => rig.upstream('app').reset())

@@ -90,7 +90,11 @@ describe('a trail that cannot be written', () => {
   it('says so, keeps what it can, recovers by itself and states the gap', async () => {
     // A file where the folder should be: the one obstacle that also stops root.
     await writeFile(join(folder, 'one-1'), '')
-    const trail = create({ queueBytes: 1000, retryMs: 5 })
+    let told = 0
+    const onLost = () => {
+      told += 1
+    }
+    const trail = create({ queueBytes: 1000, retryMs: 5, onLost })
     expect(trail.isWritable()).toBe(true)
     for (let index = 0; index < 20; index += 1) trail.record(decided({ request: `r${index}` }))
     await vi.waitFor(() => expect(errors).toEqual(['the audit trail cannot be written']))
@@ -103,6 +107,7 @@ describe('a trail that cannot be written', () => {
     const lines = await readTrail()
     const kept = lines.filter(({ request }) => request?.startsWith('r')).length
     expect(kept).toBeGreaterThan(0)
+    expect(told).toBe(20 - kept)
     expect(lines.find(({ event }) => event === 'audit.resumed')).toMatchObject({ lost: 20 - kept, since: '2026-11-22T10:00:00.000Z' })
     expect(lines.at(-1)).toMatchObject({ request: 'after' })
   })

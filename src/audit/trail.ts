@@ -30,6 +30,8 @@ export interface AuditTrailOptions {
   /** How long a line may wait for others before it is written. */
   readonly gatherMs?: number
   readonly retryMs?: number
+  /** Hears of each line that is lost. */
+  readonly onLost?: () => void
 }
 
 /** So much a write: enough to make the cost of one negligible, little enough not to hold up a shutdown. */
@@ -65,6 +67,7 @@ export function createAuditTrail(options: AuditTrailOptions): AuditTrail {
   }
 
   const countLost = (at: number) => {
+    options.onLost?.()
     lost = { count: lost.count + 1, since: lost.count === 0 ? at : lost.since }
   }
 

@@ -10,7 +10,7 @@ import { connect as connectPlain, isIP, type Socket } from 'node:net'
 import { checkServerIdentity, connect as connectTls } from 'node:tls'
 import type { InstanceConfiguration } from '../config/instance.ts'
 import { isForbiddenUpstream, portOf, unbracket } from '../config/web-address.ts'
-import { lookupWithLocalhost } from '../oidc/provider-fetch.ts'
+import { lookupName } from '../name-resolution.ts'
 import type { App, Upstream } from '../policy/document.ts'
 import { codeOf, type ProbeResult, probeMs, result } from './probe-result.ts'
 
@@ -110,12 +110,12 @@ function connectTo({
     }
     const socket =
       tls === undefined
-        ? connectPlain({ host, port, lookup: lookupWithLocalhost }, () => settle(socket, undefined))
+        ? connectPlain({ host, port, lookup: lookupName }, () => settle(socket, undefined))
         : connectTls(
             {
               host,
               port,
-              lookup: lookupWithLocalhost,
+              lookup: lookupName,
               ...(isIP(tls.serverName) === 0 ? { servername: tls.serverName } : {}),
               ...(tls.ca === undefined ? {} : { ca: tls.ca }),
               checkServerIdentity: (_host, peer) => checkServerIdentity(tls.serverName, peer),
@@ -124,7 +124,9 @@ function connectTo({
               settle(this, this.getPeerX509Certificate())
             },
           )
-    socket.setTimeout(probeMs, () => socket.destroy(Object.assign(new Error('took too long'), { code: 'TIMEOUT' })))
+    // Not the socket's own timeout, which begins anew with each byte of a peer that sends one at a time.
+    const limit = setTimeout(() => socket.destroy(Object.assign(new Error('took too long'), { code: 'TIMEOUT' })), probeMs)
+    socket.on('close', () => clearTimeout(limit))
     socket.on('error', reject)
   })
 }

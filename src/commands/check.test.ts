@@ -8,9 +8,12 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Command } from 'commander'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import { loadConfiguration } from '../config/load-configuration.ts'
+import { isSafeEndpoint } from '../oidc/discovery.ts'
 import { describeOutcome, registerCheck, runCheck } from './check.ts'
 import { createLiveProbes, type StoreFacts } from './live-probes.ts'
 import type { ProbeResult } from './probe-result.ts'
+import { checkMetadata } from './provider-probes.ts'
 import { registerSchema } from './schema.ts'
 
 const marker = 'MARKER-client-secret-9913'
@@ -119,6 +122,22 @@ describe('check', () => {
     expect(summary.problems.map(({ file }) => file)).toEqual([config, join(folder, 'policy.yaml')])
   })
 
+  it('reports the policy also where the configuration cannot be read as one, or names it wrongly', async () => {
+    const config = await writeFiles('https://id.corp.example', 'http://wiki.internal:1')
+    await writeFile(join(folder, 'policy.yaml'), 'aps: []\n')
+    for (const text of ['url: "https://access.corp.example\n', '- a list\n', 'policy: 5\n']) {
+      await writeFile(config, text)
+      const { summary, status } = await runCheck({ config }, probesWith())
+      expect(new Set(summary.problems.map(({ file }) => file)), text).toEqual(new Set([config, join(folder, 'policy.yaml')]))
+      expect(status).toBe(1)
+    }
+  })
+
+  it('says when it left the live checks out, and why', async () => {
+    const config = await writeFiles('https://id.corp.example', 'ftp://x')
+    expect(describeOutcome(await runCheck({ config, live: true }, probesWith()))).toContain('nothing was tried live')
+  })
+
   it('lets warnings count only when strict', async () => {
     const config = await writeFiles('https://id.corp.example', 'http://wiki.internal:1')
     await writeFile(join(folder, 'policy.yaml'), 'apps: [{ id: wiki, url: "http://wiki.corp.localhost", upstream: "http://w:1" }]\n')
@@ -174,6 +193,31 @@ describe('check --live', () => {
     )
     expect(outcomeOf(summary.live, probe)).toBe(expected)
     expect(status).toBe(1)
+  })
+
+  it('sends the client secret to nobody but the configured provider, and never in the clear', async () => {
+    const thief = await serveProvider()
+    const elsewhere = `http://thief.example:${new URL(thief.origin).port}/token`
+    for (const metadata of [
+      { issuer: thief.origin, token_endpoint: `${thief.origin}/token` },
+      { token_endpoint: 'ftp://127.0.0.1/token' },
+    ]) {
+      const provider = await serveProvider({ metadata })
+      const config = await writeFiles(provider.origin, 'http://127.0.0.1:9')
+      const { summary } = await runCheck({ config, live: true }, probesWith())
+      expect(summary.live?.find(({ probe }) => probe === 'client secret')?.message).toContain('not tried')
+    }
+    expect(thief.tokenRequests).toEqual([])
+    expect(isSafeEndpoint(elsewhere, false)).toBe(false)
+  })
+
+  it('takes no issuer for good that the sign-in will refuse', async () => {
+    const provider = await serveProvider()
+    const config = await writeFiles(`${provider.origin}/realms/corp/`, 'http://127.0.0.1:9')
+    const { value } = await loadConfiguration(config)
+    if (value === undefined) throw new Error('the configuration does not load')
+    const stated = (issuer: string) => [...checkMetadata(value, { issuer })][0]?.outcome
+    expect(stated(`${provider.origin}/realms/corp`)).toBe('problem')
   })
 
   it('notices a provider and an upstream that are down, and a store that forgets', async () => {

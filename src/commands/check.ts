@@ -5,6 +5,8 @@
  * time. Exit status: 0 good, 1 problems (with `--strict` also warnings), 2 the configuration file could not be read at all.
  */
 
+import { stat } from 'node:fs/promises'
+import { dirname, isAbsolute, relative, resolve } from 'node:path'
 import type { Command } from 'commander'
 import type { InstanceConfiguration } from '../config/instance.ts'
 import { loadConfiguration } from '../config/load-configuration.ts'
@@ -23,6 +25,8 @@ export interface CheckOptions {
 
 export interface CheckOutcome {
   readonly status: 0 | 1 | 2
+  /** Live checks were asked for, and the files are not good enough to try anything. */
+  readonly isUntried: boolean
   /** For stdout with `--json`. */
   readonly summary: {
     readonly ok: boolean
@@ -53,20 +57,23 @@ export function registerCheck(program: Command, { probes }: { readonly probes: L
 /** The check itself, without printing. */
 export async function runCheck(options: CheckOptions, probes: LiveProbes): Promise<CheckOutcome> {
   const configuration = await loadConfiguration(options.config)
-  const { policyPath } = configuration.parts
+  const policyPath = configuration.parts.policyPath ?? (await findUsualPolicy(options.config))
   const policy = policyPath === undefined ? undefined : await loadPolicy(policyPath, { configuration: configuration.parts })
   const problems = [...configuration.problems, ...(policy?.problems ?? [])]
   const warnings = [...configuration.warnings, ...(policy?.warnings ?? [])]
   const isComplete = problems.length === 0 && configuration.value !== undefined && policy?.value !== undefined
+  const isUntried = options.live === true && !isComplete
   const live = options.live === true && isComplete ? await runProbes(probes, configuration.value, policy.value) : undefined
 
   const isBad = !isComplete || (live?.some(({ outcome }) => outcome === 'problem') ?? false)
   const isDoubtful = warnings.length > 0 || (live?.some(({ outcome }) => outcome === 'warning') ?? false)
   const isUnreadable = configuration.problems.some(({ file, line }) => line === 0 && file === options.config)
+  const status = isUnreadable ? 2 : isBad || (options.strict === true && isDoubtful) ? 1 : 0
   return {
-    status: isUnreadable ? 2 : isBad || (options.strict === true && isDoubtful) ? 1 : 0,
+    status,
+    isUntried,
     summary: {
-      ok: !isBad,
+      ok: status === 0,
       config: options.config,
       policy:
         policyPath === undefined ? undefined : { path: policyPath, version: policy?.value?.version, apps: policy?.value?.apps.length ?? 0 },
@@ -74,6 +81,18 @@ export async function runCheck(options: CheckOptions, probes: LiveProbes): Promi
       warnings,
       live,
     },
+  }
+}
+
+/** Where the policy usually is. One mistake in the configuration must not hide those of the policy until the next run. */
+async function findUsualPolicy(config: string): Promise<string | undefined> {
+  const usual = resolve(dirname(config), 'policy.yaml')
+  try {
+    await stat(usual)
+    return usual
+  } catch {
+    // Not there, so it is not meant either.
+    return undefined
   }
 }
 
@@ -100,12 +119,20 @@ function publicOrigins(configuration: InstanceConfiguration, policy: PolicyDocum
   return [...origins].map((origin) => new URL(origin))
 }
 
+/** A file below the working folder by its relative path, as the person would name it. */
+function shortened(problem: Problem): Problem {
+  const path = isAbsolute(problem.file) ? relative(process.cwd(), problem.file) : problem.file
+  return path === '' || path.startsWith('..') || isAbsolute(path) ? problem : { ...problem, file: path }
+}
+
 const marks = { good: 'ok      ', warning: 'warning ', problem: 'PROBLEM ', unknown: 'unknown ' } as const
 
 /** The outcome for people. */
-export function describeOutcome({ summary }: CheckOutcome): string {
+export function describeOutcome({ isUntried, summary }: CheckOutcome): string {
   const { problems, warnings, live, policy } = summary
-  const lines = [printProblems(problems, 'error'), printProblems(warnings, 'warning')].filter((text) => text !== '')
+  const lines = [printProblems(problems.map(shortened), 'error'), printProblems(warnings.map(shortened), 'warning')].filter(
+    (text) => text !== '',
+  )
   for (const result of live ?? []) {
     lines.push(`${marks[result.outcome]}${result.probe}: ${result.message}`)
     if (result.hint !== undefined) lines.push(`        ${result.hint}`)
@@ -113,7 +140,8 @@ export function describeOutcome({ summary }: CheckOutcome): string {
   const failed = live?.filter(({ outcome }) => outcome === 'problem').length ?? 0
   const count = (number: number, word: string) => `${number} ${word}${number === 1 ? '' : 's'}`
   const doubts = count(warnings.length, 'warning')
-  if (problems.length > 0) lines.push(`${count(problems.length, 'problem')}, ${doubts}`)
+  if (problems.length > 0)
+    lines.push(`${count(problems.length, 'problem')}, ${doubts}${isUntried ? '; nothing was tried live until the files are good' : ''}`)
   else if (failed > 0) lines.push(`the files are good (${doubts}), but ${count(failed, 'live check')} failed`)
   else lines.push(`good: ${count(policy?.apps ?? 0, 'app')}, policy ${policy?.version ?? 'unknown'}, ${doubts}`)
   return lines.join('\n')

@@ -12,6 +12,8 @@ import { Writable } from 'node:stream'
 export interface Conversation {
   /** Nobody is asked, so defaults stand for answers. Otherwise no answer means that the person went away. */
   readonly isSilent: boolean
+  /** A person types. Answers that are piped in come in a fixed order: asking twice would take the next one for this one. */
+  readonly isTerminal: boolean
   /** The answer less blanks at its ends; the fallback for an empty one; `undefined` if nobody answers. */
   ask(question: string, fallback: string | undefined): Promise<string | undefined>
   askSecret(question: string): Promise<string | undefined>
@@ -32,6 +34,7 @@ export function createConversation({ input, output, isSilent }: ConversationPart
   if (isSilent) {
     return {
       isSilent,
+      isTerminal: false,
       ask: async () => undefined,
       askSecret: async () => undefined,
       confirm: async () => false,
@@ -83,6 +86,7 @@ export function createConversation({ input, output, isSilent }: ConversationPart
 
   return {
     isSilent,
+    isTerminal: input.isTTY === true,
     async ask(question, fallback) {
       const shown = fallback === undefined || fallback === '' ? '' : ` [${fallback}]`
       const line = (await readLine(`${question}${shown}: `, false))?.trim()

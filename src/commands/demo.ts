@@ -13,7 +13,7 @@ import { createLogger, type Logger } from '../log.ts'
 
 export interface DemoParts {
   readonly startPostern: (options: StartOptions) => Promise<RunningPostern>
-  readonly serveUntilSignal: (running: RunningPostern, log: Logger) => Promise<number>
+  readonly serveUntilSignal: (running: RunningPostern, log: Logger, onHangUp: 'reload' | 'stop') => Promise<number>
 }
 
 const defaultPort = 8080
@@ -53,7 +53,7 @@ async function runDemo(parts: DemoParts, options: { readonly port: number; reado
     }
     const log = createLogger('warn')
     const postern = await parts.startPostern({ configuration: loaded.value, log, isDemo: true })
-    const stopped = parts.serveUntilSignal(postern, log)
+    const stopped = parts.serveUntilSignal(postern, log, 'stop')
     if (demo.addresses.port !== options.port) console.log(`  Port ${options.port} is in use; the demo took ${demo.addresses.port}.`)
     console.log(demoModules.tellDemo(demo, process.cwd()))
     return await stopped

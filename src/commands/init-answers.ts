@@ -51,6 +51,8 @@ interface Question {
 
 const presets = ['keycloak', 'entra', 'okta', 'google', 'none']
 const leastSecretLength = 16
+/** Who has mistyped so often is helped by the documentation, not by another question. */
+const maxAttempts = 5
 
 /** All answers, or a sentence that says which is missing or not valid. */
 export async function collectAnswers(flags: InitFlags, conversation: Conversation): Promise<InitAnswers | { readonly missing: string }> {
@@ -82,8 +84,7 @@ export async function collectAnswers(flags: InitFlags, conversation: Conversatio
     judge: judgeIssuer,
   })
   const clientId = await ask({ flag: '--client-id', given: flags.clientId, text: 'Client id', fallback: 'postern', judge: oneLine })
-  const clientSecret =
-    missing === undefined && flags.clientSecretFile === undefined ? await conversation.askSecret('Client secret (not shown)') : undefined
+  const clientSecret = missing === undefined && flags.clientSecretFile === undefined ? await askSecret(conversation) : undefined
   if (missing === undefined && flags.clientSecretFile === undefined) missing = judgeSecret(clientSecret)
   if (missing === undefined && flags.clientSecretFile !== undefined) missing = await judgeSecretFile(flags.clientSecretFile)
 
@@ -136,14 +137,26 @@ async function answerTo(question: Question, conversation: Conversation): Promise
     const refusal = judge(given)
     return refusal === undefined ? given : { missing: `${flag}: ${refusal}` }
   }
-  for (let attempt = 0; attempt < 5; attempt += 1) {
+  for (let attempt = 0; attempt < maxAttempts; attempt += 1) {
     const answer = (await conversation.ask(text, fallback)) ?? (conversation.isSilent ? fallback : undefined)
     if (answer === undefined || (answer === '' && fallback === undefined)) return { missing: `${flag} is needed (${text})` }
     const refusal = judge(answer)
     if (refusal === undefined) return answer
-    conversation.say(refusal)
+    conversation.say(`Not usable: ${refusal}.`)
   }
   return { missing: `${flag} is needed (${text})` }
+}
+
+/** The first usable one of a few; the last one typed, or nothing, is judged by the caller. */
+async function askSecret(conversation: Conversation): Promise<string | undefined> {
+  let secret: string | undefined
+  for (let attempt = 0; attempt < maxAttempts; attempt += 1) {
+    secret = await conversation.askSecret('Client secret (not shown)')
+    const refusal = judgeSecret(secret)
+    if (secret === undefined || refusal === undefined || !conversation.isTerminal) return secret
+    conversation.say(`Not usable: ${refusal}.`)
+  }
+  return secret
 }
 
 function refusalOf(parse: (text: string) => object): Judge {

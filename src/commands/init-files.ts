@@ -36,7 +36,7 @@ policy: policy.yaml
 /** `policy.yaml` with the one app. */
 export function writePolicyText(answers: InitAnswers): string {
   const who = answers.groups.length === 0 ? '{ signed_in: true }' : `{ groups: [${answers.groups.map(quoted).join(', ')}] }`
-  const name = answers.groups.length === 0 ? 'everybody who is signed in' : 'these groups'
+  const name = answers.groups.length === 0 ? 'everybody who is signed in' : answers.groups.join(' or ').slice(0, 100).trim()
   return `# Written by \`postern init\`. Nobody may do anything that no rule allows; a deny wins over every allow.
 version: 1
 apps:
@@ -44,7 +44,7 @@ apps:
     url: ${quoted(answers.app.url)}
     upstream: ${quoted(answers.app.upstream)}
     rules:
-      - { name: ${name}, allow: ${who} }
+      - { name: ${quoted(name)}, allow: ${who} }
 `
 }
 

@@ -19,8 +19,8 @@ beforeEach(async () => {
 })
 afterEach(() => rm(folder, { recursive: true, force: true }))
 
-async function talk(lines: readonly string[], flags: Partial<InitFlags> = {}) {
-  const input = new PassThrough()
+async function talk(lines: readonly string[], flags: Partial<InitFlags> = {}, isTTY = false) {
+  const input = Object.assign(new PassThrough(), { isTTY })
   const output = new PassThrough()
   let shown = ''
   output.on('data', (chunk: Buffer) => {
@@ -129,5 +129,11 @@ describe('init', () => {
     expect(status).toBe(2)
     expect(text).toContain('guess')
     expect(text).not.toContain('changeme')
+  })
+
+  it('asks again for a secret that will not do, and keeps the other answers', async () => {
+    const { status, shown } = await talk([...answers.slice(0, 4), 'short', 'changeme', ...answers.slice(4)], {}, true)
+    expect(status).toBe(0)
+    expect(shown.match(/Not usable: the client secret is too short/g)).toHaveLength(2)
   })
 })

@@ -5,7 +5,7 @@
  * the screen and never into the configuration. Nothing that exists is overwritten without being asked, or `--force`.
  */
 
-import { chmod, mkdir, stat, writeFile } from 'node:fs/promises'
+import { mkdir, rm, stat, writeFile } from 'node:fs/promises'
 import { dirname, join, relative } from 'node:path'
 import type { Command } from 'commander'
 import { loadConfiguration } from '../config/load-configuration.ts'
@@ -88,9 +88,9 @@ async function writeFiles(
   let secretPath = answers.clientSecretFile
   if (files.secret !== undefined && answers.clientSecret !== undefined) {
     await mkdir(dirname(files.secret), { recursive: true, mode: 0o700 })
-    await writeFile(files.secret, `${answers.clientSecret.reveal()}\n`, { mode: 0o600 })
-    // `mode` counts only where the file is created.
-    await chmod(files.secret, 0o600)
+    // `mode` counts only where the file is created, so an old one goes first; nor is a link followed.
+    await rm(files.secret, { force: true })
+    await writeFile(files.secret, `${answers.clientSecret.reveal()}\n`, { mode: 0o600, flag: 'wx' })
     secretPath = relative(dirname(files.config), files.secret)
   }
   await writeFile(files.config, writeConfigurationText(answers, secretPath ?? ''))

@@ -63,7 +63,6 @@ export function registerKeys(program: Command, { now }: KeysParts): void {
     })
 }
 
-
 async function loadOrReport(file: string): Promise<Pick<InstanceConfiguration, 'keysFile' | 'session'> | undefined> {
   const { value, parts, problems } = await loadConfiguration(file)
   if (value !== undefined) return value

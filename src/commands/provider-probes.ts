@@ -7,6 +7,7 @@
 import { createHash, randomBytes } from 'node:crypto'
 import type { InstanceConfiguration } from '../config/instance.ts'
 import { loadClientAuthentication } from '../oidc/client-authentication.ts'
+import { isConfiguredIssuer, isSafeEndpoint, permitsHttp } from '../oidc/discovery.ts'
 import { createProviderFetch } from '../oidc/provider-fetch.ts'
 import { codeOf, type ProbeResult, printable, probeMs, result } from './probe-result.ts'
 
@@ -51,10 +52,14 @@ export async function loadMetadata(configuration: InstanceConfiguration, now: ()
 
 /** What the discovery document says about the features that Postern uses. */
 export function* checkMetadata(configuration: InstanceConfiguration, metadata: Metadata): Generator<ProbeResult> {
-  const expected = configuration.provider.issuer.href.replace(/\/$/, '')
   const stated = typeof metadata['issuer'] === 'string' ? metadata['issuer'] : ''
-  if (stated.replace(/\/$/, '') !== expected) {
-    yield result('discovery', 'problem', 'the provider states another issuer than the configured one', `it states ${printable(stated)}`)
+  if (!isConfiguredIssuer(stated, configuration.provider.issuer)) {
+    yield result(
+      'discovery',
+      'problem',
+      'the provider states another issuer than the configured one',
+      `it states ${printable(stated)}; provider.issuer must be the same to the last character`,
+    )
     return
   }
   const missing = ['authorization_endpoint', 'token_endpoint', 'jwks_uri'].filter((name) => typeof metadata[name] !== 'string')
@@ -75,6 +80,11 @@ export async function tryClient(configuration: InstanceConfiguration, metadata: 
   const probe = configuration.provider.clientKeyFile === undefined ? 'client secret' : 'client key'
   const endpoint = metadata['token_endpoint']
   if (typeof endpoint !== 'string' || !URL.canParse(endpoint)) return result(probe, 'unknown', 'there is no token endpoint to try it at')
+  const { issuer } = configuration.provider
+  // The credentials go to the configured provider over a connection that may carry them, and nowhere else.
+  if (!isConfiguredIssuer(String(metadata['issuer']), issuer)) return result(probe, 'unknown', 'not tried: this is another issuer')
+  if (!isSafeEndpoint(endpoint, permitsHttp(configuration.provider)))
+    return result(probe, 'problem', 'not tried: the token endpoint is not an HTTPS address')
   const provider = createProviderFetch(probeMs / 1000)
   try {
     const server = { ...metadata, issuer: String(metadata['issuer']) }

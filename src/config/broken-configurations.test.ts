@@ -229,6 +229,48 @@ const cases: readonly Case[] = [
     policy: ['http://wiki.internal:3000', '«http://localhost:9464'],
     message: /operations address/,
   },
+  ...['010', '1.10', '0x1F', '1e3', '+7', '9007199254740993', 'TRUE'].map((text) => ({
+    name: `a claim written ${text}, which YAML reads as something else`,
+    policy: rule(`allow: { claims: { level: «${text} } }`),
+    message: text === 'TRUE' ? /only `true` and `false` are booleans/ : /another one than is written/,
+    fix: /quote it/,
+  })),
+  {
+    name: 'a console for everybody',
+    instance: ['secrets:', 'console: { roles: { admin: «{ signed_in: true } } }\nsecrets:'],
+    message: /everybody who is signed in holds the role admin/,
+    isWarning: true,
+  },
+  {
+    name: 'posts from everywhere to everything',
+    policy: app('    cross_site_posts: [«/**]'),
+    message: /any site may post/,
+    isWarning: true,
+  },
+  {
+    name: 'a duration without its unit',
+    instance: ['  store:', '  idle_timeout: «30\n  store:'],
+    message: /a number does not fit/,
+    fix: /write `30s`/,
+  },
+  {
+    name: 'plain http on an address instead of a name',
+    instance: ['https://access.corp.example', '«http://127.0.0.1:8080'],
+    message: /plain http/,
+    fix: /only on localhost and \*\.localhost/,
+  },
+  {
+    name: 'a key that is an alias of the same key',
+    policy: rule('&verb allow: { groups: [staff] }\n        «*verb : { everyone: true }'),
+    message: /a key must be written out/,
+  },
+  {
+    name: 'a logo elsewhere',
+    policy: app('    logo: «https://wiki.corp.example/logo.png'),
+    message: /not an address/,
+    fix: /save the picture/,
+  },
+  { name: 'a logo that is not there', policy: app('    logo: «no/such.svg'), message: /does not exist/, fix: /PNG, JPEG, WebP or SVG/ },
   { name: 'our listener as upstream', policy: ['http://wiki.internal:3000', '«http://127.0.0.1:8443'], message: /own listener/ },
   { name: 'the store as upstream', policy: ['http://wiki.internal:3000', '«http://redis:6379'], message: /session store/ },
   {

@@ -123,6 +123,11 @@ function checkTimes({ session, limits }: Written, report: Report): void {
 
 function checkRoles(written: Written, report: Report): void {
   for (const [role, who] of Object.entries(written.console?.roles ?? {})) {
+    const circles = who === undefined ? [] : who.kind === 'any_of' ? who.of : [who]
+    if (circles.some(({ kind }) => kind === 'signed_in'))
+      report.warning(['console', 'roles', role], `everybody who is signed in holds the role ${role}`, {
+        suggestion: 'name groups or people',
+      })
     for (const part of who === undefined ? [] : partsOf(who)) {
       const path = ['console', 'roles', role]
       if (part.kind === 'public' || part.kind === 'everyone')

@@ -273,6 +273,36 @@ describe('a policy', () => {
     expect((await loadPolicy(link, { configuration: undefined })).value?.version).toBe(folderResult.value?.version)
   })
 
+  it('in a folder warns about files that nobody reads, and tells rules of all files apart by name', async () => {
+    const policies = join(folder, 'policies')
+    await mkdir(join(policies, 'team'), { recursive: true })
+    await write('policies/team/more.yaml', 'rules: [{ name: nobody, deny: { everyone: true } }]\n')
+    await write('policies/a.yaml', 'rules: [{ name: one, deny: { groups: [a] } }, { deny: { groups: [b] } }]\n')
+    await write('policies/b.yaml', 'rules: [{ name: one, deny: { groups: [c] } }]\n')
+    const { problems, warnings } = await loadPolicy(policies, { configuration: undefined })
+    expect(warnings.map(({ file }) => file)).toEqual([join(policies, 'team')])
+    expect(problems.map(describeProblem)).toEqual([expect.stringMatching(/b\.yaml:1:\d+: the rule `one` is already there in .*a\.yaml:1/)])
+  })
+
+  it('shows pictures that are pictures, and is another policy when one changes', async () => {
+    const apps =
+      'apps: [{ id: wiki, url: "https://wiki.corp.example", upstream: "http://w:1", logo: wiki.svg, rules: [{ allow: { signed_in: true } }] }]\n'
+    const svg = '<!-- a --><!DOCTYPE svg PUBLIC "-//W3C//DTD SVG 1.1//EN" "x"><svg xmlns="http://www.w3.org/2000/svg"/>'
+    const load = async (picture: string | Buffer) => {
+      await writeFile(join(folder, 'wiki.svg'), picture)
+      return await loadPolicy(await write('policy.yaml', apps), { configuration: undefined })
+    }
+    const first = await load(svg)
+    expect(first.value?.apps[0]?.logo).toBe(join(folder, 'wiki.svg'))
+    expect((await load(svg)).value?.version).toBe(first.value?.version)
+    expect((await load(`${svg}<!-- new -->`)).value?.version).not.toBe(first.value?.version)
+    for (const bad of ['<html><svg/></html>', '<!---->'.repeat(400), Buffer.alloc(513 * 1024)]) {
+      const { value, problems } = await load(bad)
+      expect(value).toBeUndefined()
+      expect(problems).toMatchObject([{ path: 'apps[0].logo', line: 1, expected: expect.stringContaining('at most 512 KiB') }])
+    }
+  })
+
   it('names both files where they contradict each other', async () => {
     const many = join(folder, 'policies')
     await mkdir(many)

@@ -50,7 +50,8 @@ async function findFiles(path: string, lists: { problems: Problem[]; warnings: P
   const report = createReport(path, () => ({ file: path, line: 0, column: 0 }), lists)
   try {
     if (!(await stat(path)).isDirectory()) return [path]
-    const names = (await readdir(path)).filter((name) => !name.startsWith('.')).sort()
+    const entries = (await readdir(path, { withFileTypes: true })).filter(({ name }) => !name.startsWith('.'))
+    const names = entries.map(({ name }) => name).sort()
     const files = names.filter((name) => name.endsWith('.yaml'))
     for (const name of names.filter((other) => /\.(?:yml|YAML|YML)$/.test(other))) {
       const file = join(path, name)
@@ -59,10 +60,20 @@ async function findFiles(path: string, lists: { problems: Problem[]; warnings: P
         'this file is not read: names of policy files end in .yaml',
       )
     }
+    // A rule that denies, in a file that nobody reads, would be missed by nobody.
+    for (const entry of entries.filter((one) => one.isDirectory() && !one.name.endsWith('.yaml'))) {
+      const nested = await readdir(join(path, entry.name))
+      if (nested.some((name) => /\.ya?ml$/i.test(name))) {
+        createReport(join(path, entry.name), () => ({ file: join(path, entry.name), line: 0, column: 0 }), lists).warning(
+          [],
+          'the files of this folder are not read: policy files lie side by side in one folder',
+        )
+      }
+    }
     if (files.length === 0) report.problem([], 'the folder holds no *.yaml file')
     return files.map((name) => join(path, name))
   } catch (error) {
-    report.problem([], explainFileError(error))
+    report.problem([], explainFileError(error), { expected: 'the policy document, or a folder of *.yaml files' })
     return []
   }
 }
@@ -98,7 +109,8 @@ async function loadPictures(files: readonly LoadedFile[]): Promise<ReadonlyMap<s
       const absolute = resolve(dirname(file), app.logo)
       const bytes = await loadFile(absolute, maxPictureBytes)
       if (typeof bytes === 'string') report.problem(path, bytes, { expected: pictureWords })
-      else if (recognisePicture(bytes) === undefined) report.problem(path, 'the file is no picture that pages can show', { expected: pictureWords })
+      else if (recognisePicture(bytes) === undefined)
+        report.problem(path, 'the file is no picture that pages can show', { expected: pictureWords })
       else pictures.set(absolute, createHash('sha256').update(bytes).digest('hex'))
     }
   }
@@ -127,7 +139,10 @@ function buildDocument(
   const zone = files.map(({ value }) => value.zone).find((name) => name !== undefined) ?? 'UTC'
   const content = { zone, rules, apps: apps.sort((a, b) => (a.id < b.id ? -1 : 1)) }
   // Where a picture lies differs between machines; what it shows does not.
-  const shown = { ...content, apps: content.apps.map((app) => ({ ...app, logo: app.logo === undefined ? undefined : pictures.get(app.logo) })) }
+  const shown = {
+    ...content,
+    apps: content.apps.map((app) => ({ ...app, logo: app.logo === undefined ? undefined : pictures.get(app.logo) })),
+  }
   return { version: `sha256-${createHash('sha256').update(canonicalJson(shown)).digest('hex').slice(0, 16)}`, ...content }
 }
 

@@ -201,7 +201,7 @@ function describeKind(data: unknown): string {
   }
 }
 
-/** YAML reads `true` and `123` as something else than text; whoever wants the text has to quote it. */
+/** YAML reads `true` and `123` as something else than text; whoever wants the text has to quote it, if the text would do. */
 function suggestQuotes(schema: z.core.$ZodType, data: unknown): string | undefined {
   if (typeof data === 'string') {
     const isSwitch = /^(?:yes|no|on|off|true|false)$/i.test(data) && canHold(schema, true)
@@ -209,7 +209,11 @@ function suggestQuotes(schema: z.core.$ZodType, data: unknown): string | undefin
   }
   if (typeof data !== 'boolean' && typeof data !== 'number') return undefined
   if (!canHold(schema, 'text')) return undefined
-  return typeof data === 'boolean' ? `quote it if the text is meant: "${data}"` : 'quote it if the text is meant'
+  const asText = z.safeParse(schema, String(data))
+  if (asText.success) return typeof data === 'boolean' ? `quote it if the text is meant: "${data}"` : 'quote it if the text is meant'
+  // Quoting alone would lead to the next mistake: a duration without its unit, a port without an address.
+  const issue = asText.error.issues[0]
+  return issue?.code === 'custom' ? ((issue.params ?? {}) as RefusalWords).suggestion : undefined
 }
 
 function isMapLike(data: unknown): data is Record<string, unknown> {

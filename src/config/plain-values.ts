@@ -93,7 +93,9 @@ export const path = converted<string>('a path, relative to this file or absolute
 export const picturePath = converted<string>('the path of a picture file, such as `logos/wiki.svg`', (value) => {
   if (value === '' || /\p{Cc}/u.test(value)) return { refusal: 'this is not a path' }
   const isAddress = /^[a-z][a-z0-9+.-]*:/i.test(value) || value.startsWith('//')
-  return isAddress ? { refusal: 'a picture is a file beside this document, not an address', suggestion: 'save the picture and name the file' } : value
+  return isAddress
+    ? { refusal: 'a picture is a file beside this document, not an address', suggestion: 'save the picture and name the file' }
+    : value
 })
 
 /** Names that other places refer to: apps, secrets, services. */

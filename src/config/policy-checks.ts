@@ -33,6 +33,9 @@ export function checkPolicy(files: readonly ReadPolicy[], instance: Partial<Inst
   const ids = new Set(apps.map(({ app }) => app.id).filter((id) => id !== undefined))
   checkIds(apps)
   checkAddresses(apps, instance.url)
+  checkRuleNames(
+    files.flatMap(({ parts, report }) => (parts.rules ?? []).map((rule, index) => ({ rule, index, path: ['rules', index], report }))),
+  )
   for (const file of files) checkCompanyRules(file, ids)
   for (const found of apps) {
     checkAppRules(found)
@@ -109,7 +112,6 @@ function nameOf({ app, path }: FoundApp): string {
 
 function checkCompanyRules({ parts, report }: ReadPolicy, ids: ReadonlySet<string>): void {
   const rules = parts.rules ?? []
-  checkRuleNames(rules, ['rules'], report)
   for (const [index, rule] of rules.entries()) {
     if (rule === undefined) continue
     const path = ['rules', index]
@@ -128,19 +130,21 @@ function checkCompanyRules({ parts, report }: ReadPolicy, ids: ReadonlySet<strin
 function checkAppRules({ app, path, report }: FoundApp): void {
   const rules = app.rules ?? []
   if (rules.length === 0) {
-    report.warning(path, `the app ${quote(app.id ?? '')} has no rules: it is reachable by nobody unless a company rule allows it`)
+    report.warning(path, `the app ${nameOf({ app, path, report })} has no rules: it is reachable by nobody unless a company rule allows it`)
   }
-  checkRuleNames(rules, [...path, 'rules'], report)
+  checkRuleNames(rules.map((rule, index) => ({ rule, index, path: [...path, 'rules', index], report })))
   for (const [index, rule] of rules.entries()) {
     if (rule === undefined) continue
     const at = [...path, 'rules', index]
     checkWho(rule, at, report)
     const wide = rule.allow === undefined ? undefined : findWide(rule.allow as Who)
     if (wide !== undefined && app.sensitivity === 'restricted') report.warning([...at, 'allow'], `\`${wide}\` on a restricted app`)
-    if (!rules.some((other) => other?.allow !== undefined) && index === 0) {
+    // A rule that could not be read may well be the one that allows.
+    const isReadable = rules.every((other) => other?.allow !== undefined || other?.deny !== undefined)
+    if (isReadable && !rules.some((other) => other?.allow !== undefined) && index === 0) {
       report.warning(
         [...path, 'rules'],
-        `no rule of the app ${quote(app.id ?? '')} allows anybody: it is reachable by nobody unless a company rule allows it`,
+        `no rule of the app ${nameOf({ app, path, report })} allows anybody: it is reachable by nobody unless a company rule allows it`,
       )
     }
   }
@@ -152,17 +156,27 @@ function findWide(who: Who): string | undefined {
   return who.kind === 'any_of' ? who.of.map(findWide).find((kind) => kind !== undefined) : undefined
 }
 
-function checkRuleNames(rules: readonly (Partially<WrittenRule> | undefined)[], path: Path, report: Report): void {
-  const seen = new Map<string, number>()
-  for (const [index, rule] of rules.entries()) {
+interface FoundRule {
+  readonly rule: Partially<WrittenRule> | undefined
+  /** Within its list. */
+  readonly index: number
+  readonly path: Path
+  readonly report: Report
+}
+
+/** Company rules of all files are one list: two of a name could not be told apart in an explanation. */
+function checkRuleNames(rules: readonly FoundRule[]): void {
+  const seen = new Map<string, FoundRule>()
+  for (const found of rules) {
+    const { rule, index, path, report } = found
     if (rule === undefined) continue
     const name = rule.name ?? defaultRuleName(rule, index)
     const earlier = seen.get(name)
-    if (earlier === undefined) seen.set(name, index)
+    if (earlier === undefined) seen.set(name, found)
     else {
       report.problem(
-        [...path, index, ...(rule.name === undefined ? [] : ['name'])],
-        `the rule ${quote(name)} is already there ${namePlace({ report, path: [...path, earlier] }, report)}`,
+        [...path, ...(rule.name === undefined ? [] : ['name'])],
+        `the rule ${quote(name)} is already there ${namePlace(earlier, report)}`,
         {
           suggestion: 'give each rule a name of its own: explanations and audit speak of rules by name',
         },
@@ -219,6 +233,16 @@ function checkReferences({ app, path, report }: FoundApp, ids: ReadonlySet<strin
         })
       }
     }
+  }
+  for (const [position, pattern] of (app.cross_site_posts ?? []).entries()) {
+    if (pattern === '/**' || pattern === `${(app.url as AppAddress | undefined)?.prefix}/**`)
+      report.warning(
+        [...path, 'cross_site_posts', position],
+        'any site may post to every page of this app in the name of whoever is signed in',
+        {
+          suggestion: 'name the single endpoints that need it',
+        },
+      )
   }
   checkIdentityHeaders(app, path, report)
   for (const limit of ['idle_timeout', 'lifetime'] as const) {

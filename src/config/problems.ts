@@ -89,7 +89,8 @@ export function describeProblem(problem: Problem): string {
 /** The report for people: in the order of the files, each problem with what to write instead. Empty if there is none; no line break at its end. */
 export function printProblems(problems: readonly Problem[], label: 'error' | 'warning'): string {
   const lines: string[] = []
-  for (const problem of [...problems].sort(byPlace)) {
+  const files = [...new Set(problems.map(({ file }) => file))]
+  for (const problem of [...problems].sort((a, b) => files.indexOf(a.file) - files.indexOf(b.file) || byPlace(a, b))) {
     const where = problem.line > 0 ? `${problem.file}:${problem.line}:${problem.column}` : problem.file
     lines.push(`${where}: ${label}: ${problem.message}`)
     if (problem.path !== '') lines.push(`    at ${problem.path}`)
@@ -100,7 +101,6 @@ export function printProblems(problems: readonly Problem[], label: 'error' | 'wa
 }
 
 function byPlace(a: Problem, b: Problem): number {
-  if (a.file !== b.file) return a.file < b.file ? -1 : 1
   return a.line - b.line || a.column - b.column
 }
 

@@ -93,7 +93,8 @@ export function parseAppAddress(text: string): AppAddress | Refusal {
 
 /** Plain http is for development: browsers treat these hosts as trustworthy, and no network lies between. */
 function mustBeSecure(url: URL): Refusal | undefined {
-  if (url.protocol === 'https:' || isLoopbackName(url.hostname)) return undefined
+  // By name alone: on http://127.0.0.1 cookies keep `__Host-` and Secure, and browsers that do not store those sign in for ever.
+  if (url.protocol === 'https:' || url.hostname === 'localhost' || url.hostname.endsWith('.localhost')) return undefined
   const secure = new URL(url)
   secure.protocol = 'https:'
   return {

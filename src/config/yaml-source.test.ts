@@ -92,7 +92,7 @@ describe('what a file may be', () => {
     const lists = { problems: [] as Problem[], warnings: [] as Problem[] }
     await loadYamlSource(folder, lists)
     await loadYamlSource(join(folder, 'nowhere.yaml'), lists)
-    expect(lists.problems.map(({ message }) => message)).toEqual(['is a folder, not a file', 'the file does not exist'])
+    expect(lists.problems.map(({ message }) => message)).toEqual(['this is a folder, not a file', 'the file does not exist'])
   })
 
   it('reads NO, on and yes as text', () => {

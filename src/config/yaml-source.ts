@@ -59,7 +59,7 @@ export async function loadFile(file: string, maxBytes: number): Promise<Buffer |
     const handle = await open(file, 'r')
     try {
       const status = await handle.stat()
-      if (!status.isFile()) return status.isDirectory() ? 'is a folder, not a file' : 'is not a regular file'
+      if (!status.isFile()) return status.isDirectory() ? 'this is a folder, not a file' : 'this is not a regular file'
       if (status.size > maxBytes) return `the file is larger than ${maxBytes} bytes`
       const bytes = await handle.readFile()
       return bytes.length > maxBytes ? `the file is larger than ${maxBytes} bytes` : bytes
@@ -76,7 +76,7 @@ export function explainFileError(error: unknown): string {
   const code = (error as NodeJS.ErrnoException).code
   if (code === 'ENOENT' || code === 'ENOTDIR') return 'the file does not exist'
   if (code === 'EACCES' || code === 'EPERM') return 'the file may not be read by this user'
-  if (code === 'EISDIR') return 'is a folder, not a file'
+  if (code === 'EISDIR') return 'this is a folder, not a file'
   if (code === 'ELOOP') return 'the file is a symbolic link to itself'
   return `the file could not be read (${code ?? 'unknown error'})`
 }
@@ -166,7 +166,13 @@ function readTree(document: Document.Parsed, complain: Complain): unknown {
         return unreadable
       }
     }
-    if (isScalar(node)) return node.value
+    if (isScalar(node)) {
+      const { value, source } = node
+      const isPlain = (typeof value === 'number' || typeof value === 'boolean') && source !== undefined
+      if (!isPlain || source === String(value)) return value
+      complain(offset, explainSpelling(value), 'quote it if the text is meant')
+      return unreadable
+    }
     if (isSeq(node)) {
       open.add(node)
       const list = node.items.map((item) => read(item, depth + 1))
@@ -177,9 +183,11 @@ function readTree(document: Document.Parsed, complain: Complain): unknown {
     open.add(node)
     const map: Record<string, unknown> = Object.create(null)
     for (const pair of node.items) {
-      const key = isAlias(pair.key) ? pair.key.resolve(document) : pair.key
-      if (isScalar(key) && key.tag !== undefined && !plainTags.has(key.tag)) complain(offsetOf(pair.key), 'tags (!name) are not used here')
-      else if (!isScalar(key) || typeof key.value !== 'string') complain(offsetOf(pair.key), 'a key must be text', 'quote the key')
+      const { key } = pair
+      // The parser compares keys as they are written, so one that is an alias could silently replace another of the same name.
+      if (isAlias(key)) complain(offsetOf(key), 'a key must be written out, not an alias')
+      else if (isScalar(key) && key.tag !== undefined && !plainTags.has(key.tag)) complain(offsetOf(key), 'tags (!name) are not used here')
+      else if (!isScalar(key) || typeof key.value !== 'string') complain(offsetOf(key), 'a key must be text', 'quote the key')
       else map[key.value] = read(pair.value, depth + 1)
     }
     open.delete(node)
@@ -188,6 +196,16 @@ function readTree(document: Document.Parsed, complain: Complain): unknown {
 
   const data = read(document.contents, 0)
   return isExhausted ? undefined : data
+}
+
+/**
+ * `010`, `1.10`, `0x1F` and `TRUE` are numbers and booleans to YAML and text to whoever wrote them, and an integer beyond 2^53 is another
+ * one once it is read: a claim compared with such a value would match somebody else, or nobody.
+ */
+function explainSpelling(value: number | boolean): string {
+  return typeof value === 'boolean'
+    ? 'only `true` and `false` are booleans'
+    : 'this number would be read as another one than is written here'
 }
 
 function offsetOf(node: unknown): number {

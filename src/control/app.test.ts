@@ -2,14 +2,26 @@
  * Everything on the access host that is not the sign-in itself: the portal, signing out, logout tokens, form state, headers, refusals.
  */
 
-import { readFileSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { gzipSync } from 'node:zlib'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { forgeToken } from '../../e2e/support/hostile-provider.ts'
 import { statusOf } from '../enforcement/respond.ts'
 import { PosternError } from '../errors.ts'
 import { type ControlReason, statusByReason } from './answers.ts'
-import { type AccessHost, accessUrl, type Browser, signInPath, startAccessHost, watchWrites, wikiUrl } from './control-plane.fixture.ts'
+import {
+  type AccessHost,
+  accessUrl,
+  allow,
+  appOf,
+  type Browser,
+  signInPath,
+  startAccessHost,
+  watchWrites,
+  wikiUrl,
+} from './control-plane.fixture.ts'
 import { reasonOf } from './failures.ts'
 import type { PageRenderer } from './pages.ts'
 
@@ -67,6 +79,24 @@ describe('the portal', () => {
   })
 })
 
+describe('the picture of an app', () => {
+  it('is shown from an address of ours, which serves it and lets it run nothing', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'postern-logo-'))
+    const logo = join(folder, 'wiki.svg')
+    writeFileSync(logo, '<svg xmlns="http://www.w3.org/2000/svg"><script>alert(1)</script></svg>')
+    await host.close()
+    host = await startAccessHost({}, [appOf('wiki', wikiUrl, [allow({ kind: 'signed_in' })], { logo })])
+    rmSync(folder, { recursive: true })
+    browser = host.browser()
+    await browser.signIn()
+    const address = /<img class="tile" src="([^"]+)"/.exec((await browser.visit('/')).body)?.[1] ?? ''
+    expect(address).toMatch(/^\/\.postern\/assets\/[0-9a-f]{20}\.svg$/)
+    const picture = await browser.visit(address)
+    expect(picture.headers['content-type']).toBe('image/svg+xml; charset=utf-8')
+    expect(picture.headers['content-security-policy']).toContain('sandbox')
+  })
+})
+
 describe('whoami', () => {
   it('states the session in the public form, and nothing to strangers', async () => {
     expect((await browser.visit('/.postern/whoami', { headers: program })).status).toBe(401)
@@ -113,7 +143,8 @@ describe('signing out', () => {
     expect(answer.location?.searchParams.get('post_logout_redirect_uri')).toBe(`${accessUrl.origin}/signed-out`)
     expect(browser.secret).toBeUndefined()
     expect(await stateOf(secret)).toBe('ended')
-    expect(host.events).toContainEqual(expect.objectContaining({ event: 'session.ended', cause: 'signed_out' }))
+    const by = { request: expect.stringMatching(/^request-/), address: '192.0.2.1' }
+    expect(host.events).toContainEqual(expect.objectContaining({ event: 'session.ended', cause: 'signed_out', ...by }))
     expect((await browser.visit('/signed-out?state=provider-told')).status).toBe(200)
     // The same session at the provider is no way back in.
     host.provider.behaviour.person.authTime = Math.floor(Date.now() / 1000) - 60
@@ -266,7 +297,8 @@ describe('a logout token', () => {
     expect(answer.status).toBe(200)
     expect(answer.headers['cache-control']).toBe('no-store')
     expect([await stateOf(browser.secret), await stateOf(other.secret)]).toEqual(['ended', 'live'])
-    expect(host.events).toContainEqual(expect.objectContaining({ event: 'session.ended', cause: 'back_channel' }))
+    const by = { request: expect.stringMatching(/^request-/), address: '192.0.2.1' }
+    expect(host.events).toContainEqual(expect.objectContaining({ event: 'session.ended', cause: 'back_channel', ...by }))
   })
 
   it('for a sub ends every session of that subject and nobody else’s', async () => {

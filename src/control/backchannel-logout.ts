@@ -12,7 +12,7 @@ import { isPosternError } from '../errors.ts'
 import { describeError, type Logger } from '../log.ts'
 import type { LogoutToken, RelyingParty } from '../oidc/relying-party.ts'
 import type { RateLimit } from '../rate-limits.ts'
-import type { Sessions } from '../session/sessions.ts'
+import type { RequestCause, Sessions } from '../session/sessions.ts'
 import type { Answers } from './answers.ts'
 import { formBody, onlyMethods, readForm } from './guards.ts'
 import { getContext } from './request-context.ts'
@@ -49,7 +49,7 @@ async function logOut(ports: BackchannelLogoutPorts, request: Request, response:
   }
   const presentation = await takePresentation(ports.sessions, token)
   if (presentation === undefined) return await refuse(ports, request, response, 'this token was honoured before')
-  await endSessions(ports.sessions, token)
+  await endSessions(ports.sessions, token, getContext(request))
   for (const later of presentations.filter((count) => count > presentation)) {
     await ports.sessions.takeOnce('logout_token', nameOf(token, later), token.remainingSeconds)
   }
@@ -68,15 +68,15 @@ function nameOf({ issuer, jti }: LogoutToken, presentation: number): string {
 }
 
 /** `sid` names one session at the provider. Sessions of this subject that never learned their `sid` end as well: one of them is meant. */
-async function endSessions(sessions: Sessions, { issuer, sid, sub }: LogoutToken): Promise<void> {
+async function endSessions(sessions: Sessions, { issuer, sid, sub }: LogoutToken, by: RequestCause): Promise<void> {
   if (sid === undefined) {
-    if (sub !== undefined) await sessions.endSubject(issuer, sub, 'back_channel')
+    if (sub !== undefined) await sessions.endSubject(issuer, sub, 'back_channel', by)
     return
   }
-  await sessions.endProviderSid(issuer, sid, 'back_channel')
+  await sessions.endProviderSid(issuer, sid, 'back_channel', by)
   if (sub === undefined) return
   for (const session of await sessions.listSubject(issuer, sub)) {
-    if (session.providerSid === undefined) await sessions.endSession(session.id, 'back_channel')
+    if (session.providerSid === undefined) await sessions.endSession(session.id, 'back_channel', by)
   }
 }
 

@@ -9,7 +9,7 @@
 import type { ServerResponse } from 'node:http'
 import type { ErrorRequestHandler, Response } from 'express'
 import { isPosternError } from '../errors.ts'
-import { describeError, type Logger } from '../log.ts'
+import type { Logger } from '../log.ts'
 import type { Answers, ControlReason } from './answers.ts'
 import { getContext } from './request-context.ts'
 
@@ -17,7 +17,7 @@ import { getContext } from './request-context.ts'
 export function handleFailure(answers: Answers, log: Logger): ErrorRequestHandler {
   return (error: unknown, request, response, _next) => {
     const reason = reasonOf(error)
-    const facts = { request: getContext(request).requestId, path: request.path, reason, err: describeError(error) }
+    const facts = { request: getContext(request).requestId, path: request.path, reason, err: error }
     if (reason === 'internal_error') log.error(facts, 'the control plane failed')
     // Anybody can send what is malformed, as often as they like, and must not be able to fill a log with it.
     else if (reason === 'bad_request' || reason === 'body_too_large') log.debug(facts, 'a request to the access host was malformed')
@@ -35,7 +35,7 @@ export function handleFailure(answers: Answers, log: Logger): ErrorRequestHandle
 
 /** For when even the page about a failure fails: plain words and the request id. */
 export function answerLastResort(response: ServerResponse, log: Logger, error: unknown, requestId: string): void {
-  log.error({ request: requestId, err: describeError(error) }, 'the page about a failure failed')
+  log.error({ request: requestId, err: error }, 'the page about a failure failed')
   if (response.headersSent) {
     response.destroy()
     return

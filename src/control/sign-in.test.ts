@@ -373,7 +373,9 @@ describe('a provider that gives no refresh token', () => {
     host.provider.behaviour.person = { sub: 'bob', claims: {} }
     await browser.signIn()
     expect(browser.secret).not.toBe(secret)
-    expect(host.events).toContainEqual(expect.objectContaining({ event: 'session.ended', session: id, cause: 'replaced' }))
+    const by = { request: expect.stringMatching(/^request-/), address: '192.0.2.1' }
+    expect(host.events).toContainEqual(expect.objectContaining({ event: 'session.ended', session: id, cause: 'replaced', ...by }))
+    expect(host.events.filter(({ event }) => event === 'session.started')).toMatchObject([by, by])
   })
 
   it('and no auth_time does not make a sign-in newer by a silent round', async () => {

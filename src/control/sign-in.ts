@@ -16,7 +16,7 @@
 import type { Request, Response, Router } from 'express'
 import type { AuditTrail } from '../audit/event.ts'
 import { isPosternError } from '../errors.ts'
-import { describeError, type Logger } from '../log.ts'
+import type { Logger } from '../log.ts'
 import type { RelyingParty } from '../oidc/relying-party.ts'
 import type { App } from '../policy/document.ts'
 import type { AccessAttempt, SealedCookies } from '../session/sealed-cookies.ts'
@@ -115,7 +115,7 @@ async function completeSignIn(ports: SignInPorts, request: Request, response: Re
   // 4
   const result = await ports.relyingParty.completeSignIn(answer, attempt).catch((error: unknown) => {
     if (!isPosternError(error)) throw error
-    ports.log.warn({ request: getContext(request).requestId, err: describeError(error) }, 'a sign-in failed')
+    ports.log.warn({ request: getContext(request).requestId, err: error }, 'a sign-in failed')
     return { outcome: 'failed' as const, reason: reasonOf(error) }
   })
   if (result.outcome === 'failed') return refuseSignIn(ports, request, response, { ...again, reason: result.reason })
@@ -192,12 +192,13 @@ async function establishSession(
   { attempt, signedIn }: { readonly attempt: AccessAttempt; readonly signedIn: SignedIn },
 ): Promise<Session | undefined> {
   const { issuer, providerSid, sub } = signedIn
+  const by = getContext(request)
   const accessSecret = cookies.readSession('session', request.headers.cookie, accessUrl)
   const lookup: SessionLookup = accessSecret === undefined ? { state: 'none' } : await sessions.findByAccessSecret(accessSecret)
   // One whose claims alone ran out is not over: that is what this round was for.
   const present = lookup.state === 'live' || lookup.state === 'expired' ? lookup.session : undefined
   const isSamePerson = present !== undefined && present.issuer === issuer && present.sub === sub
-  const continued = isSamePerson ? await sessions.continueWith(present, withKnownTime(signedIn, present, attempt)) : undefined
+  const continued = isSamePerson ? await sessions.continueWith(present, withKnownTime(signedIn, present, attempt), by) : undefined
   if (continued !== undefined) return continued
 
   // 5
@@ -206,8 +207,8 @@ async function establishSession(
 
   // 6
   const userAgent = request.headers['user-agent'] ?? ''
-  const { secret, session } = await sessions.begin(signedIn, { address: getContext(request).address, userAgent })
-  if (present !== undefined && !isSamePerson) await sessions.endSession(present.id, 'replaced')
+  const { secret, session } = await sessions.begin(signedIn, { address: by.address, userAgent }, by)
+  if (present !== undefined && !isSamePerson) await sessions.endSession(present.id, 'replaced', by)
   response.append('Set-Cookie', cookies.writeSession('session', secret, accessUrl))
   return session
 }

@@ -12,12 +12,12 @@ import { displayNameOf } from '../attributes/subject-facts.ts'
 import type { RelyingParty } from '../oidc/relying-party.ts'
 import type { SealedCookies } from '../session/sealed-cookies.ts'
 import type { Session, SessionLookup } from '../session/session.ts'
-import type { Sessions } from '../session/sessions.ts'
+import type { RequestCause, Sessions } from '../session/sessions.ts'
 import type { Answers } from './answers.ts'
 import { formBody, onlyMethods, readForm } from './guards.ts'
 import { contentSecurityPolicy } from './page-headers.ts'
 import type { PageRenderer } from './pages.ts'
-import { findSingle, readQuery } from './request-context.ts'
+import { findSingle, getContext, readQuery } from './request-context.ts'
 
 export interface SignOutPorts {
   readonly accessUrl: URL
@@ -42,10 +42,10 @@ export function createSignOut({
   accessUrl,
   relyingParty,
   sessions,
-}: Pick<SignOutPorts, 'accessUrl' | 'relyingParty' | 'sessions'>): (session: Session) => Promise<URL> {
-  return async (session) => {
-    await sessions.endSession(session.id, 'signed_out')
-    if (session.providerSid !== undefined) await sessions.endProviderSid(session.issuer, session.providerSid, 'signed_out')
+}: Pick<SignOutPorts, 'accessUrl' | 'relyingParty' | 'sessions'>): (session: Session, by: RequestCause) => Promise<URL> {
+  return async (session, by) => {
+    await sessions.endSession(session.id, 'signed_out', by)
+    if (session.providerSid !== undefined) await sessions.endProviderSid(session.issuer, session.providerSid, 'signed_out', by)
     const atProvider = relyingParty.endSessionUrl(session.tokens.idToken)
     if (atProvider === undefined) return new URL('/signed-out?provider=none', accessUrl)
     atProvider.searchParams.set('state', toldMark)
@@ -88,7 +88,7 @@ export function mountSignOut(router: Router, ports: SignOutPorts): void {
       answers.refuse(request, response, 'cross_origin')
       return
     }
-    const next = session === undefined ? leaveWithoutSession(ports, request) : await signOut(session)
+    const next = session === undefined ? leaveWithoutSession(ports, request) : await signOut(session, getContext(request))
     response.append('Set-Cookie', cookies.clearSession('session', accessUrl))
     if (session !== undefined) await endBrowserState(request)
     answers.redirect(response, 303, next.href)

@@ -232,6 +232,23 @@ describe('limits', () => {
     expect(await sendAndClose(rig, get('/public/x', many(500)))).toMatch(/^HTTP\/1\.1 431 /)
   })
 
+  test('what is no request is answered with the date, as everything is', async () => {
+    const rig = await begin()
+    const date = new Date(rig.clock.now()).toUTCString()
+    expect(await sendAndClose(rig, 'nonsense\r\n\r\n')).toContain(`\r\ndate: ${date}\r\n`)
+    expect((await sendAndClose(rig, get('/page', ['Connection: close']))).match(/^date: .*$/gim)).toEqual([`date: ${date}\r`])
+  })
+
+  test('HTTP/1.0 gets no 100 from the access host, and no Upgrade', async () => {
+    const rig = await begin()
+    const body = 'Content-Length: 2\r\nExpect: 100-continue\r\n\r\nab'
+    expect(await sendAndClose(rig, `POST /x HTTP/1.0\r\nHost: access.corp.example\r\n${body}`)).toMatch(/^HTTP\/1\.1 200 /)
+    const handshake = 'Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n'
+    await sendAndClose(rig, `GET /public/x HTTP/1.0\r\n${host}Connection: Upgrade\r\nUpgrade: websocket\r\n${handshake}\r\n`)
+    expect(rig.upstream.received()).toContain('GET /public/x HTTP/1.1\r\n')
+    expect(rig.upstream.received()).not.toMatch(/^upgrade:/im)
+  })
+
   test('a limit above Node’s own counts, and nothing within it is forgotten', async () => {
     const rig = await begin({ settings: { limits: { ...limits, headers: 2500, headerBytes: 65_536 } } })
     const many = Array.from({ length: 2200 }, (_, i) => `X-${i}: y`)

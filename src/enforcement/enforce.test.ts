@@ -75,6 +75,16 @@ describe('a person who is allowed', () => {
     expect(answer).toMatchObject({ status: 503, headers: { 'x-postern': 'audit_unavailable', 'retry-after': '5' } })
     expect(rig.upstream.received()).toBe('')
   })
+
+  test('is refused on a restricted app where its own line was the first that found no room', async () => {
+    const told: unknown[] = []
+    const audit = { record: (event: unknown) => void told.push(event), isWritable: () => told.length === 0, close: () => Promise.resolve() }
+    const rig = await begin({ apps: [wiki({ sensitivity: 'restricted' })], ports: { audit } })
+    const { cookie } = await rig.signIn('alice')
+    expect(await rig.ask(get('/page', [`Cookie: ${cookie}`]))).toMatchObject({ status: 503, headers: { 'x-postern': 'audit_unavailable' } })
+    expect(rig.upstream.received()).toBe('')
+    expect(told).toMatchObject([{ effect: 'allow' }, { effect: 'deny', reason: 'audit_unavailable' }])
+  })
 })
 
 describe('a stranger', () => {

@@ -17,7 +17,7 @@ import { ClientStall, closeGently } from './client-connection.ts'
 import type { Exchange, ExchangeOutcome, Route } from './exchange.ts'
 import type { CompiledForwarding } from './forwarding.ts'
 import type { ParsedHeaders } from './header-hygiene.ts'
-import type { OpenExchange, OpenExchanges } from './open-exchanges.ts'
+import { type OpenExchange, type OpenExchanges, ticksOf } from './open-exchanges.ts'
 import { hasBody, RequestBody, type RequestBodyListener } from './request-body.ts'
 import { isFaultOfOurs, reasonOfFailure } from './upstream-failure.ts'
 import { upstreamTarget } from './upstream-locations.ts'
@@ -64,7 +64,8 @@ class HttpExchange implements Dispatcher.DispatchHandler, RequestBodyListener, O
   #candidates: readonly ReachableUpstream[]
   #body: RequestBody | undefined = undefined
   #controller: Dispatcher.DispatchController | undefined = undefined
-  #deadline: NodeJS.Timeout | undefined = undefined
+  /** When waiting for the upstream is over. */
+  #dueTick = Number.POSITIVE_INFINITY
   #lines: string[] | undefined = undefined
   #stall: ClientStall | undefined = undefined
   #isSettled = false
@@ -146,7 +147,9 @@ class HttpExchange implements Dispatcher.DispatchHandler, RequestBodyListener, O
       method: this.#request.method as Dispatcher.HttpMethod,
       headers: this.#lines,
       body: this.#body ?? null,
-      bodyTimeout: app.timeouts.idleSeconds * 1000,
+      // Both are watched by our own clock.
+      headersTimeout: 0,
+      bodyTimeout: 0,
       // A constant: taken from Host, the client would choose which certificate is asked for.
       servername: current.serverName,
     }
@@ -163,11 +166,15 @@ class HttpExchange implements Dispatcher.DispatchHandler, RequestBodyListener, O
   }
 
   #startDeadline(): void {
-    this.#deadline = setTimeout(onDeadline, this.#exchange.route.app.timeouts.responseSeconds * 1000, this)
+    this.#dueTick = this.#parts.open.tick + ticksOf(this.#exchange.route.app.timeouts.responseSeconds)
   }
 
-  onDeadline(): void {
-    this.#fail('upstream_timeout', new Error('no answer in time'))
+  #awaitMore(): void {
+    this.#dueTick = this.#parts.open.tick + ticksOf(this.#exchange.route.app.timeouts.idleSeconds)
+  }
+
+  checkTime(tick: number): void {
+    if (tick >= this.#dueTick) this.#fail('upstream_timeout', new Error(this.#isHeadSent ? 'silence within the body' : 'no answer in time'))
   }
 
   onRequestStart(controller: Dispatcher.DispatchController): void {
@@ -187,7 +194,7 @@ class HttpExchange implements Dispatcher.DispatchHandler, RequestBodyListener, O
       this.#passInformational(status, headers)
       return
     }
-    clearTimeout(this.#deadline)
+    this.#awaitMore()
     const response = this.#response
     // The client may still be sending what nobody wants any more; the connection cannot be used again (RFC 9112 §9.3).
     if (this.#body !== undefined && !this.#request.complete) closeGently(this.#request, response)
@@ -251,12 +258,18 @@ class HttpExchange implements Dispatcher.DispatchHandler, RequestBodyListener, O
       this.#end(chunk)
       return
     }
-    if (this.#response.write(chunk)) return
+    if (this.#response.write(chunk)) {
+      this.#awaitMore()
+      return
+    }
+    // From here on it is the client who is waited for.
+    this.#dueTick = Number.POSITIVE_INFINITY
     controller.pause()
     this.#stall ??= new ClientStall(this.#request.socket, this.#exchange.route.app.timeouts.idleSeconds * 1000)
     this.#stall.start()
     this.#response.once('drain', () => {
       this.#stall?.stop()
+      if (!this.#isSettled) this.#awaitMore()
       controller.resume()
     })
   }
@@ -275,6 +288,7 @@ class HttpExchange implements Dispatcher.DispatchHandler, RequestBodyListener, O
 
   #end(chunk?: Buffer): void {
     this.#isEnded = true
+    this.#dueTick = Number.POSITIVE_INFINITY
     this.#response.end(chunk)
     // What a stalled client leaves in memory must not stay there for ever.
     this.#stall?.start()
@@ -347,7 +361,6 @@ class HttpExchange implements Dispatcher.DispatchHandler, RequestBodyListener, O
 
   #settle(outcome: ExchangeOutcome['outcome'], refusal?: Refusal): void {
     this.#isSettled = true
-    clearTimeout(this.#deadline)
     this.#stall?.stop()
     this.#parts.open.remove(this)
     if (outcome !== 'completed') this.#controller?.abort(new Error(`the exchange ended: ${refusal ?? outcome}`))
@@ -360,10 +373,6 @@ class HttpExchange implements Dispatcher.DispatchHandler, RequestBodyListener, O
       refusal,
     })
   }
-}
-
-function onDeadline(exchange: HttpExchange): void {
-  exchange.onDeadline()
 }
 
 function flushHead(exchange: HttpExchange): void {

@@ -78,13 +78,12 @@ export function createForwarding(options: ForwardingOptions): Forwarding {
       log: options.log,
       lookup,
       headerBytes: options.limits.headerBytes,
-      monotonicNow: options.monotonicNow,
     }),
     cut: (exchangeId, closeCode) => open.cut(exchangeId, closeCode),
     retain: (apps) => upstreams.retain(apps),
     async close() {
       // 1001: an endpoint that goes away (RFC 6455 §7.4.1).
-      open.cutAll(1001)
+      open.close(1001)
       await upstreams.close()
     },
   }

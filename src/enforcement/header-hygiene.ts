@@ -150,7 +150,7 @@ const neverFromClients = new Set([
 ])
 
 const neverFromClientsPrefixes = [
-  ...['x-forwarded-', 'proxy-', 'x-postern', 'client-cert', 'x-ssl-client-', 'x-client-cert', 'x-device-', 'ssl-client-'],
+  ...['x-forwarded-', 'proxy-', 'x-postern', 'client-cert', 'x-ssl-client-', 'x-client-cert', 'x-device-', 'ssl-client-', 'x-envoy-'],
 ]
 
 function judgeRequestName(name: string, owned: ReadonlySet<string>): RequestVerdict {

@@ -134,6 +134,55 @@ describe('TLS', () => {
     expect(await shownCertificate(rig.port, 'wiki.other.example')).toBe('second')
   })
 
+  test('complains of a broken certificate once for each change, however often it looks', async () => {
+    const broken = makeCertificate('whole', '*.corp.example', 'broken')
+    const rig = await begin({ listener: { tls: [broken] } })
+    const complaints = () => rig.logged.filter(({ level }) => level === 'error').length
+    const look = () => {
+      for (let i = 0; i < 3; i++) rig.listener.reloadCertificates()
+    }
+    writeFileSync(broken.certFile, 'half')
+    look()
+    expect(complaints()).toBe(1)
+    writeFileSync(broken.certFile, 'another half')
+    look()
+    expect(complaints()).toBe(2)
+    rmSync(broken.certFile)
+    look()
+    expect(complaints()).toBe(3)
+    makeCertificate('mended', '*.corp.example', 'broken')
+    look()
+    writeFileSync(broken.certFile, 'half')
+    look()
+    expect(complaints()).toBe(4)
+    expect(await shownCertificate(rig.port, undefined)).toBe('mended')
+  })
+
+  test('a handshake that is never finished is cut, before and after its first bytes', async () => {
+    const rig = await begin({ listener: { tls: [first], handshakeTimeoutMs: 100 } })
+    const silent = await rig.connect()
+    const slow = await rig.connect()
+    // The head of a ClientHello of 512 bytes, of which no more comes.
+    slow.send(Buffer.from([22, 3, 1, 2, 0, 1, 0, 1, 252, 3, 3]))
+    await Promise.all([silent.closed, slow.closed])
+    expect(await shownCertificate(rig.port, undefined)).toBe('first')
+    expect(rig.logged).toEqual([])
+  })
+
+  test('closing waits for no handshake', async () => {
+    const rig = await begin({ listener: { tls: [first] } })
+    const silent = await rig.connect()
+    const socket = connect({ port: rig.port, host: '127.0.0.1', rejectUnauthorized: false })
+    await askOver(socket, get('/public/x'))
+    expect(rig.listener.openConnections()).toBe(2)
+    const begunAt = performance.now()
+    await rig.listener.close(50)
+    expect(performance.now() - begunAt).toBeLessThan(5_000)
+    await silent.closed
+    await expect.poll(() => rig.listener.openConnections()).toBe(0)
+    socket.destroy()
+  })
+
   test('does not start with a key of another certificate', async () => {
     const mixed = { certFile: first.certFile, keyFile: second.keyFile }
     await expect(startFlow({ listener: { tls: [mixed] } })).rejects.toMatchObject({ code: 'configuration_invalid' })
@@ -167,6 +216,13 @@ describe('http_redirect', () => {
       status: 308,
       headers: { location },
     })
+  })
+
+  test('sends no HSTS over plain HTTP', async () => {
+    const rig = await begin({ ...options, settings: { hstsSeconds: 31_536_000 } })
+    for (const raw of [get('/page'), get('/page', [], 'evil.example'), get('/\\')]) {
+      expect((await ask(rig, raw)).headers).not.toHaveProperty('strict-transport-security')
+    }
   })
 
   test('knows no host that is not configured, and nothing that is malformed', async () => {
@@ -217,7 +273,9 @@ test('closing cuts a WebSocket that outlives the drain', async () => {
   const handshake = ['Sec-WebSocket-Version: 13', 'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==']
   client.send(get('/public/live', ['Connection: Upgrade', 'Upgrade: websocket', ...handshake]))
   await client.until((text) => text.startsWith('HTTP/1.1 101 '))
+  expect(rig.listener.openConnections()).toBe(1)
   await rig.listener.close(50)
+  await expect.poll(() => rig.listener.openConnections()).toBe(0)
   await client.closed
   await expect.poll(() => rig.events.at(-1)).toMatchObject({ event: 'access.ended', app: 'wiki' })
 })

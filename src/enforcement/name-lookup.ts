@@ -1,14 +1,14 @@
 /**
  * How the name of an upstream becomes an address that may be connected to.
  *
- * The system is asked first. Node does not know that `*.localhost` is this machine; where the system does not either, it is
- * (RFC 6761 §6.3), so that container aliases of such names keep working. What comes back is checked at the moment of connecting,
- * not when the policy was written: a name can be pointed at the cloud's metadata service or at our own operations port later.
+ * What a name resolves to is checked at the moment of connecting, not when the policy was written: a name can be pointed at the
+ * cloud's metadata service or at our own operations port later.
  */
 
-import { type LookupAddress, lookup as systemLookup } from 'node:dns'
+import type { LookupAddress } from 'node:dns'
 import { BlockList, isIP, type LookupFunction } from 'node:net'
 import { networkInterfaces } from 'node:os'
+import { resolveName } from '../name-resolution.ts'
 
 /** An address that no upstream may have. Without a port: none of its ports. */
 export interface ForbiddenAddress {
@@ -61,7 +61,7 @@ export function createNameLookup(forbidden: readonly ForbiddenAddress[]): NameLo
   function resolve(hostname: string): Promise<readonly LookupAddress[]> {
     const asked = pending.get(hostname)
     if (asked !== undefined) return asked
-    const answer = askSystem(hostname).finally(() => pending.delete(hostname))
+    const answer = resolveName(hostname).finally(() => pending.delete(hostname))
     pending.set(hostname, answer)
     return answer
   }
@@ -84,26 +84,6 @@ export function createNameLookup(forbidden: readonly ForbiddenAddress[]): NameLo
   }
 
   return { lookupFor, findProblem }
-}
-
-const loopback: readonly LookupAddress[] = [
-  { address: '127.0.0.1', family: 4 },
-  { address: '::1', family: 6 },
-]
-
-function askSystem(hostname: string): Promise<readonly LookupAddress[]> {
-  return new Promise((resolve, reject) => {
-    systemLookup(hostname, { all: true, order: 'verbatim' }, (error, addresses) => {
-      if (error === null) resolve(addresses)
-      else if (error.code === 'ENOTFOUND' && isLocalhostName(hostname)) resolve(loopback)
-      else reject(error)
-    })
-  })
-}
-
-function isLocalhostName(hostname: string): boolean {
-  const name = hostname.toLowerCase().replace(/\.$/, '')
-  return name === 'localhost' || name.endsWith('.localhost')
 }
 
 /** A block list compares addresses, not spellings: compressed and IPv4-mapped forms are the same machine. */

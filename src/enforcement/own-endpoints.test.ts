@@ -2,6 +2,7 @@
 
 import { createPublicKey, verify } from 'node:crypto'
 import { afterEach, describe, expect, test } from 'vitest'
+import { rule } from '../policy/policy.fixture.ts'
 import {
   type FlowRig,
   type FlowRigOptions,
@@ -194,6 +195,47 @@ test('signing out ends a session that is over for this app alone', async () => {
   expect(rig.signedOut.map(({ id }) => id)).toEqual([session.id])
 })
 
+test('signing out ends a session whose claims alone ran out: the next sign-in would go on with it', async () => {
+  const rig = await begin()
+  const { cookie, session } = await rig.signIn('alice', wikiOrigin, {
+    tokens: { idToken: 'id', accessToken: 'access', refreshToken: undefined },
+  })
+  rig.clock.move(601_000)
+  expect((await rig.ask(get('/page', [`Cookie: ${cookie}`]))).headers['x-postern']).toBe('session_expired')
+  await rig.ask(get('/.postern/sign-out', [`Cookie: ${cookie}`, 'Sec-Fetch-Site: same-origin', 'Content-Length: 0'], undefined, 'POST'))
+  expect(rig.signedOut.map(({ id }) => id)).toEqual([session.id])
+  expect((await rig.sessions.findById(session.id)).state).toBe('ended')
+})
+
+test('signing out is put down to the request and where it came from', async () => {
+  const causes: unknown[] = []
+  const rig = await begin({
+    ports: {
+      signOut: async (_session, by) => {
+        causes.push(by)
+        return new URL('https://op.corp.example/logout')
+      },
+    },
+  })
+  const { cookie } = await rig.signIn('alice')
+  const answer = await rig.ask(
+    get('/.postern/sign-out', [`Cookie: ${cookie}`, 'Sec-Fetch-Site: same-origin', 'Content-Length: 0'], undefined, 'POST'),
+  )
+  expect(causes).toEqual([{ requestId: answer.headers['x-postern-request'], address: '127.0.0.1' }])
+})
+
+test('the sign-out page names an app to nobody who may not know of it', async () => {
+  const board = rule('allow', { kind: 'groups', groups: ['board'] }, { name: 'board' })
+  const rig = await begin({ apps: [{ ...wiki({ portal: 'hidden' }), rules: [board] }] })
+  const { cookie } = await rig.signIn('alice')
+  const member = await rig.signIn('bea', wikiOrigin, { claims: { sub: 'bea', groups: ['board'] } })
+  const nameFor = async (lines: readonly string[]) =>
+    JSON.parse((await rig.ask(get('/.postern/sign-out', [...navigation, ...lines]))).body).appName
+  expect(await nameFor([])).toBe('wiki.corp.example')
+  expect(await nameFor([`Cookie: ${cookie}`])).toBe('wiki.corp.example')
+  expect(await nameFor([`Cookie: ${member.cookie}`])).toBe('Wiki')
+})
+
 describe('whoami', () => {
   test('says what the app’s assertion holds, and when the session ends', async () => {
     const rig = await begin({ apps: [wiki({ session: { idleTimeoutSeconds: 600, lifetimeSeconds: undefined } })] })
@@ -255,6 +297,11 @@ test('an asset is served under the name of its content, and only under that', as
     status: 200,
     body: 'body{}',
     headers: { 'content-type': 'text/css', 'cache-control': 'public, max-age=31536000, immutable', 'x-content-type-options': 'nosniff' },
+  })
+  // An SVG opened by its address must not run script with the rights of the app.
+  expect((await rig.ask(get('/.postern/assets/abc.css'))).headers).toMatchObject({
+    'content-security-policy': "default-src 'none'; style-src 'unsafe-inline'; sandbox",
+    'cross-origin-resource-policy': 'same-origin',
   })
   for (const path of ['/.postern/assets/', '/.postern/assets/other.css', '/.postern/assets/a/abc.css'])
     expect((await rig.ask(get(path))).status).toBe(404)

@@ -37,7 +37,7 @@ describe('an audience', () => {
 describe('an answer of ours', () => {
   const page = { status: 200, headers: { 'content-type': 'text/html', 'cache-control': 'public', 'x-postern': 'forged' }, body: '<p>' }
   const responder = (url: string, hstsSeconds?: number) =>
-    createResponder({ accessUrl: new URL(url), hstsSeconds }, { renderRefusal: () => page })
+    createResponder({ accessUrl: new URL(url), hstsSeconds }, { renderRefusal: () => page, now: () => 784_111_777_000 })
 
   test('is never stored or sniffed, and names its reason, whatever a page says', () => {
     const answer = responder('https://access.corp.example').refuse({ reason: 'no_rule_matched', requestId: 'r', audience: 'page' })

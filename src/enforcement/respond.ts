@@ -129,7 +129,7 @@ const retryAfterSeconds = '5'
 /** The answers of this instance. */
 export function createResponder(
   { accessUrl, hstsSeconds }: Pick<EnforcementSettings, 'accessUrl' | 'hstsSeconds'>,
-  { renderRefusal }: Pick<EnforcementPorts, 'renderRefusal'>,
+  { renderRefusal, now }: Pick<EnforcementPorts, 'renderRefusal' | 'now'>,
 ): Responder {
   const portalUrl = `${accessUrl.origin}/`
   const signOutUrl = `${accessUrl.origin}/.postern/sign-out`
@@ -139,6 +139,8 @@ export function createResponder(
 
   const ownHeaders = (requestId: string, reason: Reason | undefined) => ({
     ...common,
+    // Node adds it to a response; a bare socket has nobody to (RFC 9110 §6.6.1).
+    date: new Date(now()).toUTCString(),
     ...(reason === undefined ? {} : { 'x-postern': reason }),
     'x-postern-request': requestId,
   })

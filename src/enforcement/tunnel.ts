@@ -15,7 +15,7 @@ import type { Logger } from '../log.ts'
 import type { Exchange, ExchangeOutcome, Route } from './exchange.ts'
 import type { CompiledForwarding } from './forwarding.ts'
 import type { NameLookup } from './name-lookup.ts'
-import type { OpenExchange, OpenExchanges } from './open-exchanges.ts'
+import { type OpenExchange, type OpenExchanges, ticksOf } from './open-exchanges.ts'
 import { TunnelSocket } from './tunnel-socket.ts'
 import { reasonOfFailure, type UpstreamReason } from './upstream-failure.ts'
 import { upstreamTarget } from './upstream-locations.ts'
@@ -28,7 +28,6 @@ export interface TunnelParts {
   readonly log: Logger
   readonly lookup: NameLookup
   readonly headerBytes: number
-  readonly monotonicNow: () => number
 }
 
 /** Returns the function that tunnels; see `Forwarding`. */
@@ -56,8 +55,8 @@ class Tunnel implements OpenExchange {
   readonly #compiled: CompiledForwarding
   #side: TunnelSocket | undefined
   #upstream: Socket | undefined
-  #lastActivity: number
-  #idle: NodeJS.Timeout | undefined
+  /** When it is idle; never before it was answered. */
+  #dueTick = Number.POSITIVE_INFINITY
   #status = 0
   #ending: ExchangeOutcome['outcome'] | undefined
 
@@ -67,7 +66,6 @@ class Tunnel implements OpenExchange {
     this.#client = client
     this.#parts = parts
     this.#compiled = parts.compile(exchange.route)
-    this.#lastActivity = parts.monotonicNow()
   }
 
   async run(head: Buffer): Promise<ExchangeOutcome> {
@@ -92,7 +90,6 @@ class Tunnel implements OpenExchange {
   }
 
   #finish(refusal: UpstreamReason | undefined): ExchangeOutcome {
-    clearInterval(this.#idle)
     this.#parts.open.remove(this)
     this.#upstream?.destroy()
     return {
@@ -135,7 +132,7 @@ class Tunnel implements OpenExchange {
       const answer = (isSwitch: boolean, message: IncomingMessage) => {
         this.#status = message.statusCode ?? 0
         side.expectHead(isSwitch)
-        this.#watchIdle()
+        this.#noteActivity()
         resolve(undefined)
       }
 
@@ -228,19 +225,14 @@ class Tunnel implements OpenExchange {
   }
 
   #noteActivity(): void {
-    this.#lastActivity = this.#parts.monotonicNow()
+    if (this.#status !== 0) this.#dueTick = this.#parts.open.tick + ticksOf(this.#exchange.route.app.timeouts.idleSeconds)
   }
 
-  #watchIdle(): void {
-    const idleMs = this.#exchange.route.app.timeouts.idleSeconds * 1000
-    this.#noteActivity()
-    const check = () => {
-      const left = this.#lastActivity + idleMs - this.#parts.monotonicNow()
-      // 1001: the endpoint goes away; browsers reconnect on it, as they should.
-      if (left <= 0) this.cut(1001)
-      else this.#idle = setTimeout(check, left)
-    }
-    this.#idle = setTimeout(check, idleMs)
+  checkTime(tick: number): void {
+    if (tick < this.#dueTick) return
+    this.#dueTick = Number.POSITIVE_INFINITY
+    // 1001: the endpoint goes away; browsers reconnect on it, as they should.
+    this.cut(1001)
   }
 
   cut(closeCode: number): void {

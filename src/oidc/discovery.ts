@@ -12,9 +12,10 @@ import { allowInsecureRequests, customFetch, discovery, type ServerMetadata } fr
 import type { ProviderConfiguration } from '../config/instance.ts'
 import { PosternError } from '../errors.ts'
 import type { Logger } from '../log.ts'
+import { isLocalhostName } from '../name-resolution.ts'
 import { loadClientAuthentication } from './client-authentication.ts'
 import { withoutMaterial } from './provider-failure.ts'
-import { isLocalhostName, type ProviderFetch } from './provider-fetch.ts'
+import type { ProviderFetch } from './provider-fetch.ts'
 
 const firstPauseMs = 500
 /** Short enough that people can sign in moments after the provider is back. */
@@ -120,19 +121,23 @@ async function discover({ configuration, providerFetch, timeoutSeconds }: Discov
   }
   for (const name of ['authorization_endpoint', 'token_endpoint', 'jwks_uri', 'userinfo_endpoint', 'end_session_endpoint'] as const) {
     const url = metadata[name]
-    if (url !== undefined && !isAcceptable(url, insecure)) {
+    if (url !== undefined && !isSafeEndpoint(url, insecure)) {
       throw new PosternError('provider_unavailable', `the provider's ${name} is not an HTTPS address`)
     }
   }
   return { metadata, authentication: await loadClientAuthentication(configuration, metadata) }
 }
 
-/** A parsed URL prints an empty path as `/`, so for an issuer that is a bare origin both spellings are the configured one. */
-function isConfiguredIssuer(issuer: string, configured: URL): boolean {
+/**
+ * Whether the provider states the configured issuer, byte for byte. A parsed URL prints an empty path as `/`, so for an issuer that is a
+ * bare origin both spellings are the configured one.
+ */
+export function isConfiguredIssuer(issuer: string, configured: URL): boolean {
   return issuer === configured.href || (configured.pathname === '/' && issuer === configured.origin)
 }
 
-function isAcceptable(text: string, insecure: boolean): boolean {
+/** Whether credentials may be sent to this address: HTTPS, or plain HTTP where `permitsHttp` says so. */
+export function isSafeEndpoint(text: string, insecure: boolean): boolean {
   const url = URL.parse(text)
   return url !== null && url.username === '' && url.password === '' && (url.protocol === 'https:' || (insecure && url.protocol === 'http:'))
 }

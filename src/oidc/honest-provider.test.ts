@@ -10,8 +10,8 @@ import { afterAll, beforeAll, expect, it, vi } from 'vitest'
 import { Secret } from '../config/instance.ts'
 import { demoPeople } from '../demo/people.ts'
 import { startDemoProvider } from '../demo/provider.ts'
+import { lookupName } from '../name-resolution.ts'
 import { createRelyingParty } from './openid-relying-party.ts'
-import { lookupWithLocalhost } from './provider-fetch.ts'
 import type { RelyingParty } from './relying-party.ts'
 
 const secret = randomBytes(16).toString('hex')
@@ -159,7 +159,7 @@ function browser(): Visit {
         ...(body === undefined ? {} : { 'content-type': 'application/x-www-form-urlencoded', 'content-length': Buffer.byteLength(body) }),
       }
       const method = body === undefined ? 'GET' : 'POST'
-      const request = httpRequest(url, { method, headers, lookup: lookupWithLocalhost }, (response) => {
+      const request = httpRequest(url, { method, headers, lookup: lookupName }, (response) => {
         let text = ''
         response.on('data', (chunk: Buffer) => {
           text += chunk.toString()

@@ -7,11 +7,10 @@
  * first and is loopback where the system does not know it (RFC 6761 §6.3), since Node resolves no such name itself.
  */
 
-import { lookup as systemLookup } from 'node:dns'
 import { Agent as HttpAgent, request as httpRequest, type IncomingMessage, type RequestOptions } from 'node:http'
 import { Agent as HttpsAgent, request as httpsRequest } from 'node:https'
-import type { LookupFunction } from 'node:net'
 import { PosternError } from '../errors.ts'
+import { lookupName } from '../name-resolution.ts'
 
 /** A metadata document with every extension is some 20 KiB, a person in a thousand groups some 60 KiB. */
 const maxResponseBytes = 1024 * 1024
@@ -48,7 +47,7 @@ export function createProviderFetch(timeoutSeconds: number): ProviderFetch {
         method: wanted.method,
         headers: { ...wanted.headers, 'accept-encoding': 'identity' },
         agent: secure ? agents['https:'] : agents['http:'],
-        lookup: lookupWithLocalhost,
+        lookup: lookupName,
         signal: wanted.signal ? AbortSignal.any([wanted.signal, limit]) : limit,
       }
       try {
@@ -110,29 +109,4 @@ function toResponse(response: IncomingMessage, bytes: Buffer): Response {
   for (const [name, values] of Object.entries(response.headersDistinct)) for (const value of values ?? []) headers.append(name, value)
   const status = response.statusCode ?? 0
   return new Response(withoutBody.has(status) ? null : new Uint8Array(bytes), { status, headers })
-}
-
-/**
- * `dns.lookup`, with loopback for `localhost` and `*.localhost` where the system has no such name. The system goes first,
- * so that an alias in a container network works.
- */
-export const lookupWithLocalhost: LookupFunction = (hostname, options, callback) => {
-  systemLookup(hostname, options, (error, address, family) => {
-    if (error === null || !isLocalhostName(hostname)) {
-      callback(error, address, family)
-      return
-    }
-    if (options.all) callback(null, loopback)
-    else callback(null, '127.0.0.1', 4)
-  })
-}
-
-const loopback = [
-  { address: '127.0.0.1', family: 4 },
-  { address: '::1', family: 6 },
-]
-
-/** Whether a hostname means this machine by its name alone. */
-export function isLocalhostName(hostname: string): boolean {
-  return /(^|\.)localhost\.?$/i.test(hostname)
 }

@@ -59,7 +59,7 @@ describe.each([
     await find()
     return { session, sub, find, record: recordNames.session(hashOf(session.id)) }
   }
-  const answerAll = (answer: (refreshToken: string) => Promise<RefreshResult>) => {
+  const answerAll = (answer: Parameters<TestSessions['answerRefresh']>[0]) => {
     for (const instance of instances) instance.answerRefresh(answer)
   }
   const settle = () => Promise.all(instances.map((instance) => instance.sessions.close()))
@@ -100,6 +100,20 @@ describe.each([
     expect(claimsOf(lookup)).toMatchObject({ groups: ['finance'] })
     // A provider that does not rotate returns no new refresh token.
     expect(lookup).toMatchObject({ claimsState: 'fresh', session: { tokens: { refreshToken: `refresh-${sub}` } } })
+  })
+
+  it('leave the ID Token as it was where the provider sends no new one, so that sign-out can still name the session', async () => {
+    const { find, sub } = await signIn()
+    const told: unknown[] = []
+    answerAll(async (_, expected) => {
+      told.push(expected)
+      const result = refreshed(sub, ['finance'], 'next')
+      if (result.outcome !== 'refreshed') throw new TypeError('a refresh')
+      return { ...result, signedIn: { ...result.signedIn, tokens: { ...result.signedIn.tokens, idToken: '' } } }
+    })
+    move(601)
+    expect(await find()).toMatchObject({ session: { tokens: { idToken: `id-${sub}`, accessToken: 'new-access', refreshToken: 'next' } } })
+    expect(told).toEqual([{ issuer: 'https://op.corp.example', sub, idToken: `id-${sub}` }])
   })
 
   it('are asked for once, however many requests and instances want them', async () => {

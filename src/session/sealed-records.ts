@@ -34,11 +34,22 @@ export interface SealedRecords {
 
 /** Only other instances can come between, as updates of one name queue up here; more rounds than this means that something is wrong. */
 const updateRounds = 50
+const warningPauseMs = 60_000
 
 /** Sealed records over `store`. */
 export function createSealedRecords(store: SessionStore, keys: CurrentKeys, log: Logger): SealedRecords {
   /** Last queued update of each name. */
   const queues = new Map<string, Promise<unknown>>()
+
+  const quiet = new Set<string>()
+
+  /** With the wrong key file no record opens, at every request of everybody: one line of each kind a minute says as much. */
+  function warnOf(kind: string): void {
+    if (quiet.has(kind)) return
+    quiet.add(kind)
+    setTimeout(() => quiet.delete(kind), warningPauseMs).unref()
+    log.warn({ record: kind }, 'a stored record does not open: sealed with a key that is not in the key file, or changed')
+  }
 
   const sealValue = (name: string, value: unknown) => seal(keys(), { purpose: 'record', name }, Buffer.from(JSON.stringify(value ?? null)))
 
@@ -46,10 +57,7 @@ export function createSealedRecords(store: SessionStore, keys: CurrentKeys, log:
     if (record === undefined) return undefined
     const plaintext = open(keys(), { purpose: 'record', name }, record.value)
     if (plaintext === undefined) {
-      log.warn(
-        { record: name.slice(0, name.indexOf(':')) },
-        'a stored record does not open: sealed with a key that is not in the key file, or changed',
-      )
+      warnOf(name.slice(0, name.indexOf(':')))
       return undefined
     }
     return { value: JSON.parse(plaintext.toString()) as T, version: record.version, expiresAt: record.expiresAt }

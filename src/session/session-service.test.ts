@@ -1,6 +1,7 @@
 /** Sessions over both stores: begin, use, continue, end, hand off; and what a dump of the store gives away. */
 
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { PosternError } from '../errors.ts'
 import { createSecret, hashOf } from './secret.ts'
 import {
   browserOrigin,
@@ -240,6 +241,49 @@ describe.each([
     }
   })
 
+  it('tells the trail which request did what to a session, and from where; of a refresh, that none did', async () => {
+    const by = (requestId: string) => ({ requestId, address: '198.51.100.9' })
+    const { sessions, events, answerRefresh } = createTestSessions(place, ring)
+    const sub = somebody()
+    const { session } = await sessions.begin(signedInAs(sub), browserOrigin, by('r1'))
+    await sessions.continueWith(session, signedInAs(sub), by('r2'))
+    const { signIn: _signIn, ...answer } = signedInAs(sub)
+    answerRefresh(() => Promise.resolve({ outcome: 'refreshed', signedIn: answer }))
+    move(601)
+    await sessions.findById(session.id)
+    await sessions.endSession(session.id, 'signed_out', by('r3'))
+    const second = await sessions.begin(signedInAs(sub), browserOrigin)
+    await sessions.endProviderSid(session.issuer, `sid-${sub}`, 'back_channel', by('r4'))
+    const third = await sessions.begin(signedInAs(sub), browserOrigin)
+    move(0.002)
+    await sessions.endSubject(session.issuer, sub, 'revoked', by('r5'))
+    const address = '198.51.100.9'
+    expect(events).toMatchObject([
+      { event: 'session.started', request: 'r1', address },
+      { event: 'session.continued', request: 'r2', address },
+      { event: 'session.refreshed', request: undefined, address: undefined },
+      { event: 'session.ended', request: 'r3', address, session: session.id, cause: 'signed_out' },
+      { event: 'session.started', request: undefined, address: browserOrigin.address },
+      { event: 'session.ended', request: 'r4', address, session: second.session.id, cause: 'back_channel' },
+      { event: 'subject.ended', request: 'r4', address, sid: `sid-${sub}` },
+      { event: 'session.started' },
+      { event: 'session.ended', request: 'r5', address, session: third.session.id, cause: 'revoked' },
+      { event: 'subject.ended', request: 'r5', address, subject: { sub } },
+    ])
+  })
+
+  it('tells the trail of an end also where the record could not be cleared away', async () => {
+    const { session } = await signIn()
+    const store = new Proxy(place.store, {
+      get: (target, name: keyof StorePlace['store']) =>
+        name === 'takeRecord' ? () => Promise.reject(new PosternError('session_store_unavailable', 'gone in mid-work')) : target[name],
+    })
+    const { sessions, events } = createTestSessions({ store, clock: place.clock }, ring)
+    await sessions.endSession(session.id, 'revoked')
+    expect(events).toMatchObject([{ event: 'session.ended', session: session.id, subject: { kind: 'person' }, cause: 'revoked' }])
+    expect((await one.sessions.findById(session.id)).state).toBe('ended')
+  })
+
   it('lists the live sessions of a subject, newest first', async () => {
     const sub = somebody()
     const [first] = [await signIn(sub), move(1)]
@@ -308,8 +352,12 @@ describe.each([
 
   it('opens nothing with another key ring, and everything with an old key that is still in the ring', async () => {
     const { session, secret } = await signIn()
-    const stranger = createTestSessions(place, createTestRing())
-    expect(await stranger.sessions.findByAccessSecret(secret)).toEqual({ state: 'none' })
+    const warnings: unknown[] = []
+    const log = { ...silentLog, warn: (fields: unknown) => void warnings.push(fields) }
+    const stranger = createTestSessions(place, createTestRing(), { log })
+    // Every request of everybody meets this, where the key file is the wrong one; the log is told once.
+    for (let i = 0; i < 20; i++) expect(await stranger.sessions.findByAccessSecret(secret)).toEqual({ state: 'none' })
+    expect(warnings).toEqual([{ record: 'access' }])
     const next = createTestRing().sealing.current
     const rotated = { ...ring, sealing: { current: next, all: new Map([...ring.sealing.all, [next.id, next]]) } }
     const later = createTestSessions(place, rotated)

@@ -126,8 +126,7 @@ export function createTestSessions(
 ): TestSessions {
   const events: AuditEvent[] = []
   let calls = 0
-  let answer: RelyingParty['refresh'] = () =>
-    Promise.resolve({ outcome: 'unreachable', cause: new Error('no provider') })
+  let answer: RelyingParty['refresh'] = () => Promise.resolve({ outcome: 'unreachable', cause: new Error('no provider') })
   const sessions = createSessions({
     store: place.store,
     keys: () => ring,

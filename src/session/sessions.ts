@@ -36,11 +36,7 @@ export interface Sessions {
   findById(sessionId: string): Promise<SessionLookup>
 
   /** Starts a session and returns the secret for the access host's cookie. */
-  begin(
-    signedIn: SignedIn,
-    origin: Session['origin'],
-    by?: RequestCause,
-  ): Promise<{ readonly session: Session; readonly secret: string }>
+  begin(signedIn: SignedIn, origin: Session['origin'], by?: RequestCause): Promise<{ readonly session: Session; readonly secret: string }>
   /** The same subject signed in again: new facts, same id, same cookie. `undefined` if the session ended meanwhile. */
   continueWith(session: Session, signedIn: SignedIn, by?: RequestCause): Promise<Session | undefined>
   /** Opens the right of this browser to use the session on one app origin; returns the secret for the app cookie. */

@@ -117,6 +117,25 @@ describe('the embedded store', () => {
     await store.close()
   })
 
+  it('tells the log, once a kind, and the metrics, each time, of a disk that fails', async () => {
+    const file = freshFile()
+    // A limit on the size of files cuts writes short, as a full disk does, and needs no rights.
+    const program = `
+      import { createEmbeddedStore } from ${JSON.stringify(new URL('./embedded.ts', import.meta.url).href)}
+      const told = []
+      let refusals = 0
+      const log = { error: (facts) => told.push(facts.kind) }
+      const store = createEmbeddedStore({ file: process.argv[1], now: Date.now, log, onUnavailable: () => { refusals += 1 } })
+      const big = Buffer.alloc(1_000_000)
+      let failed = 0
+      for (let i = 0; i < 5; i++) await store.createRecord('session:' + i, big, Date.now() + 60_000).catch(() => { failed += 1 })
+      console.log(JSON.stringify({ told, isEachCounted: refusals === failed, hasFailed: failed > 1 }))`
+    const limited = spawnSync('sh', ['-c', 'ulimit -f 2000; exec "$0" --input-type=module -e "$1" "$2"', process.execPath, program, file], {
+      encoding: 'utf8',
+    })
+    expect(JSON.parse(limited.stdout)).toEqual({ told: [expect.stringMatching(/^sqlite_/)], isEachCounted: true, hasFailed: true })
+  })
+
   it('rejects with one code after it was closed', async () => {
     const store = createEmbeddedStore({ file: freshFile(), now: Date.now })
     await store.close()

@@ -84,6 +84,68 @@ describe('the Redis store', () => {
     expect(performance.now() - begun).toBeLessThan(5_000)
   })
 
+  it('tells the log, once a kind, and the metrics, each time, of a server that answers and will not work', async () => {
+    let refusals = 0
+    const onUnavailable = () => {
+      refusals += 1
+    }
+    const store = createRedisStore({ url: redis.url, log, commandTimeoutMs: 500, onUnavailable })
+    stores.push(store)
+    await store.waitUntilReady(5_000)
+    const admin = new Redis(redis.url)
+    lines.length = 0
+    try {
+      await admin.config('SET', 'maxmemory', '1')
+      for (let i = 0; i < 5; i++) {
+        await expect(store.createRecord(`session:full-${i}`, Buffer.from('marker'), Date.now() + 60_000)).rejects.toMatchObject({
+          code: 'session_store_unavailable',
+        })
+      }
+    } finally {
+      await admin.config('SET', 'maxmemory', '0')
+      await admin.quit()
+    }
+    const told = lines.filter((line) => line.includes('refused an operation'))
+    expect(told).toHaveLength(1)
+    expect(told[0]).toContain('OOM')
+    expect(told[0]).not.toContain('marker')
+    expect(refusals).toBe(5)
+  })
+
+  it('has an end on its replicas when it is confirmed, and says where none confirmed it', async () => {
+    const [primary, replica] = await Promise.all([startRedis(), startRedis()])
+    const store = createRedisStore({ url: primary.url, log, commandTimeoutMs: 2_000 })
+    const [atPrimary, atReplica] = [new Redis(primary.url), new Redis(replica.url)]
+    try {
+      await store.waitUntilReady(5_000)
+      await atReplica.replicaof('127.0.0.1', primary.port)
+      await expect.poll(() => atPrimary.info('replication'), { timeout: 10_000 }).toContain('state=online')
+      lines.length = 0
+      await store.recordEnds([{ kind: 'session', idHash: 'a', cause: 'revoked' }], 60)
+      expect(await atReplica.hget('{postern}:ends', 'session:a')).toContain('revoked')
+      expect(lines).toEqual([])
+      replica.pause()
+      await store.recordEnds([{ kind: 'session', idHash: 'b', cause: 'revoked' }], 60)
+      expect(lines).toEqual([expect.stringContaining('no replica confirmed')])
+      expect((await store.loadEnds([{ kind: 'session', idHash: 'b' }]))[0]?.cause).toBe('revoked')
+    } finally {
+      replica.resume()
+      await Promise.all([store.close(), atPrimary.quit(), atReplica.quit()])
+      await Promise.all([primary.close(), replica.close()])
+    }
+  }, 20_000)
+
+  it('records an end over one that cannot be read', async () => {
+    const store = await open()
+    const admin = new Redis(redis.url)
+    await admin.hset('{postern}:ends', 'session:damaged', 'not an end')
+    await admin.quit()
+    const thing = { kind: 'session', idHash: 'damaged' } as const
+    expect((await store.loadEnds([thing]))[0]).toMatchObject(thing)
+    const at = await store.recordEnds([{ ...thing, cause: 'revoked' }], 60)
+    expect(await store.loadEnds([thing])).toEqual([{ ...thing, at, cause: 'revoked' }])
+  })
+
   it('refuses within the command limit when the server falls silent, then at once (A277)', async () => {
     const store = await open(400)
     redis.pause()

@@ -1,7 +1,7 @@
 /**
  * The session store on Redis: for production, and for more than one worker or instance.
  *
- * Every method is one round trip. It trusts Redis to keep what it was given and to tell the time; it does not trust it with
+ * Every method is one round trip; an end takes another, or waits for replicas. It trusts Redis to keep what it was given and to tell the time; it does not trust it with
  * a readable name or value (names arrive hashed, values sealed). Any failure is `session_store_unavailable`: at once while
  * the connection is known to be down, else within the command limit.
  */
@@ -11,9 +11,12 @@ import { PosternError } from '../errors.ts'
 import type { Logger } from '../log.ts'
 import type { End, EndCause, SessionStore, StoredRecord } from '../session/store.ts'
 import { createKeyspace, defaultKeyPrefix } from './keyspace.ts'
-import { connectRedis } from './redis-connection.ts'
+import { connectRedis, type RedisConnection } from './redis-connection.ts'
 import { loadStoreReport, type StoreReport } from './redis-report.ts'
 import * as scripts from './redis-scripts.ts'
+
+/** An end counts within a second everywhere, and everything else on this connection waits meanwhile. */
+const replicaWaitMs = 250
 
 /** Where the server is, and how long it may take. */
 export interface RedisStoreOptions {
@@ -62,7 +65,10 @@ export function createRedisStore(options: RedisStoreOptions): RedisStore {
 
     async recordEnds(ends, keepSeconds) {
       const pairs = ends.flatMap((end) => [memberOf(end), end.cause])
-      return instantOf(await redis.run(scripts.recordEnds, [keys.ends, keys.endsUntil], [shift(), whole(keepSeconds * 1000), ...pairs]))
+      const args = [shift(), whole(keepSeconds * 1000), ...pairs]
+      const at = instantOf(await redis.run(scripts.recordEnds, [keys.ends, keys.endsUntil], args))
+      await confirmByReplicas(redis, options.log)
+      return at
     },
     async loadEnds(things) {
       if (things.length === 0) return []
@@ -83,6 +89,21 @@ export function createRedisStore(options: RedisStoreOptions): RedisStore {
     loadReport: () => loadStoreReport(redis),
     waitUntilReady: (milliseconds) => redis.waitUntilReady(milliseconds),
     close: () => redis.close(),
+  }
+}
+
+/**
+ * Waits until the replicas have what this connection wrote, for a fail-over must not undo an end. Never fails the end: it is on record
+ * here, and a replica that is late or gone must not keep anybody's access open.
+ */
+async function confirmByReplicas(redis: RedisConnection, log: Logger): Promise<void> {
+  try {
+    const [, , replicas] = listOf(await redis.call('ROLE'))
+    if (!Array.isArray(replicas) || replicas.length === 0) return
+    const confirmed = await redis.call('WAIT', replicas.length, replicaWaitMs)
+    if (confirmed === 0) log.warn({ replicas: replicas.length }, 'no replica confirmed an end in time; a fail-over now could undo it')
+  } catch (error) {
+    log.warn({ err: error }, 'whether a replica has an end could not be learned; a fail-over now could undo it')
   }
 }
 

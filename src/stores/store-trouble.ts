@@ -27,7 +27,7 @@ export function createStoreTrouble(log: Logger | undefined, onUnavailable: (() =
       if (quiet.has(kind)) return
       quiet.add(kind)
       setTimeout(() => quiet.delete(kind), quietMs).unref()
-      log?.error({ err: error, kind }, 'the session store refuses to work; requests that need it are refused')
+      log?.error({ err: error, kind }, 'the session store refused an operation; what needed it was refused too')
     },
     count: () => onUnavailable?.(),
   }
