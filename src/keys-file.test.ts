@@ -4,6 +4,7 @@ import { spawn } from 'node:child_process'
 import { createPublicKey, sign, verify } from 'node:crypto'
 import {
   chmodSync,
+  chownSync,
   copyFileSync,
   existsSync,
   mkdtempSync,
@@ -192,6 +193,19 @@ describe('the key file', () => {
     rotate(['sealing'], now + day)
     expect(read().sealing.retired).toHaveLength(1)
     expect(statSync(file).mode & 0o777).toBe(0o600)
+  })
+
+  it('stays its owner’s, and readable for its group, whoever rotates it', () => {
+    createKeysFile(file, now)
+    chmodSync(file, 0o640)
+    // Only root can give a file away; anybody else sees the mode kept.
+    const isRoot = process.getuid?.() === 0
+    if (isRoot) chownSync(file, 65_534, 65_534)
+    rotate(['sealing'])
+    const { uid, gid, mode } = statSync(file)
+    expect(mode & 0o777).toBe(0o640)
+    if (isRoot) expect([uid, gid]).toEqual([65_534, 65_534])
+    expect(loadKeys(file, now).sealing.all.size).toBe(3)
   })
 
   it('lets one rotation happen at a time', () => {

@@ -12,12 +12,16 @@
 import { randomBytes } from 'node:crypto'
 import {
   closeSync,
+  fchmodSync,
+  fchownSync,
+  fstatSync,
   fsyncSync,
   linkSync,
   mkdirSync,
   openSync,
   readFileSync,
   renameSync,
+  type Stats,
   statSync,
   unlinkSync,
   watch,
@@ -89,6 +93,7 @@ export function createKeysFile(file: string, now: number): boolean {
 /** Puts the next keys in force and adds new ones to follow them. Returns the `kid` that signs from now on. */
 export function rotateKeys(file: string, options: RotateOptions): string {
   const before = parseKeysFile(file, readKeysFile(file))
+  const owner = statSync(file)
   const createdAt = new Date(options.now).toISOString()
   const after: KeysFile = {
     version: 1,
@@ -98,7 +103,7 @@ export function rotateKeys(file: string, options: RotateOptions): string {
   // One name for every draft: two rotations at once cannot both succeed.
   const draft = `${file}.new`
   try {
-    writeDraft(draft, after)
+    writeDraft(draft, after, owner)
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error
     throw new PosternError(
@@ -202,13 +207,31 @@ function readKeysFile(file: string): string {
   }
 }
 
-/** Writes a new file that is on the disk when this returns; fails if the name is taken. */
-function writeDraft(draft: string, content: KeysFile): void {
+type Owner = Pick<Stats, 'uid' | 'gid' | 'mode'>
+
+/** Writes a new file that is on the disk when this returns; fails if the name is taken, and then or else leaves nothing of it. */
+function writeDraft(draft: string, content: KeysFile, owner?: Owner): void {
   const descriptor = openSync(draft, 'wx', 0o600)
   try {
+    if (owner !== undefined) giveTo(descriptor, owner)
     writeSync(descriptor, `${JSON.stringify(content, null, 2)}\n`)
     fsyncSync(descriptor)
+  } catch (error) {
+    unlinkSync(draft)
+    throw error
   } finally {
     closeSync(descriptor)
+  }
+}
+
+/** A file that root rotated must stay readable for who runs Postern: it would go on with the old keys, and not start again. */
+function giveTo(descriptor: number, { uid, gid, mode }: Owner): void {
+  if (process.platform === 'win32') return
+  const mine = fstatSync(descriptor)
+  try {
+    if (mine.uid !== uid || mine.gid !== gid) fchownSync(descriptor, uid, gid)
+    fchmodSync(descriptor, mode & 0o640)
+  } catch (cause) {
+    throw new PosternError('configuration_invalid', 'the key file belongs to somebody else; rotate as its owner or as root', { cause })
   }
 }

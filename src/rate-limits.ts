@@ -12,8 +12,6 @@ import { RateLimiterMemory, RateLimiterRes } from 'rate-limiter-flexible'
 export interface RateLimit {
   /** Counts one. Resolves to the seconds to wait if that was too many, else to `undefined`. */
   consume(address: string): Promise<number | undefined>
-  /** The seconds to wait if the limit is already used up, without counting. */
-  findWait(address: string): Promise<number | undefined>
 }
 
 /** A limit of `points` in each window of `seconds`, for each address (IPv4) or /64 (IPv6). */
@@ -29,10 +27,6 @@ export function createRateLimit({ points, seconds }: { readonly points: number; 
         if (result instanceof RateLimiterRes) return waitOf(result)
         throw result
       }
-    },
-    async findWait(address) {
-      const result = await limiter.get(networkOf(address))
-      return result !== null && result.consumedPoints >= points ? waitOf(result) : undefined
     },
   }
 }

@@ -11,10 +11,15 @@ import type { AuditEvent, AuditSubject } from './event.ts'
 /** The line, newline included. */
 export function formatAuditLine(event: AuditEvent, at: number, instance: string): string {
   const head = `{"at":"${formatInstant(at)}","event":"${event.event}","instance":${quote(instance, 128)}`
-  return `${head}${event.event === 'access.decided' ? formatDecided(event) : formatFields(event)}}\n`
+  return `${head}${formatRest(event)}}\n`
 }
 
-/** Most lines are these, and each is on the way of a request: written out, so that no object is built or walked for it. */
+function formatRest(event: AuditEvent): string {
+  if (event.event === 'access.decided') return formatDecided(event)
+  return event.event === 'access.ended' ? formatEnded(event) : formatFields(event)
+}
+
+/** Most lines are these two, and each is on the way of a request: written out, so that no object is built or walked for it. */
 function formatDecided(event: Extract<AuditEvent, { event: 'access.decided' }>): string {
   return (
     `,"request":${quote(event.request, 128)},"subject":${formatSubject(event.subject)}` +
@@ -28,6 +33,14 @@ function formatDecided(event: Extract<AuditEvent, { event: 'access.decided' }>):
     optional('user_agent', event.userAgent, 256) +
     (event.claimsAt === undefined ? '' : `,"claims_at":"${formatInstant(event.claimsAt)}"`) +
     (event.claimsState === undefined ? '' : `,"claims_state":"${event.claimsState}"`)
+  )
+}
+
+function formatEnded(event: Extract<AuditEvent, { event: 'access.ended' }>): string {
+  return (
+    `,"request":${quote(event.request, 128)},"app":${quote(event.app, 128)},"status":${event.status},"bytes_in":${event.bytesIn}` +
+    `,"bytes_out":${event.bytesOut},"duration_ms":${event.durationMs},"outcome":"${event.outcome}"` +
+    optional('reason', event.reason, 64)
   )
 }
 
@@ -96,5 +109,9 @@ function quote(text: string, longest: number): string {
 
 /** An instant that no date can hold becomes the epoch rather than an exception: a line is never lost for its time. */
 function formatInstant(at: number): string {
-  return new Date(Math.abs(at) <= 8.64e15 ? at : 0).toISOString()
+  if (at !== lastInstant.at) lastInstant = { at, text: new Date(Math.abs(at) <= 8.64e15 ? at : 0).toISOString() }
+  return lastInstant.text
 }
+
+/** Under load many lines share a millisecond. */
+let lastInstant = { at: Number.NaN, text: '' }

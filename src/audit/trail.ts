@@ -78,14 +78,15 @@ export function createAuditTrail(options: AuditTrailOptions): AuditTrail {
       timer = undefined
       writing = writeQueue().finally(() => {
         writing = undefined
-        if (!isClosed && queue.length > 0) schedule(isFailing ? retryMs : 0)
+        if (!isClosed && queue.length > 0) schedule(isFailing ? retryMs : gatherMs)
       })
     }, delayMs)
     if (isFailing) timer.unref()
   }
 
+  /** What came while a batch was written waits for others again, unless it fills a batch: under load, writes are what is dear. */
   const writeQueue = async (): Promise<void> => {
-    while (queue.length > 0) {
+    for (let isFirst = true; queue.length > 0 && (isFirst || isClosed || queued >= batchBytes); isFirst = false) {
       const batch = takeBatch(queue)
       try {
         await segments.append(Buffer.from(batch.join('')))

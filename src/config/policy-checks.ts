@@ -7,6 +7,7 @@
  */
 
 import type { AppAddress, Who } from '../policy/document.ts'
+import { checkIdentityHeaders } from './identity-checks.ts'
 import type { InstanceConfiguration } from './instance.ts'
 import type { Partially } from './parse-value.ts'
 import type { WrittenApp, WrittenPolicy, WrittenRule } from './policy-schema.ts'
@@ -254,24 +255,6 @@ function checkReferences({ app, path, report }: FoundApp, ids: ReadonlySet<strin
   }
   const address = app.url as AppAddress | undefined
   if (app.strip_prefix === true && address?.prefix === '/') report.warning([...path, 'strip_prefix'], 'the URL has no path prefix to cut')
-}
-
-function checkIdentityHeaders(app: Partially<WrittenApp>, path: Path, report: Report): void {
-  const identity = app.identity
-  if (identity === undefined || typeof identity === 'string') return
-  const used = new Map<string, Path>()
-  const claim = (name: string | undefined, at: Path) => {
-    if (name === undefined || name === 'none') return
-    const folded = name.toLowerCase().replaceAll('_', '-')
-    if (used.has(folded)) report.problem(at, 'this header already carries another fact')
-    used.set(folded, at)
-  }
-  for (const key of ['user', 'email', 'preferred_username', 'groups'] as const) claim(identity[key], [...path, 'identity', key])
-  for (const name of Object.keys(identity.add ?? {})) claim(name, [...path, 'identity', 'add', name])
-  for (const name of [...Object.keys(app.set_request_headers ?? {}), ...(app.remove_request_headers ?? [])]) {
-    const at = name === undefined ? undefined : used.get(name.toLowerCase().replaceAll('_', '-'))
-    if (at !== undefined) report.problem(at, 'this identity header is also set or removed by a header rule of the app')
-  }
 }
 
 function warnAboutSharedOrigins(apps: readonly FoundApp[]): void {

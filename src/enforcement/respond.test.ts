@@ -44,6 +44,7 @@ describe('an answer of ours', () => {
     expect(answer.headers).toEqual({
       'content-type': 'text/html',
       'cache-control': 'no-store',
+      date: 'Sun, 06 Nov 1994 08:49:37 GMT',
       'x-content-type-options': 'nosniff',
       'x-postern': 'no_rule_matched',
       'x-postern-request': 'r',

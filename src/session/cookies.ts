@@ -192,7 +192,15 @@ function readOnly(header: string | undefined, name: string): string | undefined 
 
 /** SP and HTAB only: that is the white space of RFC 6265. */
 function trimmed(text: string): string {
-  return text.replace(/^[ \t]+|[ \t]+$/g, '')
+  let start = 0
+  let end = text.length
+  while (start < end && isBlank(text.charCodeAt(start))) start += 1
+  while (end > start && isBlank(text.charCodeAt(end - 1))) end -= 1
+  return text.slice(start, end)
+}
+
+function isBlank(code: number): boolean {
+  return code === 0x20 || code === 0x09
 }
 
 /**

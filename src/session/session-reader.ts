@@ -29,6 +29,8 @@ export interface ReadSession {
   readonly sessionHash: string
   /** `undefined` if there is no record (any more). */
   readonly session: Session | undefined
+  /** What its end could be recorded for; `undefined` if there is no record. */
+  readonly things: readonly Pick<End, 'kind' | 'idHash'>[] | undefined
   readonly limits: SessionLimits
   readonly end: End | undefined
   /** The store's clock, as of `readAt` on ours. */
@@ -79,6 +81,8 @@ export interface SessionReaderParts {
 
 interface ReadPointer {
   readonly pointer: Pointer | undefined
+  /** Of the session it points to. */
+  readonly sessionHash: string | undefined
   readonly end: End | undefined
 }
 
@@ -96,7 +100,8 @@ export function createSessionReader(parts: SessionReaderParts): SessionReader {
       records.load<Pointer>(recordNames.pointer(kind, secretHash)),
       store.loadEnds([{ kind: 'app_session', idHash: secretHash }]),
     ])
-    return { pointer: record?.value, end }
+    const pointer = record?.value
+    return { pointer, sessionHash: pointer === undefined ? undefined : hashSessionId(pointer.sessionId), end }
   }
 
   async function readSession(sessionHash: string, pointer: Pointer | undefined): Promise<ReadSession> {
@@ -111,22 +116,19 @@ export function createSessionReader(parts: SessionReaderParts): SessionReader {
     warnOfClockSkew(storeNow)
     const common = { sessionHash, storeNow, readAt }
     if (record === undefined) {
-      return { ...common, session: undefined, limits: parts.limits, end: firstEnd(ends, pointer?.startedAt ?? 0) }
+      return { ...common, session: undefined, things: undefined, limits: parts.limits, end: firstEnd(ends, pointer?.startedAt ?? 0) }
     }
     const session = restoreSession(record.value.session)
     const limits = stricterLimits(record.value.limits, parts.limits)
     // A sign-in that continued the session may have moved it to another session at the provider than its pointers say.
     const exactThings = thingsOf(sessionHash, session)
     const exactEnds = isSame(things, exactThings) ? ends : await store.loadEnds(exactThings)
-    return { ...common, session, limits, end: firstEnd(exactEnds, session.startedAt) }
+    return { ...common, session, things: exactThings, limits, end: firstEnd(exactEnds, session.startedAt) }
   }
 
   function judge(read: ReadSession, pointer: Pointer | undefined): SessionState {
     const { session, sessionHash } = read
-    const things =
-      session === undefined
-        ? thingsThatEnd(sessionHash, pointer?.subjectHash, pointer?.providerSidHash ?? undefined)
-        : thingsOf(sessionHash, session)
+    const things = read.things ?? thingsThatEnd(sessionHash, pointer?.subjectHash, pointer?.providerSidHash ?? undefined)
     const startedAt = session?.startedAt ?? pointer?.startedAt ?? 0
     const end = read.end ?? firstEnd(things.map(recentEnds.find), startedAt)
     if (end !== undefined) return { state: 'ended', cause: end.cause }
@@ -146,11 +148,10 @@ export function createSessionReader(parts: SessionReaderParts): SessionReader {
     async findBySecret(kind, secret, origin) {
       if (!isSecret(secret)) return { state: 'none' }
       const secretHash = hashOf(secret)
-      const { pointer, end } = await pointers.get(`${kind}:${secretHash}`, () => readPointer(kind, secretHash))
-      if (pointer === undefined || pointer.origin !== origin) return { state: 'none' }
+      const { pointer, sessionHash, end } = await pointers.get(`${kind}:${secretHash}`, () => readPointer(kind, secretHash))
+      if (pointer === undefined || sessionHash === undefined || pointer.origin !== origin) return { state: 'none' }
       const pointerEnd = end ?? recentEnds.find({ kind: 'app_session', idHash: secretHash })
       if (pointerEnd !== undefined) return { state: 'ended', cause: pointerEnd.cause }
-      const sessionHash = hashSessionId(pointer.sessionId)
       const read = await sessions.get(sessionHash, () => readSession(sessionHash, pointer))
       return judge(read, pointer)
     },
