@@ -51,6 +51,8 @@ export interface RunningPostern {
   reload(): Promise<boolean>
   /** Drains and closes everything; resolves to whether all exchanges ended by themselves in time. */
   stop(drainMs: number): Promise<boolean>
+  /** Gives up on what is open and only saves the audit trail; the process must end right after. */
+  halt(): Promise<void>
 }
 
 /** One command of the store may take so long; a request waits for two at the most. */
@@ -243,6 +245,10 @@ export async function startPostern({ configuration, log, isDemo }: StartOptions)
       reload: () => {
         listener.reloadCertificates()
         return policy.reload()
+      },
+      halt: async () => {
+        record({ event: 'instance.stopped', version })
+        await audit.close()
       },
       stop: async (drainMs) => {
         isStopping = true

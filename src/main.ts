@@ -12,6 +12,9 @@ import type { Logger } from './log.ts'
 /** Longest that open exchanges may take to finish after the first signal. */
 const drainMs = 25_000
 
+/** Longest that saving the trail may take after the second signal. */
+const haltMs = 2000
+
 /** npm and a terminal may deliver the same Ctrl-C twice within moments; that is one wish, not two. */
 const echoMs = 700
 
@@ -26,7 +29,11 @@ export function serveUntilSignal(running: RunningPostern, log: Logger, onHangUp:
       if (stoppingSince !== undefined) {
         if (performance.now() - stoppingSince < echoMs) return
         log.warn({ signal }, 'stopping at once')
-        return finish(1)
+        // Open exchanges would keep the process alive, so it is ended and not left to end.
+        const exit = () => log.flush(() => process.exit(1))
+        running.halt().then(exit, exit)
+        setTimeout(() => process.exit(1), haltMs)
+        return
       }
       stoppingSince = performance.now()
       log.info({ signal, drain_seconds: drainMs / 1000 }, 'stopping')

@@ -24,13 +24,16 @@ import { statusOf } from './respond.ts'
 export interface ConnectionParts {
   readonly point: EnforcementPoint
   readonly snapshot: () => Snapshot
-  readonly forwarding: Pick<Forwarding, 'forward' | 'tunnel'>
+  readonly forwarding: Pick<Forwarding, 'forward' | 'tunnel' | 'cut'>
 }
 
 export interface Connections {
   /** From now on every answer is the last one of its connection; connections without a request are closed. */
   beginDrain(): void
 }
+
+/** RFC 6455 §7.4.1: the endpoint goes away. */
+const goingAway = 1001
 
 /** Connects a server's events to the flow. */
 export function attachConnections(server: Server, { point, snapshot, forwarding }: ConnectionParts): Connections {
@@ -43,6 +46,8 @@ export function attachConnections(server: Server, { point, snapshot, forwarding 
   const unused = new Set<Duplex>()
   /** Connections whose last answer is given: what follows on them was framed by somebody else's idea of a message. */
   const spent = new WeakSet<Duplex>()
+  /** WebSockets, by the request that each began with. */
+  const tunnels = new Set<string>()
   let isDraining = false
 
   function describeArrival(request: IncomingMessage, isUpgrade: boolean) {
@@ -125,7 +130,16 @@ export function attachConnections(server: Server, { point, snapshot, forwarding 
     begin({
       ...describeArrival(request, true),
       answer: (answer) => sendRawAnswer(socket, answer),
-      carry: (exchange) => forwarding.tunnel(exchange, socket, head),
+      carry: async (exchange) => {
+        tunnels.add(exchange.id)
+        try {
+          const ended = forwarding.tunnel(exchange, socket, head)
+          if (isDraining) forwarding.cut(exchange.id, goingAway)
+          return await ended
+        } finally {
+          tunnels.delete(exchange.id)
+        }
+      },
       // The flow has no Upgrades for the access host; an arrival that got here all the same goes nowhere.
       enterAccessHost: () => socket.destroy(),
     })
@@ -180,6 +194,7 @@ export function attachConnections(server: Server, { point, snapshot, forwarding 
     beginDrain() {
       isDraining = true
       for (const socket of unused) socket.destroy()
+      for (const id of tunnels) forwarding.cut(id, goingAway)
     },
   }
 }

@@ -26,7 +26,7 @@ export interface ListenerOptions {
   /** The policy in force now. */
   readonly snapshot: () => Snapshot
   readonly ports: EnforcementPorts
-  readonly forwarding: Pick<Forwarding, 'forward' | 'tunnel'>
+  readonly forwarding: Pick<Forwarding, 'forward' | 'tunnel' | 'cut'>
   /** How long a TLS handshake may take. */
   readonly handshakeTimeoutMs?: number
 }
