@@ -3,7 +3,6 @@
  * go, and the provider is asked once for what all of them need.
  */
 
-import { decodeJwt } from 'jose'
 import type { Browser, BrowserContext, Page } from 'playwright'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { launchBrowser } from './support/browser.ts'
@@ -132,25 +131,6 @@ describe('ten tabs restored at once', () => {
     }
     await context.close()
   }, 90_000)
-
-  test('whatever the order in which they are served, afterwards every app is used in the same session', async () => {
-    const client = new Client()
-    await rig.signIn(client, 'bob', `${rig.origin('wiki')}/`)
-    for (const name of ['access', 'wiki', 'app'])
-      for (const cookie of ['postern', 'postern-app']) client.forget(cookie, `${name}.corp.localhost`)
-    const answers = await Promise.all(wanted().map((url) => client.follow(url)))
-    expect(answers.map((answer) => answer.url)).toEqual(wanted())
-    const sessions = await Promise.all(['wiki', 'app'].map((name) => sessionAt(client, name)))
-    expect(new Set(sessions).size).toBe(1)
-  })
-
-  /** The session that an app is told of. */
-  async function sessionAt(client: Client, name: string): Promise<unknown> {
-    const answer = await client.send(`${rig.origin(name)}/`, { as: 'fetch' })
-    const { headers } = JSON.parse(answer.body) as { headers: [string, string][] }
-    const assertion = headers.find(([header]) => header.toLowerCase() === 'x-postern-assertion')?.[1] ?? ''
-    return decodeJwt(assertion)['sid']
-  }
 
   test('with the provider asking each of them: one sign-in carries all that are clicked through', async () => {
     const context = await browser.newContext()

@@ -87,7 +87,7 @@ async function startSignIn(ports: SignInPorts, request: Request, response: Respo
     return
   }
   const app = returnTo === undefined ? undefined : findAppOf(returnTo, apps())
-  const renewal = app === undefined ? 'none' : renewalFor(app.app.session, lookup.session, now())
+  const renewal = app === undefined ? 'none' : renewalFor(app.app.session, lookup.session, lookup.now)
   if (renewal === 'none') answers.redirect(response, 303, await destinationOf(ports, lookup.session, errand))
   else await beginAttempt(ports, request, response, { ...errand, prompt: renewal === 'fresh' ? 'login' : undefined })
 }

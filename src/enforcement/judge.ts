@@ -44,7 +44,7 @@ export async function judge(point: EnforcementPoint, arrival: Arrival, route: Ro
     // session: what a cookie of this very origin points to, and only within this app's own limits
     const secret = cookies.readSession('app', arrival.request.headers.cookie, route.origin)
     const found: SessionLookup = secret === undefined ? lookup : await sessions.findByAppSecret(secret, route.origin.origin)
-    const isOver = found.state === 'live' && isOverFor(route, found.session, point.settings.session, now())
+    const isOver = found.state === 'live' && isOverFor(route, found.session, point.settings.session, found.now)
     lookup = isOver ? { state: 'expired' } : found
     if (lookup.state === 'live') subject = readSubject(lookup.session, lookup.claimsState)
 

@@ -90,7 +90,7 @@ async function callback(own: OwnRequest): Promise<Answer> {
       point.ports.sessions.recordUse(lookup.session)
       const asked = matchRoute(host, new URL(handOff.returnTo).pathname) ?? route
       // Silent single sign-on cannot mend a session that has grown too old for this app: sending it back would go round for ever.
-      if (point.ports.now() >= endOfSession(lookup.session, asked, point.settings.session)) {
+      if (lookup.now >= endOfSession(lookup.session, asked, point.settings.session)) {
         const isHidden = isHiddenFrom(asked, point.ports.readSubject(lookup.session, lookup.claimsState))
         return refuse(own, 'sign_in_too_old', { person: displayNameOf(lookup.session), ...(isHidden ? {} : { app: asked.app }) })
       }
@@ -126,7 +126,7 @@ async function whoami(own: OwnRequest): Promise<Answer> {
   const { point, arrival, route } = own
   const lookup = await findLookup(own)
   const limits = point.settings.session
-  if (lookup.state !== 'live' || isOverFor(route, lookup.session, limits, point.ports.now())) {
+  if (lookup.state !== 'live' || isOverFor(route, lookup.session, limits, lookup.now)) {
     return refuse(own, 'login_required', { audience: 'program' })
   }
   const { session, claimsState } = lookup

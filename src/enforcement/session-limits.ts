@@ -9,8 +9,8 @@ import type { Route } from './route-table.ts'
 type Limits = EnforcementSettings['session']
 
 /**
- * Whether this session has reached a limit of this app's own. Pure. The instance's limits are left to `session`, which has the
- * store's clock: judged by another clock they could send a browser round for ever.
+ * Whether this session has reached a limit of this app's own at `now`, an instant of the store's clock. Pure. Judged by another clock, a
+ * session that was renewed a moment ago could be over all the same, and its browser would be sent round for ever.
  */
 export function isOverFor(route: Pick<Route, 'app'>, session: Session, limits: Limits, now: number): boolean {
   const { idleTimeoutSeconds, lifetimeSeconds } = route.app.session

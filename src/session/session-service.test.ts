@@ -53,7 +53,7 @@ describe.each([
       await other.sessions.findByAppSecret(appSecret, wiki),
       await other.sessions.findById(session.id),
     ]) {
-      expect(lookup).toEqual({ state: 'live', session, claimsState: 'fresh' })
+      expect(lookup).toEqual({ state: 'live', session, claimsState: 'fresh', now: expect.any(Number) })
     }
     expect(secret).toMatch(/^[\w-]{43}$/)
     expect(new Set([secret, appSecret, session.id]).size).toBe(3)
@@ -173,7 +173,7 @@ describe.each([
       providerSid: 'new-sid',
       claims: { version: 2 },
     })
-    expect(await one.sessions.findByAccessSecret(secret)).toEqual({ state: 'live', session: continued, claimsState: 'fresh' })
+    expect(await one.sessions.findByAccessSecret(secret)).toEqual({ state: 'live', session: continued, claimsState: 'fresh', now: expect.any(Number) })
     expect(await other.sessions.findByAppSecret(appSecret, wiki)).toMatchObject({ state: 'live', session: { claims: { version: 2 } } })
     // The provider's older session is not this one's any more.
     await other.sessions.endProviderSid(session.issuer, `sid-${sub}`, 'back_channel')

@@ -104,12 +104,12 @@ export function createSessions(options: SessionServiceOptions): SessionService {
     const { session } = state
     switch (claimsDuty(session, rules, state.now)) {
       case 'keep':
-        return { state: 'live', session, claimsState: 'fresh' }
+        return { state: 'live', session, claimsState: 'fresh', now: state.now }
       case 'background':
         claims.begin(session)
-        return { state: 'live', session, claimsState: 'fresh' }
+        return { state: 'live', session, claimsState: 'fresh', now: state.now }
       case 'accept':
-        return { state: 'live', session, claimsState: 'stale' }
+        return { state: 'live', session, claimsState: 'stale', now: state.now }
       case 'reauthenticate':
         return { state: 'expired', session }
       case 'before':
@@ -117,7 +117,7 @@ export function createSessions(options: SessionServiceOptions): SessionService {
     }
     const again = await find()
     return again.state === 'live'
-      ? { state: 'live', session: again.session, claimsState: claimsStateOf(again.session, rules, again.now) }
+      ? { state: 'live', session: again.session, claimsState: claimsStateOf(again.session, rules, again.now), now: again.now }
       : again
   }
 

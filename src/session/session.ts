@@ -60,6 +60,8 @@ export type SessionLookup =
       readonly state: 'live'
       readonly session: Session /** Claims older than `claims_max_age` that could not be refreshed. */
       readonly claimsState: 'fresh' | 'stale' | 'unknown'
+      /** The store's clock at this answer: what `startedAt` and `lastUsedAt` may be compared with. An instance's clock may not. */
+      readonly now: number
     }
   | { readonly state: 'none' }
   | {
