@@ -44,42 +44,58 @@ async function main(args) {
   return run(node, path.join(dist, 'cli.js'), args)
 }
 
-/** Runs `npm ci` when what is installed is not what the lockfile says. */
+/** Installs when what is installed is not what the lockfile says: all of it, or only what is missing. */
 async function installIfNeeded() {
   const lockText = fs.readFileSync(path.join(root, 'package-lock.json'), 'utf8')
   const hash = createHash('sha256').update(lockText).digest('hex')
   const stamp = path.join(nodeModules, '.postern-installed')
   if (readIfThere(stamp) === hash) return
   const lock = JSON.parse(lockText)
-  if (!isInstalled(lock)) {
+  if (readInstalled(lock) === 'other') {
     say('Installing the packages that package-lock.json names (once; a minute or less) ...')
-    const [command, prefix] = findNpm()
-    const options = ['--include=dev', '--include=optional', '--no-audit', '--no-fund', '--loglevel=error']
-    // npm's own patience with a registry that does not answer is minutes of silence.
-    const patience = ['--fetch-retry-mintimeout=1000', '--fetch-retry-maxtimeout=10000']
-    const stopProgress = showProgress(lock)
-    const { status, stderr } = await runStep(command, [...prefix, 'ci', ...options, ...patience], {
-      stdio: ['ignore', 'ignore', 'pipe'],
-      shell: isWindows && prefix.length === 0,
-    }).finally(stopProgress)
-    if (status !== 0) {
-      say(stderr.replace(/^npm (?:error|ERR!) +at .*\n/gm, '').trimEnd())
-      throw new Refusal('npm ci failed, and nothing was started. Is the package registry reachable? Its words are above.')
-    }
+    await npm(process.execPath, ['ci'], lock)
+  }
+  if (readInstalled(lock) === 'incomplete') {
+    // npm leaves out optional packages that are not for the Node it runs on. What they are for runs on ours.
+    say('Adding what Node 24 needs ...')
+    await npm(findRuntime(), ['install', '--no-save'], lock)
   }
   fs.writeFileSync(stamp, hash)
 }
 
-/** Compares the lockfile with the one npm leaves inside node_modules: same packages, same versions, same contents. */
-function isInstalled(lock) {
+/** Runs npm on this Node; its words are shown if it fails. */
+async function npm(node, command, lock) {
+  const [program, prefix] = findNpm(node)
+  const options = ['--include=dev', '--include=optional', '--no-audit', '--no-fund', '--loglevel=error']
+  // npm's own patience with a registry that does not answer is minutes of silence.
+  const patience = ['--fetch-retry-mintimeout=1000', '--fetch-retry-maxtimeout=10000']
+  const stopProgress = showProgress(lock)
+  const { status, stderr } = await runStep(program, [...prefix, ...command, ...options, ...patience], {
+    env: { ...process.env, PATH: [path.dirname(node), process.env.PATH].join(path.delimiter) },
+    stdio: ['ignore', 'ignore', 'pipe'],
+    shell: isWindows && prefix.length === 0,
+  }).finally(stopProgress)
+  if (status === 0) return
+  say(stderr.replace(/^npm (?:error|ERR!) +at .*\n/gm, '').trimEnd())
+  throw new Refusal(`npm ${command[0]} failed, and nothing was started. Is the package registry reachable? Its words are above.`)
+}
+
+/**
+ * Compares the lockfile with the one npm leaves inside node_modules: `all` the same packages, versions and contents; `incomplete`
+ * if only optional ones for this system are missing; else `other`.
+ */
+function readInstalled(lock) {
   const hidden = readIfThere(path.join(nodeModules, '.package-lock.json'))
-  if (hidden === undefined) return false
+  if (hidden === undefined) return 'other'
   const installed = JSON.parse(hidden).packages
-  return packagesOf(lock).every(([where, wanted]) => {
+  let answer = 'all'
+  for (const [where, wanted] of packagesOf(lock)) {
     const there = installed[where]
-    if (there === undefined) return !isExpected(wanted)
-    return there.version === wanted.version && there.integrity === wanted.integrity
-  })
+    if (there === undefined && !isExpected(wanted)) continue
+    if (there === undefined && wanted.optional === true) answer = 'incomplete'
+    else if (there?.version !== wanted.version || there?.integrity !== wanted.integrity) return 'other'
+  }
+  return answer
 }
 
 function packagesOf(lock) {
@@ -93,10 +109,10 @@ function isExpected({ optional, os, cpu, libc }) {
   return names(os, process.platform) && names(cpu, process.arch) && names(libc, 'glibc')
 }
 
-/** The npm that is running us, else the one in PATH. */
-function findNpm() {
+/** The npm that is running us, else the one in PATH, to be run by `node`. */
+function findNpm(node) {
   const running = process.env.npm_execpath
-  if (running !== undefined && /npm-cli\.[cm]?js$/.test(running)) return [process.execPath, [running]]
+  if (running !== undefined && /npm-cli\.[cm]?js$/.test(running)) return [node, [running]]
   return [isWindows ? 'npm.cmd' : 'npm', []]
 }
 

@@ -13,6 +13,7 @@ import type { Logger } from '../log.ts'
 import { createStrangerCounter } from './counter.ts'
 import type { AuditEvent, AuditTrail } from './event.ts'
 import { formatAuditLine } from './line.ts'
+import { createLineQueue } from './line-queue.ts'
 import { createSegments } from './segments.ts'
 
 export interface AuditTrailOptions {
@@ -35,7 +36,7 @@ export interface AuditTrailOptions {
 }
 
 /** So much a write: enough to make the cost of one negligible, little enough not to hold up a shutdown. */
-const batchBytes = 1024 * 1024
+const batchBytes = 256 * 1024
 
 /** Opens the trail. Nothing is touched before the first event. */
 export function createAuditTrail(options: AuditTrailOptions): AuditTrail {
@@ -43,8 +44,7 @@ export function createAuditTrail(options: AuditTrailOptions): AuditTrail {
   const folder = join(options.folder, `${fileName(options.instance)}-${fileName(options.process)}`)
   const segments = createSegments(folder, segmentBytes, () => performance.now())
 
-  let queue: string[] = []
-  let queued = 0
+  const queue = createLineQueue(batchBytes)
   let lost = { count: 0, since: 0 }
   let isFailing = false
   let isClosed = false
@@ -56,14 +56,9 @@ export function createAuditTrail(options: AuditTrailOptions): AuditTrail {
     const line = formatAuditLine(event, at, options.instance)
     // Ends, sign-ins and the like have as much room again: traffic must not push them out.
     const room = event.event === 'access.decided' || event.event === 'access.ended' ? queueBytes : 2 * queueBytes
-    if (isClosed || queued + line.length > room) return countLost(at)
-    push(line)
-    if (timer === undefined && writing === undefined) schedule(gatherMs)
-  }
-
-  const push = (line: string) => {
+    if (isClosed || queue.bytes + line.length > room) return countLost(at)
     queue.push(line)
-    queued += line.length
+    if (timer === undefined && writing === undefined) schedule(gatherMs)
   }
 
   const countLost = (at: number) => {
@@ -78,7 +73,7 @@ export function createAuditTrail(options: AuditTrailOptions): AuditTrail {
       timer = undefined
       writing = writeQueue().finally(() => {
         writing = undefined
-        if (!isClosed && queue.length > 0) schedule(isFailing ? retryMs : gatherMs)
+        if (!isClosed && queue.lines > 0) schedule(isFailing ? retryMs : gatherMs)
       })
     }, delayMs)
     if (isFailing) timer.unref()
@@ -86,17 +81,17 @@ export function createAuditTrail(options: AuditTrailOptions): AuditTrail {
 
   /** What came while a batch was written waits for others again, unless it fills a batch: under load, writes are what is dear. */
   const writeQueue = async (): Promise<void> => {
-    for (let isFirst = true; queue.length > 0 && (isFirst || isClosed || queued >= batchBytes); isFirst = false) {
-      const batch = takeBatch(queue)
+    for (let isFirst = true; isFirst || isClosed || queue.bytes >= batchBytes; isFirst = false) {
+      const batch = queue.take()
+      if (batch === undefined) return
       try {
-        await segments.append(Buffer.from(batch.join('')))
+        await segments.append(batch)
       } catch (error) {
         if (!isFailing) log.error({ err: error, folder }, 'the audit trail cannot be written')
         isFailing = true
         return
       }
-      queue = queue.slice(batch.length)
-      queued -= batch.reduce((length, line) => length + line.length, 0)
+      queue.drop()
       if (isFailing) log.warn({ folder, lost: lost.count }, 'the audit trail can be written again')
       isFailing = false
       recordGap()
@@ -105,7 +100,7 @@ export function createAuditTrail(options: AuditTrailOptions): AuditTrail {
 
   const recordGap = () => {
     if (lost.count === 0) return
-    push(formatAuditLine({ event: 'audit.resumed', lost: lost.count, since: lost.since }, now(), options.instance))
+    queue.push(formatAuditLine({ event: 'audit.resumed', lost: lost.count, since: lost.since }, now(), options.instance))
     lost = { count: 0, since: 0 }
   }
 
@@ -129,19 +124,10 @@ export function createAuditTrail(options: AuditTrailOptions): AuditTrail {
       clearTimeout(timer)
       await writing
       await writeQueue()
-      if (queue.length + lost.count > 0) log.error({ folder, lost: queue.length + lost.count }, 'audit lines were lost at shutdown')
+      if (queue.lines + lost.count > 0) log.error({ folder, lost: queue.lines + lost.count }, 'audit lines were lost at shutdown')
       await segments.close().catch((error: unknown) => log.error({ err: error, folder }, 'the audit trail could not be closed'))
     },
   }
-}
-
-function takeBatch(queue: readonly string[]): readonly string[] {
-  let bytes = 0
-  const end = queue.findIndex((line) => {
-    bytes += line.length
-    return bytes > batchBytes
-  })
-  return queue.slice(0, end === -1 ? queue.length : Math.max(1, end))
 }
 
 /** Names come from the configuration or the host's name; a path separator in one must not leave the folder. */

@@ -15,7 +15,7 @@ import { type HostileProvider, startHostileProvider } from '../../e2e/support/ho
 import { compileSubjectReader } from '../attributes/subject-facts.ts'
 import type { AuditEvent } from '../audit/event.ts'
 import { type ProviderConfiguration, Secret } from '../config/instance.ts'
-import type { Logger } from '../log.ts'
+import { describeError, type Logger } from '../log.ts'
 import { createRelyingParty } from '../oidc/openid-relying-party.ts'
 import type { RelyingParty } from '../oidc/relying-party.ts'
 import { compilePolicy } from '../policy/compile.ts'
@@ -74,7 +74,8 @@ export async function startAccessHost(
 ): Promise<AccessHost> {
   const provider = await startHostileProvider()
   const lines: string[] = []
-  const write = (level: string) => (facts: unknown, message?: string) => void lines.push(JSON.stringify({ level, facts, message }))
+  const write = (level: string) => (facts: unknown, message?: string) =>
+    void lines.push(JSON.stringify({ level, facts, message }, printErrors))
   const log = { debug: write('debug'), info: write('info'), warn: write('warn'), error: write('error'), fatal: write('fatal') }
   const events: AuditEvent[] = []
   let moved = 0
@@ -187,6 +188,11 @@ export async function startAccessHost(
       rmSync(folder, { recursive: true, force: true })
     },
   }
+}
+
+/** As the real log prints them. */
+function printErrors(_key: string, value: unknown): unknown {
+  return value instanceof Error ? describeError(value) : value
 }
 
 /** Names of the writing calls that reach the store from here on. */

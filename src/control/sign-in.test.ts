@@ -378,6 +378,21 @@ describe('a provider that gives no refresh token', () => {
     expect(host.events.filter(({ event }) => event === 'session.started')).toMatchObject([by, by])
   })
 
+  it('asks at once for the fresh sign-in that an app wants besides, so that the hand-off is not refused', async () => {
+    await host.close()
+    const strict = { session: { idleTimeoutSeconds: undefined, lifetimeSeconds: 650 } }
+    const rules = { claimsMaxAgeSeconds: 600, withoutRefreshToken: 'reauthenticate' } as const
+    host = await startAccessHost({}, [appOf('vault', wikiUrl, [allow({ kind: 'signed_in' })], strict)], rules)
+    browser = host.browser()
+    host.provider.behaviour.tokenResponse = ({ refresh_token: _none, ...others }) => others
+    authTime(0)
+    await browser.signIn()
+    later(620)
+    expect((await browser.visit(signInPath(`${wikiUrl}/`))).location?.searchParams.has('prompt')).toBe(false)
+    later(700)
+    expect((await browser.visit(signInPath(`${wikiUrl}/`))).location?.searchParams.get('prompt')).toBe('login')
+  })
+
   it('and no auth_time does not make a sign-in newer by a silent round', async () => {
     host.provider.behaviour.person.authTime = undefined
     browser = host.browser()

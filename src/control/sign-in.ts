@@ -67,7 +67,7 @@ export function mountSignIn(router: Router, ports: SignInPorts): void {
 }
 
 async function startSignIn(ports: SignInPorts, request: Request, response: Response): Promise<void> {
-  const { accessUrl, answers, apps, cookies, now, sessions, store } = ports
+  const { accessUrl, answers, apps, cookies, sessions, store } = ports
   const query = readQuery(request)
   const returnTo = parseReturnUrl(findSingle(query, 'return_to'), apps())
   const attempt = returnTo === undefined ? undefined : parseAttempt(findSingle(query, 'attempt'))
@@ -80,16 +80,18 @@ async function startSignIn(ports: SignInPorts, request: Request, response: Respo
   const secret = cookies.readSession('session', request.headers.cookie, accessUrl)
   const lookup: SessionLookup = secret === undefined ? { state: 'none' } : await sessions.findByAccessSecret(secret)
   const errand: Errand = { attempt, returnTo, prompt: undefined, restarts: 0 }
-  if (lookup.state !== 'live') {
-    // A look-up may have been answered from memory, or not been needed.
-    await store.loadNow()
-    await beginAttempt(ports, request, response, errand)
-    return
-  }
+  // Without a live session the store has perhaps not been asked yet, and it is needed when the browser comes back.
+  const storeNow = lookup.state === 'live' ? lookup.now : await store.loadNow()
   const app = returnTo === undefined ? undefined : findAppOf(returnTo, apps())
-  const renewal = app === undefined ? 'none' : renewalFor(app.app.session, lookup.session, lookup.now)
-  if (renewal === 'none') answers.redirect(response, 303, await destinationOf(ports, lookup.session, errand))
+  const present = presentOf(lookup)
+  const renewal = app === undefined || present === undefined ? 'none' : renewalFor(app.app.session, present, storeNow)
+  if (lookup.state === 'live' && renewal === 'none') answers.redirect(response, 303, await destinationOf(ports, lookup.session, errand))
   else await beginAttempt(ports, request, response, { ...errand, prompt: renewal === 'fresh' ? 'login' : undefined })
+}
+
+/** The session that a sign-in of the same person continues. One whose claims alone ran out is not over: this round is to renew them. */
+function presentOf(lookup: SessionLookup): Session | undefined {
+  return lookup.state === 'live' || lookup.state === 'expired' ? lookup.session : undefined
 }
 
 async function beginAttempt(
@@ -195,8 +197,7 @@ async function establishSession(
   const by = getContext(request)
   const accessSecret = cookies.readSession('session', request.headers.cookie, accessUrl)
   const lookup: SessionLookup = accessSecret === undefined ? { state: 'none' } : await sessions.findByAccessSecret(accessSecret)
-  // One whose claims alone ran out is not over: that is what this round was for.
-  const present = lookup.state === 'live' || lookup.state === 'expired' ? lookup.session : undefined
+  const present = presentOf(lookup)
   const isSamePerson = present !== undefined && present.issuer === issuer && present.sub === sub
   const continued = isSamePerson ? await sessions.continueWith(present, withKnownTime(signedIn, present, attempt), by) : undefined
   if (continued !== undefined) return continued

@@ -18,11 +18,14 @@ import type { ParsedTarget } from './target.ts'
 
 /** Forwards an allowed request and settles when its exchange is over. */
 export async function forward(point: EnforcementPoint, arrival: Arrival, judgement: Judgement): Promise<void> {
-  const { route, target, identity, decision } = judgement
+  const { route, target, identity, decision, session } = judgement
   const { app } = route
-  const { findSecret } = point.ports
+  const { findSecret, sessions } = point.ports
   const { id, request, address } = arrival
-  const outcome = await arrival.carry({ id, request, target, route, address, identity, findSecret })
+  const exchange = { id, request, target, route, address, identity, findSecret }
+  // Who works in a WebSocket for an hour has not been idle, although there was no request.
+  const noteUse = () => session !== undefined && sessions.recordUse(session)
+  const outcome = await arrival.carry(exchange, noteUse)
   if (outcome.refusal !== undefined) refuse(point, arrival, { ...aboutApp(judgement), reason: outcome.refusal, app })
   recordEnd(point, arrival, app, outcome)
   const status = outcome.refusal === undefined ? outcome.status : statusOf(outcome.refusal)

@@ -24,8 +24,8 @@ export interface Arrival {
   readonly arrivedAt: number
   /** Answers with something of ours; whatever had begun before is cut. */
   answer(answer: Answer): void
-  /** Hands an allowed exchange over to forwarding. */
-  carry(exchange: Exchange): Promise<ExchangeOutcome>
+  /** Hands an allowed exchange over to forwarding. `noteUse` hears what a client goes on to send in a WebSocket. */
+  carry(exchange: Exchange, noteUse: () => void): Promise<ExchangeOutcome>
   /** Hands a request for the access host over to the control plane. */
   enterAccessHost(target: Target): void
 }

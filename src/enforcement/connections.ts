@@ -130,10 +130,12 @@ export function attachConnections(server: Server, { point, snapshot, forwarding 
     begin({
       ...describeArrival(request, true),
       answer: (answer) => sendRawAnswer(socket, answer),
-      carry: async (exchange) => {
+      carry: async (exchange, noteUse) => {
         tunnels.add(exchange.id)
         try {
           const ended = forwarding.tunnel(exchange, socket, head)
+          // After the tunnel has its own listener: the first one makes a socket flow.
+          socket.on('data', noteUse)
           if (isDraining) forwarding.cut(exchange.id, goingAway)
           return await ended
         } finally {

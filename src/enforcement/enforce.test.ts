@@ -230,6 +230,36 @@ describe('a session', () => {
     expect(await rig.ask(get('/page', [`Cookie: ${cookie}`]))).toMatchObject({ status: 401, headers: { 'x-postern': 'session_ended' } })
   })
 
+  test('is used by what its browser sends in a WebSocket', async () => {
+    const accept = 'Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo='
+    const rig = await begin({ upstreamSays: `HTTP/1.1 101 Switching Protocols\r\n${accept}\r\n\r\n` })
+    const { cookie, session } = await rig.signIn('alice')
+    const client = await rig.connect()
+    const handshake = ['Sec-WebSocket-Version: 13', 'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==', 'Sec-Fetch-Site: same-origin']
+    client.send(get('/live', ['Connection: Upgrade', 'Upgrade: websocket', `Cookie: ${cookie}`, ...handshake]))
+    await client.until((text) => text.startsWith('HTTP/1.1 101 '))
+    rig.clock.move(1_700_000)
+    client.send(Buffer.from([0x81, 0x81, 0, 0, 0, 0, 0x61]))
+    const usedAt = async () => {
+      const lookup = await rig.sessions.findById(session.id)
+      return lookup.state === 'live' ? lookup.session.lastUsedAt : undefined
+    }
+    await expect.poll(usedAt).toBe(rig.clock.now())
+    expect(rig.upstream.received()).toContain('\x81\x81\0\0\0\0a')
+    rig.clock.move(1_700_000)
+    expect((await rig.sessions.findById(session.id)).state).toBe('live')
+  })
+
+  test('is held to an app’s own limits by the store’s clock, whatever this machine’s says', async () => {
+    const apps = [wiki({ session: { idleTimeoutSeconds: 300, lifetimeSeconds: 300 } })]
+    const rig = await begin({ apps, ports: { now: () => rig.clock.now() + 600_000 } })
+    const { cookie } = await rig.signIn('alice')
+    expect((await rig.ask(get('/page', [`Cookie: ${cookie}`]))).status).toBe(200)
+    expect((await rig.ask(get('/.postern/whoami', [`Cookie: ${cookie}`]))).status).toBe(200)
+    rig.clock.move(301_000)
+    expect((await rig.ask(get('/page', [`Cookie: ${cookie}`]))).headers['x-postern']).toBe('session_expired')
+  })
+
   test.each([
     ['idle', { idleTimeoutSeconds: 300, lifetimeSeconds: undefined }],
     ['old', { idleTimeoutSeconds: undefined, lifetimeSeconds: 300 }],

@@ -173,7 +173,12 @@ describe.each([
       providerSid: 'new-sid',
       claims: { version: 2 },
     })
-    expect(await one.sessions.findByAccessSecret(secret)).toEqual({ state: 'live', session: continued, claimsState: 'fresh', now: expect.any(Number) })
+    expect(await one.sessions.findByAccessSecret(secret)).toEqual({
+      state: 'live',
+      session: continued,
+      claimsState: 'fresh',
+      now: expect.any(Number),
+    })
     expect(await other.sessions.findByAppSecret(appSecret, wiki)).toMatchObject({ state: 'live', session: { claims: { version: 2 } } })
     // The provider's older session is not this one's any more.
     await other.sessions.endProviderSid(session.issuer, `sid-${sub}`, 'back_channel')

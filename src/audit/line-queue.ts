@@ -1,0 +1,80 @@
+/**
+ * The lines that wait to be written, as the very bytes that will be: blocks that are filled line by line and written from the front.
+ *
+ * A line becomes bytes when it is queued. Kept as text until the write, each line is a tree of pieces that outlives several minor
+ * collections, is copied by each, and is then joined, flattened and encoded once more (measured with `line.ts`: see there).
+ * A block holds whole lines only, so whatever is taken from the front can be written, or fail to be, without tearing one.
+ */
+
+/** Lines in order. What is taken stays queued until it is dropped. */
+export interface LineQueue {
+  /** Bytes that wait. */
+  readonly bytes: number
+  /** Lines that wait. */
+  readonly lines: number
+  push(line: string): void
+  /** Whole lines from the front, up to a block; `undefined` if there are none. Its bytes stay as they are until `drop`. */
+  take(): Buffer | undefined
+  /** Forgets what was last taken. */
+  drop(): void
+}
+
+interface Block {
+  readonly bytes: Buffer
+  /** What was dropped already, and what was filled. */
+  start: number
+  end: number
+  lines: number
+}
+
+/** An empty queue. `blockBytes` is the most that is taken at once, but for a line that is longer by itself. */
+export function createLineQueue(blockBytes: number): LineQueue {
+  const blocks: Block[] = []
+  let taken: { readonly block: Block; readonly end: number; readonly lines: number } | undefined
+  let bytes = 0
+  let lines = 0
+
+  return {
+    get bytes() {
+      return bytes
+    },
+    get lines() {
+      return lines
+    },
+    push(line) {
+      // No character of a string takes more than three bytes in UTF-8; exact lengths would cost a second look at each line.
+      const longest = 3 * line.length
+      let block = blocks.at(-1)
+      if (block === undefined || block.bytes.length - block.end < longest) {
+        // An empty block that is too small would stand in front of what waits.
+        if (block?.start === block?.end) blocks.pop()
+        block = { bytes: Buffer.allocUnsafeSlow(Math.max(blockBytes, longest)), start: 0, end: 0, lines: 0 }
+        blocks.push(block)
+      }
+      const written = block.bytes.write(line, block.end)
+      block.end += written
+      block.lines += 1
+      bytes += written
+      lines += 1
+    },
+    take() {
+      const [block] = blocks
+      if (block === undefined || block.start === block.end) return undefined
+      taken = { block, end: block.end, lines: block.lines }
+      return block.bytes.subarray(block.start, block.end)
+    },
+    drop() {
+      if (taken === undefined) return
+      const { block, end } = taken
+      bytes -= end - block.start
+      lines -= taken.lines
+      block.lines -= taken.lines
+      block.start = end
+      taken = undefined
+      if (block.start < block.end) return
+      // The last one is filled anew: at a steady rate the same block serves for ever.
+      if (blocks.length > 1) blocks.shift()
+      else block.start = block.end = 0
+    },
+  }
+}
