@@ -109,10 +109,10 @@ function isExpected({ optional, os, cpu, libc }) {
   return names(os, process.platform) && names(cpu, process.arch) && names(libc, 'glibc')
 }
 
-/** The npm that is running us, else the one in PATH, to be run by `node`. */
+/** The npm that is running us, or whose npx is, to be run by `node`; else the one in PATH. */
 function findNpm(node) {
-  const running = process.env.npm_execpath
-  if (running !== undefined && /npm-cli\.[cm]?js$/.test(running)) return [node, [running]]
+  const running = process.env.npm_execpath?.replace(/npx-cli(?=\.[cm]?js$)/, 'npm-cli')
+  if (running !== undefined && /npm-cli\.[cm]?js$/.test(running) && fs.existsSync(running)) return [node, [running]]
   return [isWindows ? 'npm.cmd' : 'npm', []]
 }
 

@@ -48,7 +48,7 @@ export async function enforce(point: EnforcementPoint, arrival: Arrival): Promis
   // 6 audit
   recordDecision(point, arrival, judgement)
   // The line that found no room may have been this very one.
-  if (false) {
+  if (isOffTheRecord(point, judgement)) {
     const denied = withoutRecord(judgement)
     recordDecision(point, arrival, denied)
     return deny(point, arrival, denied)

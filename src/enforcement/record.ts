@@ -90,7 +90,19 @@ function describeRequest({ settings }: EnforcementPoint, { id, request, address,
 /** Real ones are shorter; a line of the trail is not a place for a stranger's prose. */
 const maxUserAgentLength = 400
 
+/** By the facts, which live as long as the claims: the trail writes a subject that it knows by its object without looking into it. */
+const described = new WeakMap<SubjectFacts, AuditSubject>()
+
 function describeSubject(subject: SubjectFacts): AuditSubject {
+  let known = described.get(subject)
+  if (known === undefined) {
+    known = describeAnew(subject)
+    described.set(subject, known)
+  }
+  return known
+}
+
+function describeAnew(subject: SubjectFacts): AuditSubject {
   switch (subject.kind) {
     case 'nobody':
       return { kind: 'nobody' }
