@@ -43,7 +43,9 @@ export async function judge(point: EnforcementPoint, arrival: Arrival, route: Ro
   try {
     // session: what a cookie of this very origin points to, and only within this app's own limits
     const secret = cookies.readSession('app', arrival.request.headers.cookie, route.origin)
-    const found: SessionLookup = secret === undefined ? lookup : await sessions.findByAppSecret(secret, route.origin.origin)
+    const { origin } = route.app.address
+    const found: SessionLookup =
+      secret === undefined ? lookup : (sessions.recallByAppSecret(secret, origin) ?? (await sessions.findByAppSecret(secret, origin)))
     const isOver = found.state === 'live' && isOverFor(route, found.session, point.settings.session, found.now)
     lookup = isOver ? { state: 'expired' } : found
     if (lookup.state === 'live') subject = readSubject(lookup.session, lookup.claimsState)

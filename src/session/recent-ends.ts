@@ -10,6 +10,8 @@ import type { End } from './store.ts'
 /** Ends heard of lately; the later one of the same thing counts. */
 export interface RecentEnds {
   note(ends: readonly End[]): void
+  /** Nearly always; then a request need not name what it would look for. */
+  isEmpty(): boolean
   find(thing: Pick<End, 'kind' | 'idHash'>): End | undefined
 }
 
@@ -33,7 +35,7 @@ export function createRecentEnds(monotonicNow: () => number): RecentEnds {
         noted.set(key, { end: known !== undefined && known.at > end.at ? known : end, notedAt })
       }
     },
-    // Nearly always empty: then a request pays nothing for it.
+    isEmpty: () => noted.size === 0,
     find: ({ kind, idHash }) => (noted.size === 0 ? undefined : noted.get(`${kind}:${idHash}`)?.end),
   }
 }

@@ -97,9 +97,8 @@ export function createSessions(options: SessionServiceOptions): SessionService {
   })
   const use = createSessionUse({ store, records, limits, monotonicNow, log })
 
-  /** Claims are made fresh before anybody decides on them; then the session is looked at again, as it may have ended during the wait. */
-  async function lookUp(find: () => Promise<SessionState>): Promise<SessionLookup> {
-    const state = await find()
+  /** The answer that needs no waiting; `undefined` where claims have to be made fresh first. */
+  function answerAtOnce(state: SessionState): SessionLookup | undefined {
     if (state.state !== 'live') return state
     const { session } = state
     switch (claimsDuty(session, rules, state.now)) {
@@ -113,8 +112,16 @@ export function createSessions(options: SessionServiceOptions): SessionService {
       case 'reauthenticate':
         return { state: 'expired', session }
       case 'before':
-        if ((await claims.wait(session)) === 'renewed') reader.forget(state.sessionHash)
+        return undefined
     }
+  }
+
+  /** Claims are made fresh before anybody decides on them; then the session is looked at again, as it may have ended during the wait. */
+  async function lookUp(find: () => Promise<SessionState>): Promise<SessionLookup> {
+    const state = await find()
+    const answer = answerAtOnce(state)
+    if (answer !== undefined) return answer
+    if (state.state === 'live' && (await claims.wait(state.session)) === 'renewed') reader.forget(state.sessionHash)
     const again = await find()
     return again.state === 'live'
       ? { state: 'live', session: again.session, claimsState: claimsStateOf(again.session, rules, again.now), now: again.now }
@@ -209,6 +216,10 @@ export function createSessions(options: SessionServiceOptions): SessionService {
 
   return {
     findByAppSecret: (secret, origin) => lookUp(() => reader.findBySecret('app', secret, origin)),
+    recallByAppSecret(secret, origin) {
+      const state = reader.recallBySecret('app', secret, origin)
+      return state === undefined ? undefined : answerAtOnce(state)
+    },
     findByAccessSecret: (secret) => lookUp(() => reader.findBySecret('access', secret, null)),
     findById: (sessionId) => lookUp(() => reader.findByHash(hashSessionId(sessionId))),
 

@@ -30,6 +30,11 @@ export interface RequestCause {
 export interface Sessions {
   /** For the data plane: the session behind an app cookie of this origin. A secret of another origin is `none`. */
   findByAppSecret(secret: string, origin: string): Promise<SessionLookup>
+  /**
+   * What memory can answer for `findByAppSecret`, at once; `undefined` where it has to be asked. Nearly every request of the data plane
+   * is answered here, and then costs no promise.
+   */
+  recallByAppSecret(secret: string, origin: string): SessionLookup | undefined
   /** For the access host. */
   findByAccessSecret(secret: string): Promise<SessionLookup>
   /** For renewals, back-channel and the portal; straight from the store. */

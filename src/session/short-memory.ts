@@ -7,6 +7,8 @@
 
 /** Remembers what was read, for a moment. */
 export interface ShortMemory<T> {
+  /** What is remembered and young enough, at once. */
+  recall(key: string): T | undefined
   /** The remembered value, or what `load` reads. A rejected read is shared by those who wait and remembered by nobody. */
   get(key: string, load: () => Promise<T>): Promise<T>
   /** Reads past memory, and remembers. */
@@ -52,11 +54,16 @@ export function createShortMemory<T>(options: ShortMemoryOptions<T>): ShortMemor
     }
   }
 
+  function recall(key: string): T | undefined {
+    const entry = entries.get(key)
+    return entry !== undefined && options.monotonicNow() - entry.readAt <= options.maxAgeMs ? entry.value : undefined
+  }
+
   return {
+    recall,
     get(key, load) {
-      const entry = entries.get(key)
-      if (entry !== undefined && options.monotonicNow() - entry.readAt <= options.maxAgeMs) return Promise.resolve(entry.value)
-      return flights.get(key) ?? read(key, load)
+      const known = recall(key)
+      return known === undefined ? (flights.get(key) ?? read(key, load)) : Promise.resolve(known)
     },
     reload: (key, load) => read(key, load),
     forget(key) {
