@@ -2,6 +2,7 @@
  * The texts that `postern init` writes, and the URLs to register. Values are written as JSON strings, which YAML reads unchanged.
  */
 
+import { isLocalhostName } from '../name-resolution.ts'
 import type { InitAnswers } from './init-answers.ts'
 
 const quoted = (text: string) => JSON.stringify(text)
@@ -9,10 +10,12 @@ const quoted = (text: string) => JSON.stringify(text)
 /** `postern.yaml`; `secretPath` is relative to it, or absolute. */
 export function writeConfigurationText(answers: InitAnswers, secretPath: string): string {
   const isPlain = answers.url.protocol === 'http:'
+  // Names that only mean this machine need nobody else to reach it.
+  const isLocal = isLocalhostName(answers.url.hostname)
   const port = answers.url.port === '' ? (isPlain ? '8080' : '8443') : answers.url.port
   return `# Written by \`postern init\`. Every key is explained in docs/configuration.md; \`postern check\` judges it.
 url: ${quoted(answers.url.origin)}
-listen: 0.0.0.0:${port}
+listen: ${isLocal ? '127.0.0.1' : '0.0.0.0'}:${port}
 ${
   isPlain
     ? ''

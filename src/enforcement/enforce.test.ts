@@ -365,6 +365,14 @@ describe('the address', () => {
     expect(rig.upstream.received()).toBe('')
   })
 
+  test('a host that is nobody’s has what its 404 page looks like, and nothing else of ours', async () => {
+    const rig = await begin()
+    expect(await rig.ask(get('/.postern/assets/abc.css', [], 'unknown.corp.example'))).toMatchObject({ status: 200, body: 'body{}' })
+    for (const path of ['/.postern/whoami', '/.postern/jwks.json', '/.postern/sign-out', '/.postern/assets/other.css']) {
+      expect(await rig.ask(get(path, [], 'unknown.corp.example'))).toMatchObject({ status: 404, headers: { 'x-postern': 'app_not_found' } })
+    }
+  })
+
   test.each(['WIKI.corp.EXAMPLE', 'wiki.corp.example.', 'wiki.corp.example:443'])('%s is the app’s in another spelling', async (host) => {
     const rig = await begin()
     const { cookie } = await rig.signIn('alice')

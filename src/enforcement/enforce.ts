@@ -17,7 +17,7 @@ import { challenge, deny, enterAccessHost, forward, turnAway } from './act.ts'
 import type { Arrival, EnforcementPoint } from './arrival.ts'
 import { isAmbiguouslyFramed } from './framing.ts'
 import { isOffTheRecord, judge, withoutRecord } from './judge.ts'
-import { answerOwnPath, isOwnPath } from './own-endpoints.ts'
+import { answerOwnPath, answerUnknownHost, isOwnPath } from './own-endpoints.ts'
 import { recordDecision } from './record.ts'
 import { isHostOf, matchRoute } from './route-table.ts'
 import { readTarget } from './target.ts'
@@ -32,7 +32,7 @@ export async function enforce(point: EnforcementPoint, arrival: Arrival): Promis
   // 2 host
   if (isHostOf(point.settings.accessUrl, target)) return enterAccessHost(point, arrival, target)
   const host = arrival.snapshot.routes.findHost(target.hostname, target.port)
-  if (host === undefined) return turnAway(point, arrival, 'app_not_found', target)
+  if (host === undefined) return answerUnknownHost(point, arrival, target)
 
   // 3 own paths
   if (isOwnPath(target.path)) return await answerOwnPath(point, arrival, host, target)

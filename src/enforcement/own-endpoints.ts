@@ -10,18 +10,21 @@ import type { Reason } from '../policy/decision.ts'
 import type { App } from '../policy/document.ts'
 import type { SubjectFacts } from '../policy/facts.ts'
 import type { Session, SessionLookup } from '../session/session.ts'
-import { audienceOf } from './act.ts'
+import { audienceOf, turnAway } from './act.ts'
 import type { Arrival, EnforcementPoint } from './arrival.ts'
 import { isSameOriginPost } from './cross-origin.ts'
 import type { Target } from './exchange.ts'
 import { stateIdentity } from './identity.ts'
 import { publicKeys } from './identity-assertion.ts'
 import { reasonOf } from './judge.ts'
+import type { Asset } from './ports.ts'
 import { observeEnd, recordRefusal } from './record.ts'
 import type { Answer } from './respond.ts'
 import { type AppHost, isHiddenFrom, matchRoute, type Route } from './route-table.ts'
 import { endOfSession, idleEndOfSession, isOverFor } from './session-limits.ts'
 import { completeHandOff, signInUrl } from './sign-in-challenge.ts'
+
+const assetPrefix = '/.postern/assets/'
 
 /** Whether a canonical path is ours. */
 export function isOwnPath(path: string): boolean {
@@ -59,8 +62,16 @@ export async function answerOwnPath(point: EnforcementPoint, arrival: Arrival, h
   }
 }
 
+/** A host that is nobody's: 404, and what that page needs in order to look like one of ours. Nothing else of ours answers there. */
+export function answerUnknownHost(point: EnforcementPoint, arrival: Arrival, target: Target): void {
+  const isReading = !arrival.isUpgrade && (arrival.request.method === 'GET' || arrival.request.method === 'HEAD')
+  const found = isReading ? findAsset(point, target) : undefined
+  if (found === undefined) turnAway(point, arrival, 'app_not_found', target)
+  else arrival.answer(point.responder.asset(found.type, found.body, arrival.id))
+}
+
 function findEndpoint({ arrival, target }: OwnRequest): Endpoint {
-  const methods = target.path.startsWith('/.postern/assets/') ? { GET: asset } : findOwn(endpoints, target.path)
+  const methods = target.path.startsWith(assetPrefix) ? { GET: asset } : findOwn(endpoints, target.path)
   // None of ours is a WebSocket, although a handshake is a GET.
   if (methods === undefined || arrival.isUpgrade) return (own) => refuse(own, 'path_not_found')
   const { method = '' } = arrival.request
@@ -157,8 +168,12 @@ function jwks({ point, arrival }: OwnRequest): Answer {
 
 function asset(own: OwnRequest): Answer {
   const { point, arrival, target } = own
-  const found = point.ports.findAsset(target.path.slice('/.postern/assets/'.length))
+  const found = findAsset(point, target)
   return found === undefined ? refuse(own, 'path_not_found') : point.responder.asset(found.type, found.body, arrival.id)
+}
+
+function findAsset({ ports }: EnforcementPoint, { path }: Target): Asset | undefined {
+  return path.startsWith(assetPrefix) ? ports.findAsset(path.slice(assetPrefix.length)) : undefined
 }
 
 /**
