@@ -5,7 +5,7 @@
  * Each contender is a process; all forward to one upstream process; load comes from another. A round is dealt out in slices of a
  * fraction of a second, in turn and in another order each time, and a ratio is taken within its round: so whatever else the machine
  * does hits all alike. Absolute times mean little; the ratios are what the budget speaks of. `PROFILE=folder` writes a CPU profile of
- * Postern.
+ * Postern; with `BENCH_STRICT=1` an exceeded budget is a failure.
  */
 
 import { fork } from 'node:child_process'
@@ -117,7 +117,8 @@ function report(): number {
   }
   const isWithin = ratioOfPostern <= budget
   console.log(`\nbudget: postern ≤ ${budget} × pass-through: ${isWithin ? 'kept' : 'EXCEEDED'} (${ratioOfPostern.toFixed(2)})`)
-  return isWithin ? 0 : 1
+  // A busy machine must not fail whoever only wants to look; who relies on the figure asks for it.
+  return isWithin || process.env['BENCH_STRICT'] !== '1' ? 0 : 1
 }
 
 function median(values: readonly number[]): number {

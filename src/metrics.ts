@@ -57,11 +57,20 @@ const effects: ReadonlySet<string> = new Set(['allow', 'deny', 'challenge'])
 export function createMetrics(sources: MetricSources): Metrics {
   const registry = new Registry()
   const registers = [registry]
-  const requests = new Counter({
+  /** Since the last scrape. The library checks and hashes labels at each increment (0.4 µs a request); here it is a sum. */
+  const tallies: Tally[] = []
+  const talliesByLabels = new Map<string, Map<string, Map<string, Map<string, Tally>>>>()
+  new Counter({
     name: 'postern_requests_total',
     help: 'Requests answered, by app, effect and reason of the decision, and class of the status.',
     labelNames: ['app', 'effect', 'reason', 'status_class'],
     registers,
+    collect() {
+      for (const tally of tallies) {
+        this.inc(tally.labels, tally.count)
+        tally.count = 0
+      }
+    },
   })
   const durations = new Histogram({
     name: 'postern_request_duration_seconds',
@@ -114,23 +123,22 @@ export function createMetrics(sources: MetricSources): Metrics {
   addProcess(registry)
   const stopLoopDelay = addEventLoopDelay(registry)
 
-  // A label look-up hashes an object for each request; the child behind it can be kept, since the label sets are few.
-  const bound = new Map<string, { inc(value?: number): void }>()
-  const requestCounter = (app: string, effect: string, reason: Reason, statusClass: string) => {
-    const key = `${app}|${effect}|${reason}|${statusClass}`
-    let counter = bound.get(key)
-    if (counter === undefined) {
-      counter = requests.labels({ app, effect, reason, status_class: statusClass })
-      bound.set(key, counter)
-    }
-    return counter
+  const findTally = (app: string, effect: string, reason: Reason, statusClass: string): Tally => {
+    const ofApp = findOrAdd(talliesByLabels, app, () => new Map<string, Map<string, Map<string, Tally>>>())
+    const ofEffect = findOrAdd(ofApp, effect, () => new Map<string, Map<string, Tally>>())
+    const ofReason = findOrAdd(ofEffect, reason, () => new Map<string, Tally>())
+    return findOrAdd(ofReason, statusClass, () => {
+      const tally = { labels: { app, effect, reason, status_class: statusClass }, count: 0 }
+      tallies.push(tally)
+      return tally
+    })
   }
   const boundDurations = new Map([...effects, 'other'].map((effect) => [effect, durations.labels({ effect })]))
 
   return {
     observeRequest: ({ app, effect, reason, status, seconds }) => {
       const knownEffect = effects.has(effect) ? effect : 'other'
-      requestCounter(app ?? '', knownEffect, reason, statusClassOf(status)).inc()
+      findTally(app ?? '', knownEffect, reason, statusClassOf(status)).count += 1
       boundDurations.get(knownEffect)?.observe(seconds)
     },
     countSignIn: (outcome) => signIns.inc({ outcome }),
@@ -150,9 +158,25 @@ export function createMetrics(sources: MetricSources): Metrics {
   }
 }
 
+interface Tally {
+  readonly labels: Readonly<Record<'app' | 'effect' | 'reason' | 'status_class', string>>
+  count: number
+}
+
+function findOrAdd<V>(map: Map<string, V>, key: string, create: () => V): V {
+  let value = map.get(key)
+  if (value === undefined) {
+    value = create()
+    map.set(key, value)
+  }
+  return value
+}
+
+const statusClasses = ['1xx', '2xx', '3xx', '4xx', '5xx']
+
 /** `2xx` and so on; `none` where the client was gone before an answer. */
 function statusClassOf(status: number): string {
-  return status >= 100 && status < 600 ? `${Math.floor(status / 100)}xx` : 'none'
+  return statusClasses[Math.floor(status / 100) - 1] ?? 'none'
 }
 
 function addSource(registry: Registry, name: string, help: string, read: () => number): void {

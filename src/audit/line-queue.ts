@@ -2,7 +2,8 @@
  * The lines that wait to be written, as the very bytes that will be: blocks that are filled line by line and written from the front.
  *
  * A line becomes bytes when it is queued. Kept as text until the write, each line is a tree of pieces that outlives several minor
- * collections, is copied by each, and is then joined, flattened and encoded once more (measured with `line.ts`: see there).
+ * collections, is copied by each, and is then joined, flattened and encoded once more (measured under load: 12 µs of collecting for
+ * each request instead of 6, and 1.7 µs more for the lines themselves).
  * A block holds whole lines only, so whatever is taken from the front can be written, or fail to be, without tearing one.
  */
 

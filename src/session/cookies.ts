@@ -84,7 +84,7 @@ export function createSealedCookies({ keys, now }: { readonly keys: CurrentKeys;
     },
     clearSession: (cookie, url) => cleared(prefixed(baseNames[cookie], url), url),
     readSession(cookie, header, url) {
-      const value = readOnly(header, prefixed(baseNames[cookie], url))
+      const value = readOnly(header, sessionNames(url)[cookie])
       return value !== undefined && isSecret(value) ? value : undefined
     },
 
@@ -144,6 +144,20 @@ function placeOf(kind: AttemptKind, id: string, url: URL): Place {
 /** The address is kept only as far as its origin; a page deep inside is not worth a sign-in that fails. */
 function withShortReturn<T extends AppAttempt | AccessAttempt>(attempt: T): T {
   return attempt.returnTo === undefined ? attempt : { ...attempt, returnTo: new URL('/', attempt.returnTo).href }
+}
+
+type SessionNames = Readonly<Record<CookieName, string>>
+
+/** By address: those of the apps are made once, with the policy, and the parts of a URL are cut out of it anew at each asking. */
+const namesByAddress = new WeakMap<URL, SessionNames>()
+
+function sessionNames(url: URL): SessionNames {
+  let names = namesByAddress.get(url)
+  if (names === undefined) {
+    names = { session: prefixed(baseNames.session, url), app: prefixed(baseNames.app, url), ui: prefixed(baseNames.ui, url) }
+    namesByAddress.set(url, names)
+  }
+  return names
 }
 
 /** `http://*.localhost` is where browsers accept no `Secure`, and nothing but development. */
