@@ -73,9 +73,9 @@ const doors: Readonly<Record<string, readonly string[]>> = {
   zod: ['config'],
   'openid-client': ['oidc'],
   // The demo's apps verify assertions and open sockets with what anybody's would use.
-  jose: ['oidc', 'enforcement', 'attributes', 'demo'],
+  jose: ['oidc', 'demo'],
   ws: ['demo'],
-  undici: ['enforcement', 'oidc'],
+  undici: ['enforcement'],
   httpxy: ['enforcement'],
   express: ['control'],
   'express-session': ['control'],
