@@ -119,7 +119,11 @@ describe('the Redis store', () => {
     try {
       await store.waitUntilReady(5_000)
       await atReplica.replicaof('127.0.0.1', primary.port)
-      await expect.poll(() => atPrimary.info('replication'), { timeout: 10_000 }).toContain('state=online')
+      // `state=online` comes before the replica takes part in the stream of commands; a write that arrived proves it does.
+      await atPrimary.set('probe', 'arrived')
+      await expect.poll(() => atReplica.get('probe').catch(() => null), { timeout: 10_000 }).toBe('arrived')
+      await atPrimary.set('probe', 'streamed')
+      await expect.poll(() => atReplica.get('probe'), { timeout: 10_000 }).toBe('streamed')
       lines.length = 0
       await store.recordEnds([{ kind: 'session', idHash: 'a', cause: 'revoked' }], 60)
       expect(await atReplica.hget('{postern}:ends', 'session:a')).toContain('revoked')
