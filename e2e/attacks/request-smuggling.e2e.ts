@@ -73,7 +73,7 @@ describe('request smuggling and response desync', () => {
 
   attack('A88', 'SMUG', 'Content-Length and Transfer-Encoding', async () => {
     const outcome = nothingSmuggled(
-      await send(head('POST /ok HTTP/1.1', ['Content-Length: 4', 'Transfer-Encoding: chunked']) + `0\r\n\r\n${smuggled}`),
+      await send(`${head('POST /ok HTTP/1.1', ['Content-Length: 4', 'Transfer-Encoding: chunked'])}0\r\n\r\n${smuggled}`),
       'CL.TE',
     )
     await nextIsOwn()
