@@ -9,6 +9,7 @@ import { readFileSync } from 'node:fs'
 import { mkdir } from 'node:fs/promises'
 import { hostname } from 'node:os'
 import { join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
 import { compileSubjectReader } from './attributes/subject-facts.ts'
 import type { AuditEvent } from './audit/event.ts'
 import { createAuditTrail } from './audit/trail.ts'
@@ -29,6 +30,7 @@ import { createKeysFile, watchKeys } from './keys-file.ts'
 import type { Logger } from './log.ts'
 import { createMetrics, type Metrics } from './metrics.ts'
 import { createRelyingParty } from './oidc/openid-relying-party.ts'
+import type { RelyingParty } from './oidc/relying-party.ts'
 import { type ReadinessCheck, startOperations } from './operations.ts'
 import { openPolicySource } from './policy-source.ts'
 import { createSealedCookies } from './session/cookies.ts'
@@ -57,6 +59,9 @@ export interface RunningPostern {
 
 /** One command of the store may take so long; a request waits for two at the most. */
 const storeTimeoutMs = 1000
+
+/** A provider that works has answered discovery by then. */
+const providerPatienceMs = 3000
 
 /** Two looks that agree make a change; so a change counts within two of these. */
 const policyLookMs = 500
@@ -237,6 +242,7 @@ export async function startPostern({ configuration, log, isDemo }: StartOptions)
     closers.push(() => operations.close())
 
     const address = await listener.listen()
+    await settleProvider(relyingParty)
     record({ event: 'instance.started', version })
     log.info({ url: accessUrl.origin, listen: `${address.address}:${address.port}`, policy: policy.current().version, version }, 'ready')
 
@@ -327,4 +333,13 @@ function countEvent(metrics: Metrics, event: AuditEvent): void {
   else if (event.event === 'sign_in.failed') metrics.countSignIn(event.reason === 'provider_refused' ? 'refused' : 'failed')
   else if (event.event === 'session.refreshed') metrics.countSessionRefresh('refreshed')
   else if (event.event === 'session.ended') metrics.countSessionEnd(event.cause)
+}
+
+/**
+ * Waits until the provider was discovered, so that `ready` in the log means what `/readyz` says. A provider that is down does not keep
+ * an instance from starting: requests are refused meanwhile with a reason, and `/readyz` goes on saying so.
+ */
+async function settleProvider({ isReady }: Pick<RelyingParty, 'isReady'>): Promise<void> {
+  const until = monotonicNow() + providerPatienceMs
+  while (!isReady() && monotonicNow() < until) await delay(20)
 }
