@@ -116,7 +116,7 @@ async function signIn(configFile: string, appOrigin: string): Promise<string> {
         preferred_username: 'alice',
         groups: ['staff', 'engineering', 'wiki-editors', 'on-call'],
       },
-      signIn: { at: Date.now(), acr: undefined, amr: ['pwd'] },
+      signIn: { at: Date.now(), authTime: undefined, acr: undefined, amr: ['pwd'] },
       tokens: { idToken: 'a.b.c', accessToken: 'a', refreshToken: undefined },
       providerSid: undefined,
     },

@@ -10,6 +10,7 @@ import { loadPolicy } from '../src/config/load-policy.ts'
 import { type CompiledPolicy, compilePolicy } from '../src/policy/compile.ts'
 import { decide } from '../src/policy/decide.ts'
 import type { Known, RequestFacts, SubjectFacts } from '../src/policy/facts.ts'
+import { facts } from '../src/policy/policy.fixture.ts'
 
 const page = await readFile(new URL('./policy.md', import.meta.url), 'utf8')
 const blocks = [...page.matchAll(/```yaml\n([\s\S]*?)```\n+((?:\|.*\n)+)/g)].map(([, yaml = '', table = '']) => ({
@@ -51,7 +52,7 @@ describe.each(blocks)('the example $yaml', ({ yaml, rows }) => {
     const subject = people[who]
     const [app] = policy.apps.values()
     if (subject === undefined || app === undefined) throw new Error(`${who} or the app is missing`)
-    const { effect } = decide(app, { subject, request: requestOf(request), environment: { address: '192.0.2.1', at: 0 } })
+    const { effect } = decide(app, { ...facts(subject), request: requestOf(request) })
     expect(effect === 'challenge' ? 'sign in' : effect).toBe(answer)
   })
 })
@@ -86,5 +87,6 @@ function person(email: string | undefined, groups: readonly string[] | undefined
     email: knownEmail,
     groups: knownGroups,
     claims: { known: true, value: {} },
+    claimsAt: 0,
   }
 }

@@ -10,6 +10,9 @@ import { mkdir } from 'node:fs/promises'
 import { hostname } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
+import { noDevices } from './attributes/device-facts.ts'
+import { readBareEnvironment } from './attributes/environment-facts.ts'
+import { noServiceCallers } from './attributes/service-callers.ts'
 import { compileSubjectReader } from './attributes/subject-facts.ts'
 import type { AuditEvent } from './audit/event.ts'
 import { createAuditTrail } from './audit/trail.ts'
@@ -182,6 +185,8 @@ export async function startPostern({ configuration, log, isDemo }: StartOptions)
       logoOf: logos.find,
       sessionLimits: configuration.session,
       readSubject,
+      readEnvironment: readBareEnvironment,
+      devices: noDevices,
     })
 
     const ports: EnforcementPorts = {
@@ -191,6 +196,9 @@ export async function startPostern({ configuration, log, isDemo }: StartOptions)
       audit: { ...audit, record },
       log,
       readSubject,
+      readEnvironment: readBareEnvironment,
+      devices: noDevices,
+      callers: noServiceCallers,
       now,
       monotonicNow,
       renderRefusal: pages.refusalPage,

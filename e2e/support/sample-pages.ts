@@ -19,6 +19,7 @@ const refusal: RefusalView = {
   status: 403,
   reason: 'no_rule_matched',
   requestId,
+  at: 1_800_000_000_000,
   app: payroll,
   person: 'alice@corp.example',
   unmet: [{ condition: 'subject', outcome: 'false', remedy: 'ask_for_access' }],

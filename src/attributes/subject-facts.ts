@@ -32,12 +32,12 @@ export const nobody: SubjectFacts = { kind: 'nobody' }
 /** Compiles the settings once. The reader returns the same object for the same claims. */
 export function compileSubjectReader(settings: ClaimSettings): SubjectReader {
   const read = new WeakMap<ClaimSet, Extract<SubjectFacts, { kind: 'person' }>>()
-  return ({ issuer, sub, claims: { all } }, claimsState) => {
+  return ({ issuer, sub, claims: { all, at: claimsAt } }, claimsState) => {
     if (claimsState === 'unknown') {
-      return { kind: 'person', issuer, sub, email: tooOld, groups: tooOld, claims: tooOld }
+      return { kind: 'person', issuer, sub, email: tooOld, groups: tooOld, claims: tooOld, claimsAt }
     }
     const earlier = read.get(all)
-    if (earlier !== undefined && earlier.sub === sub && earlier.issuer === issuer) return earlier
+    if (earlier !== undefined && earlier.sub === sub && earlier.issuer === issuer && earlier.claimsAt === claimsAt) return earlier
     const facts = {
       kind: 'person',
       issuer,
@@ -45,6 +45,7 @@ export function compileSubjectReader(settings: ClaimSettings): SubjectReader {
       email: readEmail(all, settings.email),
       groups: readGroups(all, settings),
       claims: { known: true, value: all },
+      claimsAt,
     } as const
     read.set(all, facts)
     return facts

@@ -39,6 +39,7 @@ export function buildApp(written: WrittenApp, findAuthority: FindAuthority, abso
     passAuthorization: written.pass_authorization,
     setRequestHeaders: buildHeaders(written.set_request_headers),
     removeRequestHeaders: written.remove_request_headers ?? [],
+    report: undefined,
     setResponseHeaders: buildHeaders(written.set_response_headers),
     rules: written.rules.map(buildRule),
   }
@@ -59,6 +60,13 @@ function buildRule(written: WrittenRule, index: number): Rule {
     who,
     methods: written.methods === undefined ? undefined : splitMethods(written.methods),
     paths: written.paths,
+    require: [],
+    when: [],
+    unless: [],
+    from: undefined,
+    until: undefined,
+    isReport: false,
+    isAlert: false,
   }
 }
 

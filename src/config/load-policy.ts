@@ -137,7 +137,7 @@ function buildDocument(
   })
   const rules = files.flatMap(({ value }) => value.rules.map(buildCompanyRule))
   const zone = files.map(({ value }) => value.zone).find((name) => name !== undefined) ?? 'UTC'
-  const content = { zone, rules, apps: apps.sort((a, b) => (a.id < b.id ? -1 : 1)) }
+  const content = { zone, levels: [], services: [], rules, apps: apps.sort((a, b) => (a.id < b.id ? -1 : 1)) }
   // Where a picture lies differs between machines; what it shows does not.
   const shown = {
     ...content,

@@ -8,6 +8,8 @@
 
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import express, { type Request, type Response, Router } from 'express'
+import type { DeviceReader } from '../attributes/device-facts.ts'
+import type { EnvironmentReader } from '../attributes/environment-facts.ts'
 import type { AuditTrail } from '../audit/event.ts'
 import type { CurrentKeys } from '../keys.ts'
 import type { Logger } from '../log.ts'
@@ -48,6 +50,8 @@ export interface ControlPlaneSettings extends ReadPerson {
   readonly apps: () => Iterable<PublishedApp>
   /** The address of an app's picture; see `app-logos.ts`. */
   readonly logoOf: (appId: string) => string | undefined
+  readonly readEnvironment: EnvironmentReader
+  readonly devices: DeviceReader
   readonly sessionLimits: { readonly idleTimeoutSeconds: number; readonly lifetimeSeconds: number }
   /** Per client address and minute. Thousands of people in one office have one address, and ten tabs each in the morning. */
   readonly rateLimits?: { readonly signInsPerMinute: number; readonly wrongLogoutTokensPerMinute: number }

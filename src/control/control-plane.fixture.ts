@@ -12,6 +12,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { vi } from 'vitest'
 import { type HostileProvider, startHostileProvider } from '../../e2e/support/hostile-provider.ts'
+import { noDevices } from '../attributes/device-facts.ts'
+import { readBareEnvironment } from '../attributes/environment-facts.ts'
 import { compileSubjectReader } from '../attributes/subject-facts.ts'
 import type { AuditEvent } from '../audit/event.ts'
 import { type ProviderConfiguration, Secret } from '../config/instance.ts'
@@ -124,7 +126,7 @@ export async function startAccessHost(
     onEvent: (event) => void events.push(event),
     log: log as unknown as Logger,
   })
-  const policy = compilePolicy({ version: 'test', zone: 'UTC', rules: [], apps })
+  const policy = compilePolicy({ version: 'test', zone: 'UTC', levels: [], services: [], rules: [], apps })
   const published = apps.flatMap((app) => {
     const compiled = policy.apps.get(app.id)
     return compiled === undefined ? [] : [{ app, policy: compiled }]
@@ -151,6 +153,8 @@ export async function startAccessHost(
     logoOf: logos.find,
     sessionLimits,
     readSubject: compileSubjectReader(configuration),
+    readEnvironment: readBareEnvironment,
+    devices: noDevices,
     ...change,
   })
   let requests = 0
@@ -290,7 +294,20 @@ export function testApps(): App[] {
 }
 
 export function allow(who: Who): Rule {
-  return { name: 'allow', verb: 'allow', who, methods: undefined, paths: undefined }
+  return {
+    name: 'allow',
+    verb: 'allow',
+    who,
+    methods: undefined,
+    paths: undefined,
+    require: [],
+    when: [],
+    unless: [],
+    from: undefined,
+    until: undefined,
+    isReport: false,
+    isAlert: false,
+  }
 }
 
 export function appOf(id: string, url: string, rules: readonly Rule[], change: Partial<App> = {}): App {
@@ -319,6 +336,7 @@ export function appOf(id: string, url: string, rules: readonly Rule[], change: P
     setRequestHeaders: [],
     removeRequestHeaders: [],
     setResponseHeaders: [],
+    report: undefined,
     rules,
     ...change,
   }

@@ -31,6 +31,7 @@ const allowed = { mood: 'open', happened: 'A rule opened this.', helps: 'There i
 export const messages: Readonly<Record<Reason, Message>> = {
   rule_matched: { ...allowed, title: 'You may open {app}' },
   public: { ...allowed, title: '{app} is open to everyone' },
+  report_mode: { ...allowed, title: 'You may open {app}' },
 
   login_required: {
     mood: 'shut',
@@ -54,6 +55,46 @@ export const messages: Readonly<Record<Reason, Message>> = {
     happened: 'Your session was ended, by you in another window or by an administrator.',
     helps: 'Sign in again to go on.',
     ask: 'support',
+    retry: false,
+  },
+  insufficient_user_authentication: {
+    mood: 'shut',
+    title: 'Sign in again to open {app}',
+    happened: '{app} wants a stronger or more recent sign-in than the one you have.',
+    helps: 'Sign in once more, and you will be brought back to where you wanted to go.',
+    ask: 'nobody',
+    retry: false,
+  },
+  step_up_failed: {
+    mood: 'shut',
+    title: 'Your sign-in was not strong enough',
+    happened: 'You were asked to sign in more strongly or anew, but your sign-in service did not do that.',
+    helps: 'Check that a second factor is set up for your account, then try again. If that is so already, someone has to look at it.',
+    ask: 'support',
+    retry: true,
+  },
+  device_changed: {
+    mood: 'shut',
+    title: 'This is not the device you signed in on',
+    happened: 'You signed in with the certificate of a device, and this request did not come from it.',
+    helps: 'Sign out and sign in again on this device.',
+    ask: 'support',
+    retry: false,
+  },
+  invalid_token: {
+    mood: 'shut',
+    title: 'The access token is not accepted',
+    happened: 'A program presented an access token that is malformed, expired or not meant for this address.',
+    helps: 'The program has to ask for a new token.',
+    ask: 'owner',
+    retry: false,
+  },
+  insufficient_scope: {
+    mood: 'shut',
+    title: 'The access token is not for this',
+    happened: 'A program presented a valid access token that none of the services allowed here would have.',
+    helps: 'Someone who looks after {app} can tell which scope and which claims are needed.',
+    ask: 'owner',
     retry: false,
   },
   sign_in_too_old: {

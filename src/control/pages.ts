@@ -77,6 +77,8 @@ export interface RefusalView {
   readonly app: RefusedAppView | undefined
   readonly person: string | undefined
   readonly unmet: readonly Unmet[]
+  /** When it was decided: what instants in `unmet` are compared with. */
+  readonly at: number
   /** Path on this host for "try again". */
   readonly retryPath: string | undefined
   readonly signInUrl: string | undefined

@@ -32,7 +32,9 @@ export interface RefusalContent {
 }
 
 /** What is known about a refusal, with what only the access host knows of a failed sign-in. */
-export interface RefusalFacts extends Omit<RefusalView, 'status'> {
+export interface RefusalFacts extends Omit<RefusalView, 'status' | 'at'> {
+  /** Only decisions have an instant that their words depend on. */
+  readonly at?: number
   readonly providerError?: string | undefined
   readonly startAgainUrl?: string | undefined
 }

@@ -3,6 +3,9 @@
  * upstream, which is the oracle. Pages are rendered as their view model, so that a test can read what a page would be told.
  */
 
+import { noDevices } from '../attributes/device-facts.ts'
+import { readBareEnvironment } from '../attributes/environment-facts.ts'
+import { noServiceCallers } from '../attributes/service-callers.ts'
 import { compileSubjectReader } from '../attributes/subject-facts.ts'
 import type { AuditEvent } from '../audit/event.ts'
 import type { KeyRing } from '../keys.ts'
@@ -131,6 +134,9 @@ export async function startFlow(options: FlowRigOptions = {}): Promise<FlowRig> 
       groupsWhenMissing: 'unknown',
       email: 'verified',
     }),
+    readEnvironment: readBareEnvironment,
+    devices: noDevices,
+    callers: noServiceCallers,
     now: place.clock.now,
     monotonicNow: () => performance.now(),
     renderRefusal: (view) => page(view.status, view),
@@ -204,7 +210,7 @@ export async function startFlow(options: FlowRigOptions = {}): Promise<FlowRig> 
     },
     async signIn(sub, origin = wikiOrigin, change = {}) {
       const { session } = await sessions.begin(
-        signedInAs(sub, { signIn: { at: place.clock.now(), acr: undefined, amr: ['pwd'] }, ...change }),
+        signedInAs(sub, { signIn: { at: place.clock.now(), authTime: undefined, acr: undefined, amr: ['pwd'] }, ...change }),
         browserOrigin,
       )
       const secret = await sessions.openAppSession(session.id, origin)

@@ -160,6 +160,7 @@ export function appFor(upstreams: readonly (string | Partial<Upstream>)[], chang
     setRequestHeaders: [],
     removeRequestHeaders: [],
     setResponseHeaders: [],
+    report: undefined,
     rules: [],
     ...changes,
   }

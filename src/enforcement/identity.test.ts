@@ -54,7 +54,7 @@ function begin(setting: Partial<Headers> | { kind: 'none' } = {}, prefix = '/') 
     issuer: 'https://op.example',
     sub: 'u1',
     claims: { at: clock.now(), version: 1, all: Object.assign(Object.create(null), claims) },
-    signIn: { at: clock.now() - 60_000, acr: 'mfa', amr: ['pwd', 'otp'] },
+    signIn: { at: clock.now() - 60_000, authTime: undefined, acr: 'mfa', amr: ['pwd', 'otp'] },
     tokens: { idToken: 'i', accessToken: 'a', refreshToken: undefined },
     providerSid: undefined,
     startedAt: clock.now(),
@@ -140,7 +140,9 @@ describe('header lines', () => {
 
   test('name a service as one', () => {
     const { issue, route } = begin()
-    expect(issue(route, { kind: 'service', names: ['billing'], claims: {} }, undefined)).toEqual([['X-Forwarded-User', 'service:billing']])
+    expect(issue(route, { kind: 'service', issuer: 'https://auth.example.com', names: ['billing'], claims: {} }, undefined)).toEqual([
+      ['X-Forwarded-User', 'service:billing'],
+    ])
   })
 
   test('are none for a stranger, and none where the app wants none', () => {

@@ -5,12 +5,16 @@
  * with a reason. The identity is made here too, so that an assertion which cannot be signed denies instead of forwarding without one.
  */
 
+import { TLSSocket } from 'node:tls'
+import { deviceNotGathered, noDeviceOfOwn } from '../attributes/device-facts.ts'
+import type { Circumstances } from '../attributes/environment-facts.ts'
+import { noSignIn, readSignInFacts } from '../attributes/sign-in-facts.ts'
 import { nobody } from '../attributes/subject-facts.ts'
 import { isPosternError } from '../errors.ts'
 import { decide } from '../policy/decide.ts'
 import { type Decision, type DenyReason, reasons } from '../policy/decision.ts'
 import type { MethodClass } from '../policy/document.ts'
-import type { RequestFacts, SubjectFacts } from '../policy/facts.ts'
+import type { Facts, RequestFacts, SubjectFacts } from '../policy/facts.ts'
 import type { Session, SessionLookup } from '../session/session.ts'
 import type { Arrival, EnforcementPoint } from './arrival.ts'
 import { isCrossOrigin } from './cross-origin.ts'
@@ -33,7 +37,7 @@ export interface Judgement {
 
 /** Judges one request for one app. */
 export async function judge(point: EnforcementPoint, arrival: Arrival, route: Route, target: Target): Promise<Judgement> {
-  const { sessions, cookies, readSubject, now } = point.ports
+  const { sessions, cookies, devices, readEnvironment, readSubject, now } = point.ports
   let lookup: SessionLookup = { state: 'none' }
   let subject: SubjectFacts = nobody
   const conclude = (decision: Decision, identity: Judgement['identity'] = []): Judgement => {
@@ -56,11 +60,30 @@ export async function judge(point: EnforcementPoint, arrival: Arrival, route: Ro
       return conclude(deny('cross_origin'))
     }
 
+    // facts: what no rule of this app asks for is not looked up
+    const { needs } = route.policy
+    let device: Facts['device'] = noDeviceOfOwn
+    if (lookup.state === 'live') {
+      const { session } = lookup
+      const reading = needs.has('device')
+        ? (devices.recall(arrival.request, session) ?? (await devices.read(arrival.request, session)))
+        : undefined
+      if (reading?.isChanged === true) return conclude(deny('device_changed'))
+      device = reading?.device ?? deviceNotGathered
+    }
+    const facts: Facts = {
+      subject,
+      signIn: lookup.state === 'live' ? readSignInFacts(lookup.session) : noSignIn,
+      device,
+      request,
+      environment: readEnvironment(circumstancesOf(point, arrival, now()), needs),
+    }
+
     // decision
-    const facts = { subject, request, environment: { address: arrival.address, at: now() } }
     const decision = decide(route.policy, facts)
     if (lookup.state === 'live') sessions.recordUse(lookup.session)
-    if (decision.effect === 'challenge') return conclude({ ...decision, reason: challengeReasonOf(lookup) })
+    if (decision.effect === 'challenge')
+      return conclude(decision.challenge === 'sign_in' ? { ...decision, reason: challengeReasonOf(lookup) } : decision)
     if (decision.effect === 'deny') return conclude(decision)
 
     // what must be on record may not happen off it
@@ -101,6 +124,18 @@ export function classOf(method: string, isUpgrade: boolean): MethodClass {
 
 function readRequestFacts({ request: { method = '' }, isUpgrade }: Arrival, { path }: Target): RequestFacts {
   return { method, methodClass: classOf(method, isUpgrade), path }
+}
+
+function circumstancesOf({ settings }: EnforcementPoint, { address, request }: Arrival, at: number): Circumstances {
+  const { socket } = request
+  return {
+    address,
+    at,
+    // The public URL's, not this hop's: behind a balancer that ends TLS the browser still speaks https.
+    scheme: settings.accessUrl.protocol === 'https:' ? 'https' : 'http',
+    tlsVersion: socket instanceof TLSSocket ? (socket.getProtocol() ?? undefined) : undefined,
+    userAgent: request.headers['user-agent'],
+  }
 }
 
 function challengeReasonOf({ state }: SessionLookup): 'login_required' | 'session_expired' | 'session_ended' {

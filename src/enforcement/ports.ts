@@ -6,6 +6,9 @@
  */
 
 import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { DeviceReader } from '../attributes/device-facts.ts'
+import type { EnvironmentReader } from '../attributes/environment-facts.ts'
+import type { ServiceCallers } from '../attributes/service-callers.ts'
 import type { SubjectReader } from '../attributes/subject-facts.ts'
 import type { AuditTrail } from '../audit/event.ts'
 import type { CurrentKeys } from '../keys.ts'
@@ -36,6 +39,8 @@ export interface RefusalView {
   /** Who is signed in, as they would recognise themselves. */
   readonly person: string | undefined
   readonly unmet: readonly Unmet[]
+  /** When it was decided: what instants in `unmet` are compared with. */
+  readonly at: number
   /** Path on the app host that was asked for, for "try again". */
   readonly retryPath: string | undefined
   /** Where to start over: sign in (for a frame: `target=_top`), or with another account. */
@@ -64,6 +69,12 @@ export interface EnforcementPorts {
   readonly log: Logger
   /** What the claims of a session prove; compiled from the provider's settings. */
   readonly readSubject: SubjectReader
+  /** Place, transport and user agent of a request. */
+  readonly readEnvironment: EnvironmentReader
+  /** Which device a request comes from. */
+  readonly devices: DeviceReader
+  /** Who a caller with an access token is. */
+  readonly callers: ServiceCallers
   /** Epoch milliseconds. */
   readonly now: () => number
   /** Monotonic milliseconds. */

@@ -7,7 +7,7 @@
  */
 
 import type { IncomingMessage } from 'node:http'
-import { type Reason, reasons, type Unmet } from '../policy/decision.ts'
+import { type Reason, reasons, type StepUp, type Unmet } from '../policy/decision.ts'
 import type { App } from '../policy/document.ts'
 import type { EnforcementPorts, EnforcementSettings, OwnPage } from './ports.ts'
 
@@ -37,6 +37,8 @@ export interface Refusal {
   readonly signInUrl?: string | undefined
   readonly realm?: string | undefined
   readonly allow?: string
+  /** What a stronger or fresher sign-in has to bring (RFC 9470). */
+  readonly stepUp?: StepUp | undefined
 }
 
 export interface Responder {
@@ -52,16 +54,22 @@ export function statusOf(reason: Reason): number {
   switch (reason) {
     case 'rule_matched':
     case 'public':
+    case 'report_mode':
       return 200
     case 'bad_request':
     case 'bad_hand_off':
     case 'two_identities':
     case 'sign_in_invalid':
       return 400
+    case 'invalid_token':
+    case 'insufficient_user_authentication':
     case 'login_required':
     case 'session_expired':
     case 'session_ended':
       return 401
+    case 'insufficient_scope':
+    case 'device_changed':
+    case 'step_up_failed':
     case 'no_rule_matched':
     case 'denied_by_rule':
     case 'locked':
@@ -162,6 +170,7 @@ export function createResponder(
       app: refusal.app === undefined ? undefined : describeApp(refusal.app),
       person: refusal.person,
       unmet: refusal.unmet ?? [],
+      at: now(),
       retryPath: refusal.retryPath,
       signInUrl: refusal.signInUrl,
       signOutUrl: refusal.person === undefined ? undefined : signOutUrl,

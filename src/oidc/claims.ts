@@ -67,8 +67,10 @@ export function parseSub(sub: unknown): string {
 /** Strength and time of the sign-in, as the ID Token states them. `at` is `auth_time`, else `otherwiseAt`; never in the future. */
 export function readSignIn(idToken: JsonObject, otherwiseAt: number): SignIn {
   const { auth_time: authTime, acr, amr } = idToken
+  const isTold = typeof authTime === 'number' && Number.isFinite(authTime)
   return {
-    at: typeof authTime === 'number' && Number.isFinite(authTime) ? Math.min(authTime * 1000, otherwiseAt) : otherwiseAt,
+    authTime: isTold ? Math.min(authTime * 1000, otherwiseAt) : undefined,
+    at: isTold ? Math.min(authTime * 1000, otherwiseAt) : otherwiseAt,
     acr: typeof acr === 'string' ? acr : undefined,
     amr: Array.isArray(amr) ? amr.filter((method) => typeof method === 'string') : [],
   }

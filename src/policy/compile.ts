@@ -9,7 +9,7 @@
 
 import type { Unmet } from './decision.ts'
 import type { App, CompanyRule, PolicyDocument, Rule } from './document.ts'
-import type { Facts, RequestFacts, SubjectFacts } from './facts.ts'
+import type { FactGroup, Facts, RequestFacts, SubjectFacts } from './facts.ts'
 import { and, type Outcome, outcomeOf } from './outcome.ts'
 import { compilePathPattern } from './path-pattern.ts'
 import { type CompiledWho, compileWho } from './who.ts'
@@ -25,6 +25,8 @@ export interface CompiledApp {
   readonly portal: App['portal']
   /** Where a visit to the app begins: its public path prefix. */
   readonly startPath: string
+  /** What has to be gathered before this app's rules can be judged. */
+  readonly needs: ReadonlySet<FactGroup>
   /** Those from the top level included; both lists in an order that does not depend on the document's. */
   readonly denies: readonly CompiledRule[]
   readonly allows: readonly CompiledRule[]
@@ -68,6 +70,7 @@ export function compilePolicy(document: PolicyDocument): CompiledPolicy {
       id: app.id,
       portal: app.portal,
       startPath: app.address.prefix,
+      needs: new Set(),
       denies,
       allows,
       shortlist: createShortlist(allows, denies),
@@ -105,7 +108,7 @@ function compileRule(rule: Rule): CompiledRule {
   const parts: RulePart[] = []
   if (rule.methods !== undefined) parts.push(compileMethods(rule.methods))
   if (rule.paths !== undefined) parts.push(compilePaths(rule.paths, rule.verb))
-  return { name: rule.name, who: compileWho(rule.who, rule.verb), parts }
+  return { name: rule.name, who: compileWho(rule.who, rule.verb === 'allow' ? 'allow' : 'deny'), parts }
 }
 
 function compileMethods({ names, classes }: NonNullable<Rule['methods']>): RulePart {

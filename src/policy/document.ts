@@ -31,11 +31,141 @@ export interface ClaimSelector {
   readonly values: readonly Scalar[]
 }
 
+/** What a provider's `acr` and `amr` mean here, named once in `provider.strengths`. Met by any of `acr` **or** any of `amr`. */
+export interface Strength {
+  readonly name: string
+  readonly acr: readonly string[]
+  readonly amr: readonly string[]
+  /** Further authorization request parameters that make this provider ask for it; never one that the protocol needs itself. */
+  readonly ask: Readonly<Record<string, string>>
+}
+
+/** A comparison with a version such as `>= 14.4`. */
+export interface VersionBound {
+  readonly operator: '>=' | '>' | '<=' | '<' | '='
+  readonly version: string
+}
+
+export type Weekday = 'mon' | 'tue' | 'wed' | 'thu' | 'fri' | 'sat' | 'sun'
+
+/** Where all keys of a condition's map are given, all hold; a list of values is any of them. `undefined`: not asked for. */
+export interface SignInCondition {
+  readonly kind: 'sign_in'
+  readonly strength: Strength | undefined
+  readonly acr: readonly string[] | undefined
+  readonly amr: readonly string[] | undefined
+  /** Greatest age of the latest authentication (`auth_time`). */
+  readonly withinSeconds: number | undefined
+}
+
+export interface DeviceCondition {
+  readonly kind: 'device'
+  readonly known: boolean | undefined
+  readonly managed: boolean | undefined
+  readonly diskEncrypted: boolean | undefined
+  readonly screenLock: boolean | undefined
+  readonly firewall: boolean | undefined
+  /** Any of them; a system that is not listed does not pass. `bound: undefined` accepts every version. */
+  readonly os: readonly { readonly name: string; readonly bound: VersionBound | undefined }[] | undefined
+  readonly serials: readonly string[] | undefined
+  readonly tags: readonly string[] | undefined
+  readonly attributes: readonly { readonly name: string; readonly values: readonly Scalar[] }[] | undefined
+  /** Posture older than this is unknown. */
+  readonly reportedWithinSeconds: number
+  /** Whether the document wrote `reported_within`: then it is a condition by itself as well. */
+  readonly isReportAsked: boolean
+  readonly identifiedBy: 'certificate' | 'claim' | undefined
+}
+
+export interface NetworkCondition {
+  readonly kind: 'network'
+  /** Canonical networks; those of `cidrs_file` are read into here. */
+  readonly cidrs: readonly string[] | undefined
+  /** Absolute path they were read from: shown in explanations, watched for changes. Not part of the version. */
+  readonly cidrsFile: string | undefined
+  /** ISO 3166-1 alpha-2, upper-case. */
+  readonly countries: readonly string[] | undefined
+  readonly asns: readonly number[] | undefined
+}
+
+export interface TimeCondition {
+  readonly kind: 'time'
+  readonly days: readonly Weekday[] | undefined
+  /** Minutes after local midnight, `from` included, `to` not (1440 is the day's end); `to <= from` crosses midnight and then belongs to the day it began on. */
+  readonly between: readonly { readonly from: number; readonly to: number }[] | undefined
+  /** IANA name; the document's where the condition names none. */
+  readonly zone: string
+  /** `YYYY-MM-DD` in `zone`, both days included. */
+  readonly from: string | undefined
+  readonly until: string | undefined
+}
+
+/** From the user agent: a hint, never proof. */
+export interface ClientCondition {
+  readonly kind: 'client'
+  /** Lower-case names such as `chrome`, `firefox`, `safari`, `edge`. */
+  readonly browsers: readonly string[] | undefined
+  readonly browserVersion: VersionBound | undefined
+  /** Lower-case names such as `macos`, `windows`, `linux`, `ios`, `android`, `chromeos`. */
+  readonly os: readonly string[] | undefined
+}
+
+/** A CEL expression, type-checked when it was loaded. */
+export interface ExpressionCondition {
+  readonly kind: 'expression'
+  readonly source: string
+}
+
+export type Condition =
+  | { readonly kind: 'level'; readonly name: string }
+  | { readonly kind: 'all_of' | 'any_of'; readonly of: readonly Condition[] }
+  | { readonly kind: 'not'; readonly of: Condition }
+  | { readonly kind: 'subject'; readonly who: Who }
+  | SignInCondition
+  | DeviceCondition
+  | NetworkCondition
+  | TimeCondition
+  | ClientCondition
+  | ExpressionCondition
+
+/** A named, reusable condition. Levels may name others; `config` has made sure that they make no circle. */
+export interface Level {
+  readonly name: string
+  readonly condition: Condition
+}
+
+/** Callers without a browser: who they are is what a verified access token says (RFC 9068). */
+export interface Service {
+  readonly name: string
+  /** Exactly as in the token. */
+  readonly issuer: string
+  readonly audience: string
+  /** Every one of them must be in `scope` (a string) or `scp` (a list). */
+  readonly scopesAll: readonly string[]
+  readonly claims: readonly ClaimSelector[]
+  /** `undefined`: from the issuer's metadata. */
+  readonly jwksUri: string | undefined
+}
+
 export interface Rule {
   /** The admin's name for it, unique within its app (or within the top level). Made from verb and position if none was given. */
   readonly name: string
-  readonly verb: 'allow' | 'deny'
+  readonly verb: 'allow' | 'deny' | 'require'
+  /** Whom it speaks of; of a `require`, its `for`. */
   readonly who: Who
+  /** What a `require` demands, all of it; empty for the other verbs. */
+  readonly require: readonly Condition[]
+  /** All of them hold. */
+  readonly when: readonly Condition[]
+  /** Any of them takes the rule away. */
+  readonly unless: readonly Condition[]
+  /** `YYYY-MM-DD` in the document's zone, both days included. */
+  readonly from: string | undefined
+  readonly until: string | undefined
+  /** Grants, denies and requires nothing; what it would have done is recorded. */
+  readonly isReport: boolean
+  /** Says so, loudly, when it is what decided. */
+  readonly isAlert: boolean
   /** `undefined` means every method. Names are upper-case and never match an Upgrade. */
   readonly methods: { readonly names: readonly string[]; readonly classes: readonly MethodClass[] } | undefined
   /** Canonical patterns; `undefined` means every path. */
@@ -133,6 +263,8 @@ export interface App {
   readonly setRequestHeaders: readonly HeaderSetting[]
   readonly removeRequestHeaders: readonly string[]
   readonly setResponseHeaders: readonly HeaderSetting[]
+  /** Missing allows and unmet requires are passes for these people until that day (`YYYY-MM-DD`, included), and recorded as such. */
+  readonly report: { readonly until: string | undefined; readonly pass: Who } | undefined
   readonly rules: readonly Rule[]
 }
 
@@ -141,6 +273,8 @@ export interface PolicyDocument {
   readonly version: string
   /** IANA name; for hours and dates that name none. */
   readonly zone: string
+  readonly levels: readonly Level[]
+  readonly services: readonly Service[]
   readonly rules: readonly CompanyRule[]
   readonly apps: readonly App[]
 }

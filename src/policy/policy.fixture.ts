@@ -5,7 +5,7 @@
 
 import type { Decision } from './decision.ts'
 import type { App, CompanyRule, PolicyDocument, Rule, Who } from './document.ts'
-import type { Facts, SubjectFacts } from './facts.ts'
+import type { EnvironmentFacts, Facts, SubjectFacts } from './facts.ts'
 
 export function appWith(rules: readonly Rule[], changes: Partial<App> = {}): App {
   return {
@@ -32,17 +32,32 @@ export function appWith(rules: readonly Rule[], changes: Partial<App> = {}): App
     setRequestHeaders: [],
     removeRequestHeaders: [],
     setResponseHeaders: [],
+    report: undefined,
     rules,
     ...changes,
   }
 }
 
 export function documentWith(apps: readonly App[], rules: readonly CompanyRule[] = []): PolicyDocument {
-  return { version: 'sha256-0000000000000000', zone: 'UTC', rules, apps }
+  return { version: 'sha256-0000000000000000', zone: 'UTC', levels: [], services: [], rules, apps }
 }
 
 export function rule(verb: Rule['verb'], who: Who, changes: Partial<Rule> = {}): Rule {
-  return { name: `${verb} ${who.kind}`, verb, who, methods: undefined, paths: undefined, ...changes }
+  return {
+    name: `${verb} ${who.kind}`,
+    verb,
+    who,
+    methods: undefined,
+    paths: undefined,
+    require: [],
+    when: [],
+    unless: [],
+    from: undefined,
+    until: undefined,
+    isReport: false,
+    isAlert: false,
+    ...changes,
+  }
 }
 
 export const nobody: SubjectFacts = { kind: 'nobody' }
@@ -55,17 +70,35 @@ export function person(changes: Partial<Extract<SubjectFacts, { kind: 'person' }
     email: { known: true, value: 'alice@corp.example' },
     groups: { known: true, value: ['staff'] },
     claims: { known: true, value: { department: 'finance' } },
+    claimsAt: 1_799_999_900_000,
     ...changes,
   }
 }
 
-export const service: SubjectFacts = { kind: 'service', names: ['billing'], claims: { azp: 'billing' } }
+export const service: SubjectFacts = { kind: 'service', names: ['billing'], issuer: 'https://auth.example.com', claims: { azp: 'billing' } }
 
 export function facts(subject: SubjectFacts, request: Partial<Facts['request']> = {}): Facts {
   return {
     subject,
     request: { method: 'GET', methodClass: 'read', path: '/', ...request },
-    environment: { address: '192.0.2.1', at: 1_800_000_000_000 },
+    signIn: { known: false, why: 'not_a_person' },
+    device: { known: false, why: 'not_a_person' },
+    environment: environmentWith(),
+  }
+}
+
+/** Circumstances of which nothing was gathered. */
+export function environmentWith(changes: Partial<EnvironmentFacts> = {}): EnvironmentFacts {
+  const notGathered = { known: false, why: 'not_gathered' } as const
+  return {
+    address: '192.0.2.1',
+    at: 1_800_000_000_000,
+    country: notGathered,
+    asn: notGathered,
+    scheme: 'https',
+    tlsVersion: notGathered,
+    client: { browser: notGathered, browserVersion: notGathered, os: notGathered },
+    ...changes,
   }
 }
 

@@ -4,7 +4,7 @@ import { describe, expect, it } from 'vitest'
 import { compilePolicy } from './compile.ts'
 import type { App, Rule, Who } from './document.ts'
 import type { SubjectFacts } from './facts.ts'
-import { appWith, documentWith, person, rule } from './policy.fixture.ts'
+import { appWith, documentWith, facts, person, rule } from './policy.fixture.ts'
 import { decidePortal } from './portal.ts'
 
 const staff: Who = { kind: 'groups', groups: ['staff'] }
@@ -14,7 +14,8 @@ function entryOf(portal: App['portal'], rules: readonly Rule[], subject: Subject
   const address = { origin: 'https://tools.corp.example', hostname: 'tools.corp.example', port: 443, prefix }
   const app = compilePolicy(documentWith([appWith(rules, { portal, address })])).apps.get('wiki')
   if (app === undefined) throw new Error('the app is missing')
-  return decidePortal(app, subject, { address: '192.0.2.1', at: 0 })
+  const { request: _, ...given } = facts(subject)
+  return decidePortal(app, given)
 }
 
 describe('an app', () => {

@@ -8,7 +8,7 @@
 import type { CompiledApp, CompiledRule } from './compile.ts'
 import { decide } from './decide.ts'
 import type { Decision } from './decision.ts'
-import type { EnvironmentFacts, SubjectFacts } from './facts.ts'
+import type { Facts, SubjectFacts } from './facts.ts'
 
 export interface PortalEntry {
   readonly isVisible: boolean
@@ -17,8 +17,9 @@ export interface PortalEntry {
 }
 
 /** Whether this subject's portal lists the app, and whether opening it would be allowed now. */
-export function decidePortal(app: CompiledApp, subject: SubjectFacts, environment: EnvironmentFacts): PortalEntry {
-  const decision = decide(app, { subject, environment, request: { method: 'GET', methodClass: 'read', path: app.startPath } })
+export function decidePortal(app: CompiledApp, given: Omit<Facts, 'request'>): PortalEntry {
+  const { subject } = given
+  const decision = decide(app, { ...given, request: { method: 'GET', methodClass: 'read', path: app.startPath } })
   return { isVisible: isVisible(app, subject, decision), decision }
 }
 

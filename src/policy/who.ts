@@ -8,7 +8,7 @@
 
 import { findClaim } from './claim-path.ts'
 import type { Unmet } from './decision.ts'
-import type { ClaimSelector, Rule, Scalar, Who } from './document.ts'
+import type { ClaimSelector, Scalar, Who } from './document.ts'
 import type { SubjectFacts, UnknownReason } from './facts.ts'
 import { and, type Outcome, or, outcomeOf } from './outcome.ts'
 
@@ -25,7 +25,7 @@ export interface CompiledWho {
  * Compiles a selector. The verb matters for nobody: an allow for `everyone` still means everyone who signed in (opening something
  * to strangers takes the word `public`), a deny on `everyone` keeps strangers out too. `public` in a deny is a `TypeError`.
  */
-export function compileWho(who: Who, verb: Rule['verb']): CompiledWho {
+export function compileWho(who: Who, verb: 'allow' | 'deny'): CompiledWho {
   switch (who.kind) {
     case 'public':
       if (verb === 'deny') throw new TypeError('`public` has no meaning in a deny')
@@ -170,7 +170,7 @@ function remedyForUnknown(why: UnknownReason, otherwise: Unmet['remedy']): Unmet
       return 'groups_missing'
     case 'email_unverified':
       return 'verify_email'
-    case 'claim_absent':
+    default:
       return otherwise
   }
 }

@@ -71,7 +71,12 @@ export function restoreSession(stored: Session): Session {
     issuer: stored.issuer,
     sub: stored.sub,
     claims: { at: stored.claims.at, version: stored.claims.version, all: withoutPrototypes(stored.claims.all) as Record<string, unknown> },
-    signIn: { at: stored.signIn.at, acr: stored.signIn.acr ?? undefined, amr: stored.signIn.amr },
+    signIn: {
+      at: stored.signIn.at,
+      authTime: stored.signIn.authTime ?? undefined,
+      acr: stored.signIn.acr ?? undefined,
+      amr: stored.signIn.amr,
+    },
     tokens: {
       idToken: stored.tokens.idToken,
       accessToken: stored.tokens.accessToken,

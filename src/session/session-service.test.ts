@@ -160,7 +160,7 @@ describe.each([
     const { session, secret, appSecret, sub } = await signIn()
     move(60)
     const again = signedInAs(sub, {
-      signIn: { at: 5, acr: 'gold', amr: ['otp'] },
+      signIn: { at: 5, authTime: 5, acr: 'gold', amr: ['otp'] },
       providerSid: 'new-sid',
       tokens: { idToken: 'i2', accessToken: 'a2', refreshToken: undefined },
     })

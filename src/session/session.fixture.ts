@@ -164,7 +164,7 @@ export function signedInAs(sub: string, change: Partial<SignedIn> = {}): SignedI
       name: `Name of ${sub}`,
       groups: ['staff'],
     }),
-    signIn: { at: 1_800_000_000_000, acr: undefined, amr: ['pwd'] },
+    signIn: { at: 1_800_000_000_000, authTime: undefined, acr: undefined, amr: ['pwd'] },
     tokens: { idToken: `id-${sub}`, accessToken: `access-${sub}`, refreshToken: `refresh-${sub}` },
     providerSid: `sid-${sub}`,
     ...change,

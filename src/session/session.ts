@@ -18,6 +18,8 @@ export interface Claims {
 export interface SignIn {
   /** When the person last actively authenticated: `auth_time`, else the instant of the sign-in. */
   readonly at: number
+  /** `auth_time` as the provider stated it; `undefined` where it did not. */
+  readonly authTime: number | undefined
   readonly acr: string | undefined
   readonly amr: readonly string[]
 }
