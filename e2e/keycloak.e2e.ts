@@ -69,7 +69,7 @@ describe.skipIf(!isAllowed)('with Keycloak and Redis', () => {
       ],
     })
     apps.push(await startPayroll(payrollPort, { issuer: new URL(rig.origin('access')), audience: rig.origin('payroll'), now: Date.now }))
-    await register(rig.origin('access'))
+    await keycloak.register(rig.origin('access'))
     browser = await launchBrowser()
     stage = {
       browser,
@@ -163,23 +163,6 @@ describe.skipIf(!isAllowed)('with Keycloak and Redis', () => {
     },
     longMs,
   )
-
-  /** Names Postern's addresses at Keycloak, whose port was not known when the realm was imported. */
-  async function register(access: string): Promise<void> {
-    const [client] = (await keycloak.admin.request('GET', `/clients?clientId=${keycloak.clientId}`)) as [
-      { id: string; attributes: Record<string, string> },
-    ]
-    await keycloak.admin.request('PUT', `/clients/${client.id}`, {
-      ...client,
-      rootUrl: access,
-      redirectUris: [`${access}/oidc/callback`],
-      attributes: {
-        ...client.attributes,
-        'post.logout.redirect.uris': `${access}/signed-out`,
-        'backchannel.logout.url': `${access}/oidc/backchannel-logout`,
-      },
-    })
-  }
 
   /** A fresh browser profile, signed in and standing on the app. */
   async function open(person: string, app: 'wiki' | 'payroll' = 'wiki'): Promise<Page> {

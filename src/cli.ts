@@ -8,11 +8,14 @@
 import { Command, CommanderError } from 'commander'
 import { registerCheck } from './commands/check.ts'
 import { registerDemo } from './commands/demo.ts'
+import { registerDevice } from './commands/device.ts'
 import { registerInit } from './commands/init.ts'
 import { registerKeys } from './commands/keys.ts'
 import { registerSchema } from './commands/schema.ts'
 import { registerServe } from './commands/serve.ts'
+import { registerToken } from './commands/token.ts'
 import { liveProbes, now, readVersion, startPostern } from './compose.ts'
+import { openAdministration, resealRecords } from './compose-administration.ts'
 import { isPosternError } from './errors.ts'
 import { createLogger } from './log.ts'
 import { serveUntilSignal } from './main.ts'
@@ -28,7 +31,9 @@ registerDemo(program, { startPostern, serveUntilSignal })
 registerInit(program)
 registerCheck(program, { probes: liveProbes(createLogger('error')) })
 registerSchema(program)
-registerKeys(program, { now })
+registerKeys(program, { now, reseal: resealRecords })
+registerToken(program, { openAdministration, now })
+registerDevice(program, { openAdministration, now })
 
 try {
   await program.parseAsync(process.argv)

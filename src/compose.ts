@@ -10,17 +10,20 @@ import { mkdir } from 'node:fs/promises'
 import { hostname } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
+import { parseAdministrativeEvent } from './administration/administrative-event.ts'
+import { startResealing } from './administration/resealing.ts'
 import { noDevices } from './attributes/device-facts.ts'
-import { readBareEnvironment } from './attributes/environment-facts.ts'
-import { noServiceCallers } from './attributes/service-callers.ts'
+import { createEnvironmentReader } from './attributes/environment-facts.ts'
+import { watchPlaces } from './attributes/place-files.ts'
+import { createServiceCallers } from './attributes/service-callers.ts'
 import { compileSubjectReader } from './attributes/subject-facts.ts'
 import type { AuditEvent } from './audit/event.ts'
 import { createAuditTrail } from './audit/trail.ts'
 import { createLiveProbes } from './commands/live-probes.ts'
+import { checkStore, listenForAdministration, loadStoreReport, openStore, storeAddresses } from './compose-store.ts'
 import type { InstanceConfiguration } from './config/instance.ts'
 import { loadPolicy } from './config/load-policy.ts'
 import { describeProblem, printProblems } from './config/problems.ts'
-import { storeAddress } from './config/store-address.ts'
 import { createControlPlane } from './control/app.ts'
 import { createAppLogos } from './control/app-logos.ts'
 import { createPageRenderer } from './control/page-renderer.ts'
@@ -33,14 +36,12 @@ import { createKeysFile, watchKeys } from './keys-file.ts'
 import type { Logger } from './log.ts'
 import { createMetrics, type Metrics } from './metrics.ts'
 import { createRelyingParty } from './oidc/openid-relying-party.ts'
+import { createProviderFetch } from './oidc/provider-fetch.ts'
 import type { RelyingParty } from './oidc/relying-party.ts'
-import { type ReadinessCheck, startOperations } from './operations.ts'
+import { startOperations } from './operations.ts'
 import { openPolicySource } from './policy-source.ts'
 import { createSealedCookies } from './session/cookies.ts'
 import { createSessions } from './session/session-service.ts'
-import type { SessionStore } from './session/store.ts'
-import { createEmbeddedStore } from './stores/embedded.ts'
-import { createRedisStore } from './stores/redis.ts'
 
 export interface StartOptions {
   readonly configuration: InstanceConfiguration
@@ -60,14 +61,17 @@ export interface RunningPostern {
   halt(): Promise<void>
 }
 
-/** One command of the store may take so long; a request waits for two at the most. */
-const storeTimeoutMs = 1000
-
 /** A provider that works has answered discovery by then. */
 const providerPatienceMs = 3000
 
 /** Two looks that agree make a change; so a change counts within two of these. */
 const policyLookMs = 500
+
+/** Databases of places change once a week, and are taken up within two of these. */
+const placesLookMs = 10_000
+
+/** The keys of an issuer of access tokens, from name look-up to the last byte. A caller waits for it with its first token. */
+const issuerTimeoutSeconds = 4
 
 /** This machine's clock; everyone else is given it. Epoch milliseconds. */
 export const now = () => Date.now()
@@ -93,12 +97,19 @@ export async function startPostern({ configuration, log, isDemo }: StartOptions)
     await mkdir(configuration.dataDir, { recursive: true, mode: 0o700 })
     // With a shared store every instance needs the same keys: one that made its own could read nobody's sessions.
     if (configuration.session.store.kind === 'embedded') createKeysFile(configuration.keysFile, now())
-    const watchedKeys = watchKeys(configuration.keysFile, { log, now, onRotated: (kid) => audit.record({ event: 'keys.rotated', kid }) })
+    const watchedKeys = watchKeys(configuration.keysFile, {
+      log,
+      now,
+      onRotated: (kid) => audit.record({ event: 'keys.rotated', kid }),
+      onSealingRotated: () => resealing.request(),
+    })
     const keys = watchedKeys.current
     closers.push(() => watchedKeys.close())
 
-    const store = openStore(configuration, log, () => metrics.countStoreError())
+    const store = openStore(configuration, { now, log, onUnavailable: () => metrics.countStoreError() })
     closers.push(() => store.close())
+    const resealing = startResealing({ store, keys, log })
+    closers.push(() => resealing.close())
 
     const audit = createAuditTrail({
       folder: join(configuration.dataDir, 'audit'),
@@ -120,6 +131,17 @@ export async function startPostern({ configuration, log, isDemo }: StartOptions)
       audit.record(event)
       countEvent(metrics, event)
     }
+
+    const commands = await listenForAdministration(configuration, {
+      store,
+      record: (event) => {
+        const parsed = parseAdministrativeEvent(event)
+        if (parsed !== undefined) record(parsed)
+        return parsed !== undefined
+      },
+      log,
+    })
+    closers.push(() => commands.close())
 
     const relyingParty = createRelyingParty({ configuration: configuration.provider, accessUrl, now, log })
     closers.push(() => relyingParty.close())
@@ -143,6 +165,11 @@ export async function startPostern({ configuration, log, isDemo }: StartOptions)
     closers.push(() => sessions.close())
     const cookies = createSealedCookies({ keys, now })
     const readSubject = compileSubjectReader(configuration.provider)
+    const places = await watchPlaces(configuration.facts, { log, lookEveryMs: placesLookMs })
+    closers.push(() => places.close())
+    const readEnvironment = createEnvironmentReader(places)
+    const issuerFetch = createProviderFetch(issuerTimeoutSeconds)
+    closers.push(() => issuerFetch.close())
 
     const first = await loadPolicy(configuration.policyPath, { configuration })
     if (first.value === undefined)
@@ -185,7 +212,7 @@ export async function startPostern({ configuration, log, isDemo }: StartOptions)
       logoOf: logos.find,
       sessionLimits: configuration.session,
       readSubject,
-      readEnvironment: readBareEnvironment,
+      readEnvironment,
       devices: noDevices,
     })
 
@@ -196,9 +223,9 @@ export async function startPostern({ configuration, log, isDemo }: StartOptions)
       audit: { ...audit, record },
       log,
       readSubject,
-      readEnvironment: readBareEnvironment,
+      readEnvironment,
       devices: noDevices,
-      callers: noServiceCallers,
+      callers: createServiceCallers({ accessUrl, fetch: issuerFetch.fetch, now, log }),
       now,
       monotonicNow,
       renderRefusal: pages.refusalPage,
@@ -280,41 +307,9 @@ export async function startPostern({ configuration, log, isDemo }: StartOptions)
   }
 }
 
-/** The store that the configuration names. `onUnavailable` hears of each operation that it refuses or does not answer. */
-export function openStore(
-  configuration: Pick<InstanceConfiguration, 'session' | 'dataDir'>,
-  log: Logger,
-  onUnavailable?: () => void,
-): SessionStore {
-  const { store } = configuration.session
-  return store.kind === 'redis'
-    ? createRedisStore({ url: store.url.reveal(), log, commandTimeoutMs: storeTimeoutMs, onUnavailable })
-    : createEmbeddedStore({ file: join(configuration.dataDir, 'store.sqlite'), now, log, onUnavailable })
-}
-
-/** Where the store listens: no app's upstream may be there. */
-function storeAddresses({
-  session: { store },
-}: Pick<InstanceConfiguration, 'session'>): readonly { readonly host: string; readonly port: number }[] {
-  if (store.kind === 'embedded') return []
-  return [storeAddress(store.url)]
-}
-
 /** Probes for `postern check --live`. */
 export function liveProbes(log: Logger) {
-  return createLiveProbes({
-    now,
-    storeReport: async ({ session }) => {
-      if (session.store.kind === 'embedded') return undefined
-      const redis = createRedisStore({ url: session.store.url.reveal(), log, commandTimeoutMs: storeTimeoutMs })
-      try {
-        await redis.waitUntilReady(3000)
-        return await redis.loadReport()
-      } finally {
-        await redis.close()
-      }
-    },
-  })
+  return createLiveProbes({ now, storeReport: (configuration) => loadStoreReport(configuration, log) })
 }
 
 /** Version of this package. */
@@ -322,16 +317,6 @@ export function readVersion(): string {
   const text = readFileSync(join(import.meta.dirname, '..', 'package.json'), 'utf8')
   const { version } = JSON.parse(text) as { readonly version: string }
   return version
-}
-
-async function checkStore(store: SessionStore): Promise<ReadinessCheck> {
-  try {
-    await store.checkReady()
-    return { name: 'store', isReady: true, detail: undefined }
-  } catch {
-    // Why it does not answer is in the log; an address or a password has no place on a page.
-    return { name: 'store', isReady: false, detail: 'the session store does not answer' }
-  }
 }
 
 /** The events of sessions that are also numbers; the others are counted where they happen. */

@@ -4,7 +4,7 @@ import { readFileSync } from 'node:fs'
 import { describe, expect, it } from 'vitest'
 import { statusOf } from './enforcement/respond.ts'
 import { errorCodes, isPosternError, PosternError } from './errors.ts'
-import { type Reason, reasons } from './policy/decision.ts'
+import { type Reason, reasons, remedyWords } from './policy/decision.ts'
 
 /** First cells of the tables of a page, which are `code` in backticks. */
 function documentedIn(page: string): string[] {
@@ -15,7 +15,7 @@ function documentedIn(page: string): string[] {
 describe('docs', () => {
   it.each([
     ['errors.md', errorCodes],
-    ['reasons.md', reasons],
+    ['reasons.md', { ...reasons, ...remedyWords }],
   ])('%s lists exactly the words there are, each once', (page, words) => {
     const documented = documentedIn(page)
     expect(new Set(documented)).toEqual(new Set(Object.keys(words)))
@@ -24,7 +24,7 @@ describe('docs', () => {
 
   it.each([
     ['errors.md', errorCodes],
-    ['reasons.md', reasons],
+    ['reasons.md', { ...reasons, ...remedyWords }],
   ])('%s repeats the sentence of each', (page, words) => {
     const text = readFileSync(new URL(`../docs/${page}`, import.meta.url), 'utf8')
     for (const [word, sentence] of Object.entries(words)) expect(text).toContain(`| \`${word}\` | ${sentence} |`)
@@ -42,7 +42,7 @@ it('reasons.md states the status that each reason is answered with', () => {
 })
 
 it('every word is snake_case and every sentence is one', () => {
-  for (const [word, sentence] of [...Object.entries(errorCodes), ...Object.entries(reasons)]) {
+  for (const [word, sentence] of [...Object.entries(errorCodes), ...Object.entries(reasons), ...Object.entries(remedyWords)]) {
     expect(word).toMatch(/^[a-z]+(?:_[a-z]+)*$/)
     expect(sentence).toMatch(/^[A-Z].*\.$/)
   }

@@ -11,6 +11,7 @@ export const errorCodes = {
   configuration_invalid: 'The instance configuration or the policy document has problems; the report lists all of them.',
   keys_missing: 'The key file is missing or unreadable, and this store does not allow creating one silently.',
   session_store_unavailable: 'The session store did not answer in time, so nothing that needs it can be allowed.',
+  record_unreadable: 'A durable record does not open: it was sealed with a key that is not in the key file, or changed.',
   provider_unavailable: 'The OpenID Provider could not be reached, or its answer could not be used.',
   provider_refused: 'The OpenID Provider answered with an error of its own.',
   sign_in_invalid: 'An answer from the provider failed a check (state, issuer, nonce, signature, audience or time).',

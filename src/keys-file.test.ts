@@ -239,6 +239,19 @@ describe('the key file', () => {
     expect(first.assertion.current.kid).not.toBe(third)
   })
 
+  it('tells of another key that seals, once, and of no other change', async () => {
+    createKeysFile(file, now)
+    const told: string[] = []
+    watched = watchKeys(file, { log, now: () => now, pollSeconds: 0.05, onSealingRotated: () => void told.push('told') })
+    const kid = rotate(['assertion'])
+    await expect.poll(() => watched?.current().assertion.current.kid).toBe(kid)
+    expect(told).toEqual([])
+    const before = watched.current().sealing.current.id
+    rotate(['sealing'])
+    await expect.poll(() => watched?.current().sealing.current.id).not.toBe(before)
+    expect(told).toHaveLength(1)
+  })
+
   it('drops a retired key from a running ring when its time is over', async () => {
     createKeysFile(file, now)
     rotate(['sealing'], now)

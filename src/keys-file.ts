@@ -45,6 +45,8 @@ export interface WatchOptions {
   readonly now: () => number
   /** Hears the `kid` that signs from now on. */
   readonly onRotated?: (kid: string) => void
+  /** Hears that another key seals from now on. */
+  readonly onSealingRotated?: () => void
   /** File systems without notifications (and mounted secrets) are looked at this often. */
   readonly pollSeconds?: number
 }
@@ -150,12 +152,14 @@ export function watchKeys(file: string, options: WatchOptions): WatchedKeys {
       if (!isNew && !hasRetired) return
       const nextRing = ringOf(next, now(), file)
       const isRotated = nextRing.assertion.current.kid !== ring.assertion.current.kid
+      const isSealingRotated = nextRing.sealing.current.id !== ring.sealing.current.id
       text = newText
       content = next
       ring = nextRing
       if (!isNew) return
       log.info({ kid: ring.assertion.current.kid, sealing: ring.sealing.current.id }, 'key file was read again')
       if (isRotated) options.onRotated?.(ring.assertion.current.kid)
+      if (isSealingRotated) options.onSealingRotated?.()
     } catch (error) {
       const message = error instanceof Error ? error.message : String(error)
       if (message !== complaint) log.error({ err: error }, 'key file cannot be used; the keys read before stay in force')

@@ -1,5 +1,5 @@
 /**
- * The operational log: one JSON line an event, on standard output. It is not the audit trail.
+ * The operational log: one JSON line an event, on standard output unless a command needs that. It is not the audit trail.
  *
  * Redaction is by name and happens here, once: whatever is passed under a name that holds a secret prints as `***`.
  * Nobody passes headers, cookies, tokens or bodies in the first place.
@@ -25,8 +25,8 @@ const secretNames = [
   'idToken',
 ]
 
-/** A logger that writes asynchronously and is flushed at exit. */
-export function createLogger(level: LogLevel): Logger {
+/** A logger that writes asynchronously and is flushed at exit. A command whose standard output is its answer logs to standard error. */
+export function createLogger(level: LogLevel, output: 'stdout' | 'stderr' = 'stdout'): Logger {
   const paths = [...topLevelSecretNames, ...secretNames.flatMap((name) => [name, `*.${name}`, `*.*.${name}`])]
   return pino(
     {
@@ -36,7 +36,7 @@ export function createLogger(level: LogLevel): Logger {
       redact: { paths, censor: '***' },
       serializers: { err: describeError },
     },
-    pino.destination({ dest: 1, sync: false, minLength: 0 }),
+    pino.destination({ dest: output === 'stdout' ? 1 : 2, sync: false, minLength: 0 }),
   )
 }
 

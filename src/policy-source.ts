@@ -14,12 +14,17 @@ import type { Snapshot } from './enforcement/ports.ts'
 import { compileRoutes } from './enforcement/route-table.ts'
 import type { Logger } from './log.ts'
 import { compilePolicy } from './policy/compile.ts'
-import type { PolicyDocument } from './policy/document.ts'
+import type { Condition, PolicyDocument } from './policy/document.ts'
 
 export interface PolicySourceOptions {
   /** A file, or a folder of `*.yaml`. */
   readonly path: string
-  readonly load: () => Promise<Loaded<PolicyDocument>>
+  /** `files`: what else the document is made of, such as lists of networks; a change there is a change of the policy. */
+  readonly load: () => Promise<Loaded<PolicyDocument> & { readonly files?: readonly string[] }>
+  /** Says what speaks against a document that is whole: its own tests, say. Anything said, or thrown, refuses it. */
+  readonly verify?: ((document: PolicyDocument) => Promise<readonly string[]>) | undefined
+  /** Files that `verify` reads: a refused policy is looked at again when one of them changes. */
+  readonly verifiedBy?: readonly string[] | undefined
   readonly describe: (problem: Loaded<PolicyDocument>['problems'][number]) => string
   readonly log: Logger
   /** Milliseconds between two looks at the files. */
@@ -44,17 +49,24 @@ export async function openPolicySource(first: PolicyDocument, options: PolicySou
   let snapshot = compileSnapshot(first)
   let failure: number | undefined
   let loading: Promise<boolean> | undefined
-  let seen = await fingerprint(options.path)
+  let files: readonly string[] = [...new Set([...filesOf(first), ...(options.verifiedBy ?? [])])].sort()
+  let seen = await fingerprint(options.path, files)
   let candidate = seen
 
   async function loadOnce(): Promise<boolean> {
     try {
       // Before reading: what changes meanwhile differs from this and is looked at again.
-      seen = await fingerprint(options.path)
+      seen = await fingerprint(options.path, files)
       const loaded = await options.load()
+      // A refused document counts too: its list of networks may be what has to be mended. A list that is new here is not in `seen`, so the
+      // policy is read once more, and what was caught half-written is not in force for longer than two looks.
+      const before = loaded.value === undefined ? files : []
+      files = [...new Set([...before, ...(loaded.files ?? []), ...(options.verifiedBy ?? [])])].sort()
       if (loaded.value === undefined || loaded.problems.length > 0) {
         return refuse(loaded.problems.length, loaded.problems.map(options.describe))
       }
+      const objections = (await options.verify?.(loaded.value)) ?? []
+      if (objections.length > 0) return refuse(objections.length, objections)
       const next = compileSnapshot(loaded.value)
       for (const warning of loaded.warnings) options.log.warn({ warning: options.describe(warning) }, 'policy warning')
       failure = undefined
@@ -88,7 +100,7 @@ export async function openPolicySource(first: PolicyDocument, options: PolicySou
   }
 
   async function look(): Promise<void> {
-    const now = await fingerprint(options.path)
+    const now = await fingerprint(options.path, files)
     const isSettled = now === candidate
     candidate = now
     if (now !== seen && isSettled) await reload()
@@ -110,21 +122,42 @@ export async function openPolicySource(first: PolicyDocument, options: PolicySou
 
 function compileSnapshot(document: PolicyDocument): Snapshot {
   const policy = compilePolicy(document)
-  return { version: document.version, policy, routes: compileRoutes(document.apps, policy) }
+  return { version: document.version, policy, routes: compileRoutes(document, policy) }
+}
+
+/** Lists of networks that a document was made of. */
+function filesOf({ levels, rules, apps }: PolicyDocument): readonly string[] {
+  const files = new Set<string>()
+  const visit = (condition: Condition): void => {
+    if (condition.kind === 'all_of' || condition.kind === 'any_of') condition.of.forEach(visit)
+    else if (condition.kind === 'not') visit(condition.of)
+    else if (condition.kind === 'network' && condition.cidrsFile !== undefined) files.add(condition.cidrsFile)
+  }
+  for (const { condition } of levels) visit(condition)
+  for (const rule of [...rules, ...apps.flatMap((app) => app.rules)]) [...rule.require, ...rule.when, ...rule.unless].forEach(visit)
+  return [...files].sort()
 }
 
 /** Contents, not times: a symlink swap, a touch and a restored backup all tell the truth this way. Unreadable is a state as well. */
-async function fingerprint(path: string): Promise<string> {
+async function fingerprint(path: string, files: readonly string[]): Promise<string> {
   const hash = createHash('sha256')
   try {
     const real = await realpath(path)
-    const files = (await stat(real)).isDirectory() ? (await readdir(real)).filter((name) => name.endsWith('.yaml')).sort() : ['']
-    for (const name of files) {
+    const own = (await stat(real)).isDirectory() ? (await readdir(real)).filter((name) => name.endsWith('.yaml')).sort() : ['']
+    for (const name of own) {
       hash.update(`${name}\n`)
       hash.update(await readFile(name === '' ? real : join(real, name)))
     }
-    return hash.digest('hex')
   } catch (error) {
     return `unreadable: ${String((error as NodeJS.ErrnoException).code)}`
   }
+  for (const file of files) {
+    hash.update(`\n${file}\n`)
+    try {
+      hash.update(await readFile(file))
+    } catch (error) {
+      hash.update(`unreadable: ${String((error as NodeJS.ErrnoException).code)}`)
+    }
+  }
+  return hash.digest('hex')
 }

@@ -8,6 +8,7 @@
 import { randomBytes } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
 import { resolve } from 'node:path'
+import { createCodeSource } from './keycloak-code.ts'
 import { administrator, type KeycloakProcess, prepareKeycloak } from './keycloak-process.ts'
 
 const realmFile = resolve(import.meta.dirname, '../../config/keycloak/realm-corp.json')
@@ -40,7 +41,11 @@ export interface StartedKeycloak {
   readonly clientSecret: string
   /** Username to password. */
   readonly passwords: ReadonlyMap<string, string>
+  /** Username to a source of one-time codes, for those who have one. */
+  readonly codes: ReadonlyMap<string, () => string>
   readonly admin: KeycloakAdmin
+  /** Names Postern's addresses at Keycloak, where its port was not known when the realm was imported. */
+  register(access: string): Promise<void>
   /** Ends the process, and keeps its database. */
   halt(): Promise<void>
   /** Starts it again after `halt`. */
@@ -66,6 +71,7 @@ export async function startKeycloak(options: KeycloakOptions): Promise<KeycloakS
   if (typeof keycloak === 'string') return { outcome: 'unavailable', reason: keycloak }
 
   const origin = `http://127.0.0.1:${options.port}`
+  const admin = createKeycloakAdmin(origin, adminPassword)
   const resume = async () => {
     keycloak.start()
     await waitUntilReady(`${origin}/realms/corp/.well-known/openid-configuration`, keycloak)
@@ -85,7 +91,8 @@ export async function startKeycloak(options: KeycloakOptions): Promise<KeycloakS
     outcome: 'started',
     issuer: `http://login.corp.localhost:${options.port}/realms/corp`,
     ...readRealm(written),
-    admin: createKeycloakAdmin(origin, adminPassword),
+    admin,
+    register: (access) => registerClient(admin, access),
     halt: () => keycloak.end(),
     resume,
     stop,
@@ -121,6 +128,20 @@ export function createKeycloakAdmin(origin: string, password: string): KeycloakA
   }
 }
 
+async function registerClient(admin: KeycloakAdmin, access: string): Promise<void> {
+  const [client] = (await admin.request('GET', '/clients?clientId=postern')) as [{ id: string; attributes: Record<string, string> }]
+  await admin.request('PUT', `/clients/${client.id}`, {
+    ...client,
+    rootUrl: access,
+    redirectUris: [`${access}/oidc/callback`],
+    attributes: {
+      ...client.attributes,
+      'post.logout.redirect.uris': `${access}/signed-out`,
+      'backchannel.logout.url': `${access}/oidc/backchannel-logout`,
+    },
+  })
+}
+
 async function waitUntilReady(url: string, keycloak: KeycloakProcess): Promise<void> {
   const deadline = performance.now() + 180_000
   while (performance.now() < deadline && keycloak.exitCode() === undefined) {
@@ -136,13 +157,33 @@ async function waitUntilReady(url: string, keycloak: KeycloakProcess): Promise<v
   throw new Error(`Keycloak did not become ready (exit ${keycloak.exitCode() ?? 'none'}):\n${end}`)
 }
 
-function readRealm(text: string): { clientId: string; clientSecret: string; passwords: ReadonlyMap<string, string> } {
+interface RealmCredential {
+  readonly type: string
+  readonly value?: string
+  /** JSON within JSON, as Keycloak keeps it. */
+  readonly secretData?: string
+}
+
+function readRealm(text: string): Pick<StartedKeycloak, 'clientId' | 'clientSecret' | 'passwords' | 'codes'> {
   const realm = JSON.parse(text) as {
     clients: { clientId: string; secret: string }[]
-    users: { username: string; credentials: { value: string }[] }[]
+    users: { username: string; credentials: RealmCredential[] }[]
   }
   const client = realm.clients[0]
   if (client === undefined) throw new Error('the realm file has no client')
-  const passwords = new Map(realm.users.map(({ username, credentials }) => [username, credentials[0]?.value ?? '']))
-  return { clientId: client.clientId, clientSecret: client.secret, passwords }
+  const find = (type: string) =>
+    realm.users.flatMap(({ username, credentials }) => {
+      const credential = credentials.find((one) => one.type === type)
+      return credential === undefined ? [] : [{ username, credential }]
+    })
+  return {
+    clientId: client.clientId,
+    clientSecret: client.secret,
+    passwords: new Map(find('password').map(({ username, credential }) => [username, credential.value ?? ''])),
+    codes: new Map(find('otp').map(({ username, credential }) => [username, createCodeSource(secretOf(credential))])),
+  }
+}
+
+function secretOf({ secretData = '{}' }: RealmCredential): string {
+  return (JSON.parse(secretData) as { value?: string }).value ?? ''
 }

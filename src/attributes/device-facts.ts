@@ -30,7 +30,8 @@ export const noDeviceOfOwn: Known<Device> = { known: false, why: 'not_a_person' 
 /** Where no rule of the app asks for a device. */
 export const deviceNotGathered: Known<Device> = { known: false, why: 'not_gathered' }
 
-const unidentified: DeviceReading = { device: { known: false, why: 'no_device' }, isChanged: false }
+/** Nothing on the request names a device. */
+export const unidentified: DeviceReading = { device: { known: false, why: 'no_device' }, isChanged: false }
 
 /** For an instance that has no way to tell devices apart. */
 export const noDevices: DeviceReader = { recall: () => unidentified, read: async () => unidentified }

@@ -5,7 +5,8 @@
  * has `request`. Anonymous challenges and anonymous 4xx are counted per address, app and minute, so that nobody can fill a disk from outside.
  */
 
-import type { Reason } from '../policy/decision.ts'
+import type { Decision, Reason } from '../policy/decision.ts'
+import type { MethodClass } from '../policy/document.ts'
 
 export interface AuditSubject {
   readonly kind: 'nobody' | 'person' | 'service'
@@ -33,7 +34,21 @@ export type AuditEvent =
       readonly userAgent: string | undefined
       readonly claimsAt: number | undefined
       readonly claimsState: 'fresh' | 'stale' | 'unknown' | undefined
+      /** The instant it was decided for; the line's own may be later. */
+      readonly decidedAt?: number | undefined
+      readonly methodClass?: MethodClass | undefined
+      /** Hashes of `facts.recorded` lines, in this file or an earlier one. */
+      readonly facts?: { readonly subject: string; readonly signIn: string; readonly device: string } | undefined
+      readonly tlsVersion?: string | undefined
+      /** Of the place and the user agent, what a rule of the app asks for: JSON. */
+      readonly circumstances?: string | undefined
+      /** What would have been decided had nothing been in report mode. */
+      readonly would?: Decision['would'] | undefined
+      /** The deciding rule asks for an alert. */
+      readonly alert?: true | undefined
     }
+  /** What decisions refer to by its hash; `facts` is JSON. */
+  | { readonly event: 'facts.recorded'; readonly kind: 'subject' | 'sign_in' | 'device'; readonly hash: string; readonly facts: string }
   | {
       readonly event: 'access.ended'
       readonly request: string
@@ -89,9 +104,32 @@ export type AuditEvent =
     }
   | { readonly event: 'policy.loaded' | 'policy.refused'; readonly policy: string; readonly problems: number }
   | { readonly event: 'keys.rotated'; readonly kid: string }
+  | {
+      readonly event: 'token.created' | 'token.revoked'
+      readonly actor: string
+      readonly token: string
+      readonly name: string
+      readonly scopes: readonly string[] | undefined
+      readonly expiresAt: number | undefined
+    }
+  | {
+      readonly event: 'device.registered' | 'device.imported' | 'device.blocked' | 'device.unblocked' | 'device.removed' | 'device.reported'
+      readonly actor: string
+      readonly device: string
+      /** Of a report that came over the network; a command has neither. */
+      readonly request?: string | undefined
+      readonly address?: string | undefined
+      readonly reason: string | undefined
+    }
   | { readonly event: 'instance.started' | 'instance.stopped'; readonly version: string }
   /** Written first once the trail can be written again: how many lines are missing before this one. */
   | { readonly event: 'audit.resumed'; readonly lost: number; readonly since: number }
+
+/**
+ * What an administrator did, at a command line or in the console. `actor` is `os:<user>@<host>` for a command; what reports on a device is
+ * `device:<id>` or `token:<id>`.
+ */
+export type AdministrativeEvent = Extract<AuditEvent, { readonly actor: string }>
 
 /** Where events go. */
 export interface AuditTrail {

@@ -24,7 +24,9 @@ function formatRest(event: AuditEvent): string {
  * what repeats from line to line remembered as it is written (`quoteAgain`, `formatSubject`). Measured with both lines of a request,
  * the queue included: 6.3 µs of CPU a request without any of this, 3.4 µs with it.
  */
-function formatDecided(event: Extract<AuditEvent, { event: 'access.decided' }>): string {
+type Decided = Extract<AuditEvent, { event: 'access.decided' }>
+
+function formatDecided(event: Decided): string {
   return (
     `,"request":${quote(event.request, 128)},"subject":${formatSubject(event.subject)}` +
     (event.session === undefined ? '' : `,"session":${quoteAgain(event.session, 128)}`) +
@@ -36,7 +38,21 @@ function formatDecided(event: Extract<AuditEvent, { event: 'access.decided' }>):
     `,"policy":${quoteAgain(event.policy, 128)},"address":${quoteAgain(event.address, 64)}` +
     (event.userAgent === undefined ? '' : `,"user_agent":${quoteAgain(event.userAgent, 256)}`) +
     (event.claimsAt === undefined ? '' : `,"claims_at":"${formatInstant(event.claimsAt)}"`) +
-    (event.claimsState === undefined ? '' : `,"claims_state":"${event.claimsState}"`)
+    (event.claimsState === undefined ? '' : `,"claims_state":"${event.claimsState}"`) +
+    formatEvidence(event)
+  )
+}
+
+/** What a decision was made from and what else became of it, beyond what a search looks for. */
+function formatEvidence({ alert, circumstances, decidedAt, facts, methodClass, tlsVersion, would }: Decided): string {
+  return (
+    (methodClass === undefined ? '' : `,"method_class":"${methodClass}"`) +
+    (tlsVersion === undefined ? '' : `,"tls_version":${quoteAgain(tlsVersion, 32)}`) +
+    (decidedAt === undefined ? '' : `,"decided_at":"${formatLineInstant(decidedAt)}"`) +
+    (facts === undefined ? '' : `,"facts":{"subject":"${facts.subject}","sign_in":"${facts.signIn}","device":"${facts.device}"}`) +
+    optional('circumstances', circumstances, 1024) +
+    (would === undefined ? '' : `,"would":${formatValue('would', would)}`) +
+    (alert === undefined ? '' : ',"alert":true')
   )
 }
 
@@ -76,8 +92,9 @@ const fieldLimits: Readonly<Record<string, number>> = {
   email: 320,
   address: 64,
   error: 128,
+  facts: 65_536,
 }
-const instantFields: ReadonlySet<string> = new Set(['since', 'claimsAt'])
+const instantFields: ReadonlySet<string> = new Set(['since', 'claimsAt', 'expiresAt'])
 
 function formatFields(event: AuditEvent): string {
   let text = ''

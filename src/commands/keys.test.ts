@@ -1,10 +1,11 @@
 /** `postern keys`, as commander runs it, on a real file. */
 
-import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { chmodSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Command } from 'commander'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import { PosternError } from '../errors.ts'
 import { loadKeys } from '../keys-file.ts'
 import { registerKeys } from './keys.ts'
 
@@ -16,6 +17,8 @@ describe('postern keys', () => {
   let keysFile: string
   let now: number
   let output: string
+  let resealed: string[]
+  let isStoreAway: boolean
 
   beforeEach(() => {
     folder = mkdtempSync(join(tmpdir(), 'postern-keys-command-'))
@@ -24,6 +27,8 @@ describe('postern keys', () => {
     writeFileSync(config, 'url: https://access.corp.example\nkeys_file: secrets/keys.json\nsession: { lifetime: 2h }\n')
     now = start
     output = ''
+    resealed = []
+    isStoreAway = false
     const print = (text: unknown) => {
       output += `${String(text)}\n`
     }
@@ -38,7 +43,14 @@ describe('postern keys', () => {
 
   async function run(...args: string[]): Promise<void> {
     const program = new Command('postern').exitOverride()
-    registerKeys(program, { now: () => now })
+    registerKeys(program, {
+      now: () => now,
+      reseal: async (configuration) => {
+        resealed.push(configuration.dataDir)
+        if (isStoreAway) throw new PosternError('session_store_unavailable', 'not connected')
+        return { resealed: 0, unreadable: 0 }
+      },
+    })
     await program.parseAsync(['keys', ...args], { from: 'user' })
   }
   const ring = () => loadKeys(keysFile, now)
@@ -92,6 +104,23 @@ describe('postern keys', () => {
     await expect(run('rotate', '--config', config, '--assertion')).rejects.toMatchObject({ code: 'configuration_invalid' })
     await run('rotate', '--config', config, '--assertion', '--now')
     expect(ring().assertion.previous).toBeDefined()
+  })
+
+  it('seals devices and tokens again after a rotation of the sealing keys, and says what to do where it cannot', async () => {
+    await run('generate', '--out', keysFile)
+    const provider = '{ issuer: https://login.corp.example, client_id: postern, client_secret: "0123456789abcdef0123456789abcdef" }'
+    writeFileSync(config, `${readFileSync(config, 'utf8')}data_dir: state\nprovider: ${provider}\n`)
+    chmodSync(config, 0o600)
+    await run('rotate', '--config', config, '--assertion', '--now')
+    expect(resealed).toEqual([])
+    await run('rotate', '--config', config, '--sealing')
+    expect(resealed).toEqual([join(folder, 'state')])
+    expect(output).not.toContain('not sealed again')
+    isStoreAway = true
+    await run('rotate', '--config', config, '--sealing')
+    expect(output).toContain('not sealed again (not connected)')
+    expect(output).toContain('within 3 h')
+    expect(process.exitCode).toBeUndefined()
   })
 
   it('prints no key', async () => {

@@ -2,12 +2,16 @@
  * `postern keys generate` and `postern keys rotate`: the file with the secrets that seal records and sign assertions.
  *
  * Neither prints a key. `generate` never overwrites; `rotate` puts the next keys in force, which all instances have had in their file
- * since the rotation before, and which verifiers have seen in `jwks.json`.
+ * since the rotation before, and which verifiers have seen in `jwks.json`. Then it seals devices and service tokens again: they outlive
+ * the key that leaves, and there may be no instance running that would do it.
  */
 
 import type { Command } from 'commander'
+import type { ResealReport } from '../administration/resealing.ts'
+import type { AdministrationConfiguration } from '../compose-administration.ts'
 import type { InstanceConfiguration } from '../config/instance.ts'
 import { loadConfiguration, printProblems } from '../config/load-configuration.ts'
+import { isPosternError } from '../errors.ts'
 import { createKeysFile, loadKeys, rotateKeys } from '../keys-file.ts'
 
 /** A session's record outlives its lifetime by ten minutes; clocks of instances differ by less than the rest. */
@@ -17,10 +21,12 @@ const sealingMarginSeconds = 3_600
 export interface KeysParts {
   /** Epoch milliseconds. */
   readonly now: () => number
+  /** Seals what outlives sessions with the current key. Rejects where the store cannot be reached. */
+  readonly reseal: (configuration: AdministrationConfiguration) => Promise<ResealReport>
 }
 
 /** Adds `keys generate` and `keys rotate`. */
-export function registerKeys(program: Command, { now }: KeysParts): void {
+export function registerKeys(program: Command, { now, reseal }: KeysParts): void {
   const keys = program.command('keys').description('create or rotate the keys that seal sessions and sign assertions')
 
   keys
@@ -60,10 +66,29 @@ export function registerKeys(program: Command, { now }: KeysParts): void {
         isUrgent: options.now === true,
       })
       console.log(`Rotated ${configuration.keysFile}. Signing key: ${kid}`)
+      if (isAll || options.sealing) await resealOrTell(configuration, reseal)
     })
 }
 
-async function loadOrReport(file: string): Promise<Pick<InstanceConfiguration, 'keysFile' | 'session'> | undefined> {
+/** The rotation stands either way; the outgoing key still opens for a while, and a running instance does the same on its own. */
+async function resealOrTell(configuration: KeysConfiguration, reseal: KeysParts['reseal']): Promise<void> {
+  const { keysFile, session, dataDir } = configuration
+  const hours = Math.ceil((session.lifetimeSeconds + sealingMarginSeconds) / 3600)
+  const advice = `an instance that runs does it by itself; else start one, or rotate again, within ${hours} h: later they cannot be opened`
+  // A configuration that is not finished may mean another store than it says.
+  if (dataDir === undefined) return console.error(`postern: devices and service tokens were not sealed again: ${advice}`)
+  try {
+    const { unreadable } = await reseal({ keysFile, session, dataDir })
+    if (unreadable > 0) console.error(`postern: ${unreadable} devices or service tokens do not open with any key of ${keysFile}`)
+  } catch (error) {
+    if (!isPosternError(error)) throw error
+    console.error(`postern: devices and service tokens were not sealed again (${error.message}): ${advice}`)
+  }
+}
+
+type KeysConfiguration = Pick<InstanceConfiguration, 'keysFile' | 'session'> & { readonly dataDir?: string }
+
+async function loadOrReport(file: string): Promise<KeysConfiguration | undefined> {
   const { value, parts, problems } = await loadConfiguration(file)
   if (value !== undefined) return value
   // A key file is made before the rest of a configuration is finished; only what is needed here must be there.

@@ -63,11 +63,6 @@ const cases: readonly Case[] = [
     message: /unknown key `upstrem`/,
     fix: /did you mean `upstream`/,
   },
-  {
-    name: 'a key of a later version',
-    policy: rule('allow: { groups: [staff] }\n        «when: [office_hours]'),
-    message: /unknown key `when`/,
-  },
   { name: 'a missing key', instance: ['  client_id: postern\n', ''], message: /`client_id` is missing/, fix: /the client id/ },
   {
     name: 'a missing key of an app',
@@ -284,13 +279,13 @@ const cases: readonly Case[] = [
   {
     name: 'two verbs',
     policy: rule('allow: { groups: [staff] }\n        «deny: { groups: [temps] }'),
-    message: /either allows or denies/,
+    message: /either allows, denies or requires/,
     fix: /two rules/,
   },
   {
     name: 'a rule without a verb',
     policy: ['- name: staff\n        allow: { groups: [staff] }', '- «name: staff'],
-    message: /neither allows nor denies/,
+    message: /neither allows nor denies nor requires/,
     fix: /`allow: WHO`/,
   },
   { name: 'public in a deny', policy: rule('deny: «{ public: true }'), message: /`public`/, fix: /everyone: true/ },

@@ -2,14 +2,26 @@
  * From an app or rule as written and checked to the value that `compilePolicy` takes. Nothing can fail here any more.
  */
 
-import type { App, CompanyRule, HeaderSetting, IdentitySetting, MethodClass, Rule, Upstream } from '../policy/document.ts'
-import { defaultRuleName } from './policy-checks.ts'
-import type { WrittenApp, WrittenCompanyRule, WrittenRule } from './policy-schema.ts'
+import type { App, CompanyRule, Condition, HeaderSetting, IdentitySetting, MethodClass, Rule, Upstream } from '../policy/document.ts'
+import type { WrittenCondition } from './condition-schema.ts'
+import { defaultRuleName } from './policy-parts.ts'
+import type { WrittenApp } from './policy-schema.ts'
+import type { WrittenCompanyRule, WrittenRule } from './rule-schema.ts'
 
 type FindAuthority = (caFile: string) => string | undefined
+type Resolve = (condition: WrittenCondition) => Condition
 
-/** The app as a value; `findAuthority` gives the PEM text of a `ca_file`, `absolute` the path of a file named in its document. */
-export function buildApp(written: WrittenApp, findAuthority: FindAuthority, absolute: (path: string) => string): App {
+/** What a document's own place and instance put in. */
+export interface Surroundings {
+  /** PEM text of a `ca_file`. */
+  readonly findAuthority: FindAuthority
+  /** Path of a file named in the document. */
+  readonly absolute: (path: string) => string
+  readonly resolve: Resolve
+}
+
+/** The app as a value. */
+export function buildApp(written: WrittenApp, { findAuthority, absolute, resolve }: Surroundings): App {
   return {
     id: written.id,
     name: written.name ?? written.id,
@@ -39,35 +51,45 @@ export function buildApp(written: WrittenApp, findAuthority: FindAuthority, abso
     passAuthorization: written.pass_authorization,
     setRequestHeaders: buildHeaders(written.set_request_headers),
     removeRequestHeaders: written.remove_request_headers ?? [],
-    report: undefined,
+    report: written.report === undefined ? undefined : { until: written.report.until, pass: written.report.pass },
     setResponseHeaders: buildHeaders(written.set_response_headers),
-    rules: written.rules.map(buildRule),
+    rules: written.rules.map((rule, index) => buildRule(rule, index, resolve)),
   }
 }
 
 /** A rule for all apps, or for those it selects. */
-export function buildCompanyRule(written: WrittenCompanyRule, index: number): CompanyRule {
-  return { ...buildRule(written, index), apps: written.apps, sensitivity: written.sensitivity }
+export function buildCompanyRule(written: WrittenCompanyRule, index: number, resolve: Resolve): CompanyRule {
+  return { ...buildRule(written, index, resolve), apps: written.apps, sensitivity: written.sensitivity }
 }
 
-function buildRule(written: WrittenRule, index: number): Rule {
-  const who = written.allow ?? written.deny
-  // The schema has seen to it; a rule without anybody would otherwise have to mean something.
-  if (who === undefined) throw new TypeError('a rule without allow and deny was built')
+function buildRule(written: WrittenRule, index: number, resolve: Resolve): Rule {
+  const listed = (conditions: WrittenRule['when']) => listOrOne(conditions).map(resolve)
   return {
     name: written.name ?? defaultRuleName(written, index),
-    verb: written.allow === undefined ? 'deny' : 'allow',
-    who,
+    ...buildVerb(written),
     methods: written.methods === undefined ? undefined : splitMethods(written.methods),
     paths: written.paths,
-    require: [],
-    when: [],
-    unless: [],
-    from: undefined,
-    until: undefined,
-    isReport: false,
-    isAlert: false,
+    require: listed(written.require),
+    when: listed(written.when),
+    unless: listed(written.unless),
+    from: written.from,
+    until: written.until,
+    isReport: written.mode === 'report',
+    isAlert: written.alert,
   }
+}
+
+function buildVerb(written: WrittenRule): Pick<Rule, 'verb' | 'who'> {
+  if (written.allow !== undefined) return { verb: 'allow', who: written.allow }
+  if (written.deny !== undefined) return { verb: 'deny', who: written.deny }
+  // The schema has seen to it; a rule without anybody would otherwise have to mean something.
+  if (written.require === undefined) throw new TypeError('a rule without a verb was built')
+  return { verb: 'require', who: written.for ?? { kind: 'signed_in' } }
+}
+
+function listOrOne(conditions: WrittenRule['when']): readonly WrittenCondition[] {
+  if (conditions === undefined) return []
+  return Array.isArray(conditions) ? (conditions as readonly WrittenCondition[]) : [conditions as WrittenCondition]
 }
 
 function isMethodClass(method: string): method is MethodClass {

@@ -8,6 +8,7 @@
 import { createPrivateKey, X509Certificate } from 'node:crypto'
 import { stat } from 'node:fs/promises'
 import { maxPictureBytes, pictureWords, recognisePicture } from '../pictures.ts'
+import { checkClientCertificates, checkDatabases } from './fact-source-checks.ts'
 import type { WrittenInstance } from './instance-schema.ts'
 import type { Partially } from './parse-value.ts'
 import type { Path, Report } from './problems.ts'
@@ -26,6 +27,8 @@ export async function checkInstance(written: Written, report: Report, absolute: 
   checkTimes(written, report)
   checkRoles(written, report)
   await checkCertificates(written, report, absolute)
+  await checkClientCertificates(written, report, absolute)
+  await checkDatabases(written, report, absolute)
   if (written.provider?.client_key_file !== undefined) {
     await checkKey(['provider', 'client_key_file'], absolute(written.provider.client_key_file), report)
   }

@@ -6,7 +6,9 @@
  */
 
 import { z } from 'zod'
+import { attributeName } from './condition-values.ts'
 import { bool, cidr, claimPath, duration, hostPort, id, listOf, origin, path, refuse, size, text } from './plain-values.ts'
+import { strengthsSchema } from './strength-schema.ts'
 import { whoSchema } from './who-schema.ts'
 
 const yearDays = (days: number) => ({ text: `${days}d`, seconds: days * 86400 })
@@ -48,6 +50,13 @@ export const provider = z.strictObject(
           .optional()
           .meta({ description: 'Dotted claim paths to the group names; the first that exists counts.' }),
         device_id: claimPath.optional().meta({ description: 'Dotted claim path of the device id.' }),
+        device: z
+          .record(attributeName, claimPath, { error: 'a map of attribute names to claim paths' })
+          .optional()
+          .meta({
+            description: 'Posture that the provider states: attribute name to dotted claim path.',
+            examples: [{ managed: 'device.compliant' }],
+          }),
       })
       .prefault({})
       .meta({ description: 'Where in ID Token and userinfo to find what has no standard name.' }),
@@ -63,6 +72,9 @@ export const provider = z.strictObject(
       })
       .prefault({})
       .meta({ description: 'How group names of the provider become those of the rules.' }),
+    strengths: strengthsSchema
+      .optional()
+      .meta({ description: 'What the names of sign-in strengths in rules mean here, besides those of the preset.' }),
     groups_when_missing: z
       .enum(['unknown', 'none'])
       .default('unknown')
@@ -112,6 +124,29 @@ const limits = z.strictObject({
   connections: count(1, 1_000_000).default(10_000).meta({ description: 'Most client connections at once.' }),
 })
 
+const clientCertificate = z.strictObject(
+  {
+    ca_file: path.meta({ description: 'PEM certificates of the authorities that device certificates come from.' }),
+    crl_file: path.optional().meta({ description: 'PEM revocation lists of these authorities; read again when the file changes.' }),
+    from: z.enum(['listener', 'client_cert', 'xfcc']).default('listener').meta({
+      description: 'Where they are shown: to our listener, or in Client-Cert (RFC 9440) or X-Forwarded-Client-Cert of trusted proxies.',
+    }),
+  },
+  { error: 'a map such as `{ ca_file: tls/devices.pem }`' },
+)
+
+const database = path.superRefine((file, context) => {
+  if (typeof file === 'string' && !file.endsWith('.mmdb'))
+    refuse(context, 'this is not a database of addresses', { expected: 'a file whose name ends in `.mmdb`' })
+})
+
+const facts = z.strictObject({
+  country_file: database.optional().meta({ description: 'Countries of addresses: an .mmdb file of your own; read again when it changes.' }),
+  asn_file: database
+    .optional()
+    .meta({ description: 'Autonomous systems of addresses: an .mmdb file of your own; read again when it changes.' }),
+})
+
 const certificate = z.strictObject({
   cert_file: path.meta({ description: 'PEM certificate chain, own certificate first.' }),
   key_file: path.meta({ description: 'PEM private key.' }),
@@ -132,6 +167,9 @@ export const instanceSchema = z
     hsts: duration(yearDays(730))
       .optional()
       .meta({ description: 'Strict-Transport-Security max-age.', examples: ['365d'] }),
+    client_certificate: clientCertificate
+      .optional()
+      .meta({ description: 'Device certificates: whose they are, and where they are shown.' }),
     trusted_proxies: z
       .array(cidr, { error: 'a list of networks' })
       .default([])
@@ -143,6 +181,11 @@ export const instanceSchema = z
     keys_file: path.default('data/keys.json').meta({ description: 'Keys that seal records and sign identity assertions.' }),
     data_dir: path.default('data').meta({ description: 'Folder for the audit trail and, with the embedded store, sessions.' }),
     policy: path.default('policy.yaml').meta({ description: 'Policy document: a file, or a folder of *.yaml.' }),
+    policy_tests: z
+      .enum(['optional', 'required'])
+      .default('optional')
+      .meta({ description: '`required`: a policy whose own tests fail never takes effect.' }),
+    facts: facts.prefault({}).meta({ description: 'Databases that facts about requests are looked up in.' }),
     console: z
       .strictObject({
         roles: z

@@ -6,7 +6,7 @@
  */
 
 import type { IdentityProviderPreset } from '../oidc/relying-party.ts'
-import type { Who } from '../policy/document.ts'
+import type { Strength, Who } from '../policy/document.ts'
 
 /** A secret that shows `***` to every printer (`JSON.stringify`, `util.inspect`, template strings). Read it with `reveal`. */
 export class Secret {
@@ -52,6 +52,12 @@ export interface InstanceConfiguration {
   readonly dataDir: string
   /** A file, or a folder of `*.yaml`. */
   readonly policyPath: string
+  /** `required`: a policy whose own tests fail never takes effect, neither at start nor later. */
+  readonly policyTests: 'optional' | 'required'
+  /** Absolute paths of `.mmdb` files. They may be missing: what they would say is unknown until they are there. */
+  readonly facts: { readonly countryFile: string | undefined; readonly asnFile: string | undefined }
+  /** `undefined`: nobody is asked for a certificate. */
+  readonly clientCertificate: ClientCertificateConfiguration | undefined
   readonly console: { readonly admin: Who | undefined; readonly auditor: Who | undefined; readonly helpdesk: Who | undefined }
   readonly audit: { readonly query: 'drop' | 'keep' }
   /** Values for `secret: ID` in the policy document. */
@@ -72,13 +78,25 @@ export interface ProviderConfiguration {
     /** Claim paths, tried in turn, split at dots. */
     readonly groups: readonly (readonly string[])[]
     readonly deviceId: readonly string[] | undefined
+    /** Attribute name to the path of the claim that states it. */
+    readonly posture: ReadonlyMap<string, readonly string[]>
   }
+  /** By name: the preset's, and those that are written. */
+  readonly strengths: ReadonlyMap<string, Strength>
   readonly groups: { readonly stripPrefix: string; readonly names: ReadonlyMap<string, string> }
   readonly groupsWhenMissing: 'unknown' | 'none'
   readonly email: 'verified' | 'trusted'
   readonly providerGraceSeconds: number
   readonly withoutRefreshToken: 'reauthenticate' | 'accept'
   readonly dangerouslyAllowHttp: boolean
+}
+
+export interface ClientCertificateConfiguration {
+  /** PEM file; holds at least one certificate. */
+  readonly caFile: string
+  readonly crlFile: string | undefined
+  /** Headers count from `trustedProxies` only, of which there is then at least one. */
+  readonly from: 'listener' | 'client_cert' | 'xfcc'
 }
 
 export interface SessionConfiguration {

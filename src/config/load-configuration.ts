@@ -8,7 +8,13 @@
 
 import { dirname, resolve } from 'node:path'
 import { applyOverrides } from './environment-overrides.ts'
-import { type InstanceConfiguration, type ProviderConfiguration, Secret, type SessionConfiguration } from './instance.ts'
+import {
+  type ClientCertificateConfiguration,
+  type InstanceConfiguration,
+  type ProviderConfiguration,
+  Secret,
+  type SessionConfiguration,
+} from './instance.ts'
 import { checkInstance } from './instance-checks.ts'
 import { instanceSchema, type WrittenInstance } from './instance-schema.ts'
 import { type Partially, parseValue } from './parse-value.ts'
@@ -106,6 +112,12 @@ function buildParts(
     ...(written.keys_file === undefined ? {} : { keysFile: absolute(written.keys_file) }),
     ...(written.data_dir === undefined ? {} : { dataDir: absolute(written.data_dir) }),
     ...(written.policy === undefined ? {} : { policyPath: absolute(written.policy) }),
+    ...(written.policy_tests === undefined ? {} : { policyTests: written.policy_tests }),
+    facts: {
+      countryFile: written.facts?.country_file === undefined ? undefined : absolute(written.facts.country_file),
+      asnFile: written.facts?.asn_file === undefined ? undefined : absolute(written.facts.asn_file),
+    },
+    clientCertificate: buildClientCertificate(written.client_certificate, absolute),
     console: {
       admin: whole.console?.roles?.admin,
       auditor: whole.console?.roles?.auditor,
@@ -129,6 +141,18 @@ function isComplete(pair: WrittenInstance['tls'][number] | undefined): pair is W
   return pair?.cert_file !== undefined && pair.key_file !== undefined
 }
 
+function buildClientCertificate(
+  written: Partially<WrittenInstance>['client_certificate'],
+  absolute: (path: string) => string,
+): ClientCertificateConfiguration | undefined {
+  if (written?.ca_file === undefined || written.from === undefined) return undefined
+  return {
+    caFile: absolute(written.ca_file),
+    crlFile: written.crl_file === undefined ? undefined : absolute(written.crl_file),
+    from: written.from,
+  }
+}
+
 function buildProvider(
   written: WrittenInstance['provider'],
   clientSecret: Secret | undefined,
@@ -144,7 +168,12 @@ function buildProvider(
       clientSecret,
       clientKeyFile: written.client_key_file === undefined ? undefined : absolute(written.client_key_file),
       scopes: filled.scopes,
-      claims: { groups: filled.groupClaims, deviceId: written.claims?.device_id },
+      claims: {
+        groups: filled.groupClaims,
+        deviceId: written.claims?.device_id,
+        posture: new Map(Object.entries(written.claims?.device ?? {})),
+      },
+      strengths: filled.strengths,
       groups: { stripPrefix: filled.stripPrefix, names: new Map(Object.entries(written.groups?.names ?? {})) },
       groupsWhenMissing: written.groups_when_missing,
       email: written.email,

@@ -9,18 +9,30 @@ import { createHash, X509Certificate } from 'node:crypto'
 import { readdir, stat } from 'node:fs/promises'
 import { dirname, join, resolve } from 'node:path'
 import { maxPictureBytes, pictureWords, recognisePicture } from '../pictures.ts'
-import type { App, PolicyDocument } from '../policy/document.ts'
+import type { Level, PolicyDocument, Rule, Service, Strength } from '../policy/document.ts'
 import { buildApp, buildCompanyRule } from './build-app.ts'
+import type { WrittenCondition } from './condition-schema.ts'
 import type { InstanceConfiguration } from './instance.ts'
+import { loadNetworks } from './network-file.ts'
 import { parseValue } from './parse-value.ts'
-import { checkPolicy, type ReadPolicy } from './policy-checks.ts'
+import { checkPolicy } from './policy-checks.ts'
+import type { PolicyParts, ReadPolicy } from './policy-parts.ts'
 import { policySchema, type WrittenPolicy } from './policy-schema.ts'
 import { createReport, type Loaded, type Problem } from './problems.ts'
+import { findConditions } from './reference-checks.ts'
+import { type Resolution, resolveCondition, versionedCondition } from './resolve-condition.ts'
 import { explainFileError, loadFile, loadYamlSource } from './yaml-source.ts'
 
 export interface PolicyContext {
   /** What is known of the instance: the whole of it, or the parts of one that has problems. `undefined` skips what depends on it. */
   readonly configuration: Partial<InstanceConfiguration> | undefined
+  /** The time, for warnings of what is over; left out without it. */
+  readonly now?: number | undefined
+}
+
+export interface LoadedPolicy extends Loaded<PolicyDocument> {
+  /** Files that count for the document besides its own, by absolute path, readable or not: a change of one is a change of the policy. */
+  readonly files: readonly string[]
 }
 
 interface LoadedFile extends ReadPolicy {
@@ -29,21 +41,39 @@ interface LoadedFile extends ReadPolicy {
 }
 
 /** Loads a file, or the `*.yaml` of a folder. Never rejects; what is wrong is in the result. */
-export async function loadPolicy(path: string, context: PolicyContext): Promise<Loaded<PolicyDocument>> {
+export async function loadPolicy(path: string, context: PolicyContext): Promise<LoadedPolicy> {
   const lists = { problems: [] as Problem[], warnings: [] as Problem[] }
   const files: LoadedFile[] = []
   for (const file of await findFiles(path, lists)) {
     const { data, report } = await loadYamlSource(file, lists)
     if (data === undefined) continue
     const { value, parts } = parseValue(policySchema, data, report)
-    if (parts !== undefined && typeof parts === 'object') files.push({ file, value, parts, report })
+    if (parts !== undefined && typeof parts === 'object') files.push({ file, value, parts, data, report })
   }
-  checkPolicy(files, context.configuration ?? {})
-  const authorities = await loadAuthorities(files)
-  const pictures = await loadPictures(files)
-  if (lists.problems.length > 0 || files.length === 0) return { value: undefined, ...lists }
+  const policy = checkPolicy(files, context.configuration ?? {}, context.now === undefined ? undefined : dayBegunEverywhere(context.now))
+  const found: FoundFiles = {
+    authorities: await loadAuthorities(files),
+    pictures: await loadPictures(files),
+    networks: await loadNetworkFiles(policy),
+    strengths: context.configuration?.provider?.strengths ?? new Map(),
+  }
+  const watched = [...found.networks.keys()].sort()
+  if (lists.problems.length > 0 || files.length === 0) return { value: undefined, ...lists, files: watched }
   const written = files.flatMap(({ file, value }) => (value === undefined ? [] : [{ file, value }]))
-  return { value: buildDocument(written, authorities, pictures), ...lists }
+  return { value: buildDocument(written, found), ...lists, files: watched }
+}
+
+interface FoundFiles {
+  readonly authorities: ReadonlyMap<string, string>
+  readonly pictures: ReadonlyMap<string, string>
+  /** Of a file that could not be read, nothing: the document is refused then. */
+  readonly networks: ReadonlyMap<string, readonly string[] | undefined>
+  readonly strengths: ReadonlyMap<string, Strength>
+}
+
+/** The last zone on earth is twelve hours behind: a day that has ended there has ended. */
+function dayBegunEverywhere(now: number): string {
+  return new Date(now - 12 * 3_600_000).toISOString().slice(0, 10)
 }
 
 async function findFiles(path: string, lists: { problems: Problem[]; warnings: Problem[] }): Promise<readonly string[]> {
@@ -117,6 +147,17 @@ async function loadPictures(files: readonly LoadedFile[]): Promise<ReadonlyMap<s
   return pictures
 }
 
+/** Networks of every `cidrs_file`, by absolute path; a file that several conditions name is read once. */
+async function loadNetworkFiles(policy: PolicyParts): Promise<ReadonlyMap<string, readonly string[] | undefined>> {
+  const networks = new Map<string, readonly string[] | undefined>()
+  for (const { condition, path, report } of findConditions(policy)) {
+    if (condition.kind !== 'network' || condition.cidrsFile === undefined) continue
+    const absolute = resolve(dirname(report.file), condition.cidrsFile)
+    if (!networks.has(absolute)) networks.set(absolute, await loadNetworks(absolute, report, [...path, 'network', 'cidrs_file']))
+  }
+  return networks
+}
+
 function isCertificate(pem: Buffer): boolean {
   try {
     return pem.includes('-----BEGIN CERTIFICATE-----') && new X509Certificate(pem).subject !== null
@@ -126,24 +167,64 @@ function isCertificate(pem: Buffer): boolean {
   }
 }
 
-function buildDocument(
-  files: readonly { readonly file: string; readonly value: WrittenPolicy }[],
-  authorities: ReadonlyMap<string, string>,
-  pictures: ReadonlyMap<string, string>,
-): PolicyDocument {
-  const apps: App[] = files.flatMap(({ file, value }) => {
-    const absolute = (path: string) => resolve(dirname(file), path)
-    return value.apps.map((app) => buildApp(app, (caFile) => authorities.get(absolute(caFile)), absolute))
-  })
-  const rules = files.flatMap(({ value }) => value.rules.map(buildCompanyRule))
+function buildDocument(files: readonly { readonly file: string; readonly value: WrittenPolicy }[], found: FoundFiles): PolicyDocument {
   const zone = files.map(({ value }) => value.zone).find((name) => name !== undefined) ?? 'UTC'
-  const content = { zone, levels: [], services: [], rules, apps: apps.sort((a, b) => (a.id < b.id ? -1 : 1)) }
-  // Where a picture lies differs between machines; what it shows does not.
-  const shown = {
-    ...content,
-    apps: content.apps.map((app) => ({ ...app, logo: app.logo === undefined ? undefined : pictures.get(app.logo) })),
+  const parts = files.map(({ file, value }) => {
+    const absolute = (path: string) => resolve(dirname(file), path)
+    const resolution: Resolution = {
+      zone,
+      findStrength: (name) => found.strengths.get(name),
+      findNetworks: (cidrsFile) => {
+        const cidrs = found.networks.get(absolute(cidrsFile))
+        return cidrs === undefined ? undefined : { file: absolute(cidrsFile), cidrs }
+      },
+    }
+    const resolveOne = (condition: WrittenCondition) => resolveCondition(condition, resolution)
+    const surroundings = { findAuthority: (caFile: string) => found.authorities.get(absolute(caFile)), absolute, resolve: resolveOne }
+    return {
+      levels: Object.entries(value.levels).map(([name, condition]): Level => ({ name, condition: resolveOne(condition) })),
+      services: Object.entries(value.services).map(([name, { jwt }]): Service => buildService(name, jwt)),
+      rules: value.rules.map((rule, index) => buildCompanyRule(rule, index, resolveOne)),
+      apps: value.apps.map((app) => buildApp(app, surroundings)),
+    }
+  })
+  const content = {
+    zone,
+    levels: parts.flatMap(({ levels }) => levels).sort(byName),
+    services: parts.flatMap(({ services }) => services).sort(byName),
+    rules: parts.flatMap(({ rules }) => rules),
+    apps: parts.flatMap(({ apps }) => apps).sort((a, b) => (a.id < b.id ? -1 : 1)),
   }
-  return { version: `sha256-${createHash('sha256').update(canonicalJson(shown)).digest('hex').slice(0, 16)}`, ...content }
+  return { version: versionOf(content, found.pictures), ...content }
+}
+
+function buildService(name: string, { issuer, audience, scopesAll, claims, jwksUri }: Omit<Service, 'name'>): Service {
+  return { name, issuer, audience, scopesAll, claims, jwksUri }
+}
+
+function byName(a: { readonly name: string }, b: { readonly name: string }): number {
+  return a.name < b.name ? -1 : 1
+}
+
+/** Of the meaning alone: where pictures and lists of networks lie differs between machines, what they hold does not. */
+function versionOf(content: Omit<PolicyDocument, 'version'>, pictures: ReadonlyMap<string, string>): string {
+  const versionedRule = <R extends Rule>(rule: R) => ({
+    ...rule,
+    require: rule.require.map(versionedCondition),
+    when: rule.when.map(versionedCondition),
+    unless: rule.unless.map(versionedCondition),
+  })
+  const meaning = {
+    ...content,
+    levels: content.levels.map(({ name, condition }) => ({ name, condition: versionedCondition(condition) })),
+    rules: content.rules.map(versionedRule),
+    apps: content.apps.map((app) => ({
+      ...app,
+      logo: app.logo === undefined ? undefined : pictures.get(app.logo),
+      rules: app.rules.map(versionedRule),
+    })),
+  }
+  return `sha256-${createHash('sha256').update(canonicalJson(meaning)).digest('hex').slice(0, 16)}`
 }
 
 /** JSON with the keys of every map in order, so that equal values have equal text. */

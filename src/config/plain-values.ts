@@ -19,7 +19,7 @@ export function refuse(context: Refuse, message: string, words: RefusalWords = {
 }
 
 /** Text that is converted by `parse`, which answers with a value or a refusal. */
-function converted<T extends object | string | number>(expected: string, parse: (text: string) => T | Refusal) {
+export function converted<T extends object | string | number>(expected: string, parse: (text: string) => T | Refusal) {
   return z.string({ error: expected }).transform((text, context): T => {
     const value = parse(text)
     if (typeof value !== 'object' || !isRefusal(value)) return value as T
@@ -108,6 +108,16 @@ export const id = converted<string>('a name of lower-case letters, digits, `-` a
   return { refusal: 'this is not a usable name', ...(near === '' ? {} : { suggestion: `write \`${near.slice(0, 60)}\`` }) }
 })
 
+/** A name that a file defines and other places refer to: a level, a service, a strength. Nothing that reaches a prototype. */
+export const definedName = converted<string>('a name of lower-case letters, digits, `-` and `_`, such as `office_hours`', (value) => {
+  if (prototypeNames.has(value)) return { refusal: 'this name is never given to anything', suggestion: 'choose another name' }
+  const parsed = id.safeParse(value)
+  if (parsed.success) return value
+  const words = parsed.error.issues[0]
+  const suggestion = words?.code === 'custom' ? (words.params as RefusalWords | undefined)?.suggestion : undefined
+  return { refusal: 'this is not a usable name', ...(suggestion === undefined ? {} : { suggestion }) }
+})
+
 export const bool = z.boolean({ error: '`true` or `false`' })
 
 export const origin = converted<URL>('the public URL of the access host, such as `https://access.corp.example`', parseOrigin)
@@ -115,7 +125,8 @@ export const appAddress = converted('the public URL of the app, such as `https:/
 export const hostPort = converted('an address and a port, such as `0.0.0.0:8443`', parseHostPort)
 export const cidr = converted<string>('a network such as `10.0.0.0/8`', parseCidr)
 
-const prototypeNames = new Set(['__proto__', 'constructor', 'prototype'])
+/** Names that reach an object's prototype: never a name that a file defines. */
+export const prototypeNames: ReadonlySet<string> = new Set(['__proto__', 'constructor', 'prototype'])
 
 const claimPathWords = 'a claim, or a dotted path to one, such as `realm_access.roles`'
 

@@ -6,55 +6,48 @@
  * what is safe, or meant by nobody.
  */
 
-import type { AppAddress, Who } from '../policy/document.ts'
+import type { AppAddress } from '../policy/document.ts'
+import { checkContradictions } from './contradiction-checks.ts'
+import { checkCoverage } from './coverage-checks.ts'
+import { checkExpressions } from './expression-checks.ts'
+import { checkFacts, findSources } from './fact-checks.ts'
 import { checkIdentityHeaders } from './identity-checks.ts'
 import type { InstanceConfiguration } from './instance.ts'
-import type { Partially } from './parse-value.ts'
-import type { WrittenApp, WrittenPolicy, WrittenRule } from './policy-schema.ts'
-import { type Path, printPath, quote, type Report, suggestNearest } from './problems.ts'
+import { type FoundApp, gatherParts, nameOf, namePlace, type PolicyParts, type ReadPolicy } from './policy-parts.ts'
+import { quote, suggestNearest } from './problems.ts'
+import { checkReferences } from './reference-checks.ts'
+import { checkRules } from './rule-checks.ts'
 import { checkUpstreams } from './upstream-checks.ts'
-import { partsOf } from './who-schema.ts'
 
-/** One file of the policy, as far as it could be read. */
-export interface ReadPolicy {
-  readonly parts: Partially<WrittenPolicy>
-  readonly report: Report
-}
-
-/** An app with its place. */
-export interface FoundApp {
-  readonly app: Partially<WrittenApp>
-  readonly path: Path
-  readonly report: Report
-}
-
-/** Reports on everything that needs more than one value. `instance` is what is known of the configuration. */
-export function checkPolicy(files: readonly ReadPolicy[], instance: Partial<InstanceConfiguration>): void {
-  const apps = files.flatMap(findApps)
+/**
+ * Reports on everything that needs more than one value. `instance` is what is known of the configuration, `today` (`YYYY-MM-DD`) a day
+ * that has begun everywhere; what depends on either is left out where it is not known. Returns the parts that were judged.
+ */
+export function checkPolicy(
+  files: readonly ReadPolicy[],
+  instance: Partial<InstanceConfiguration>,
+  today: string | undefined,
+): PolicyParts {
+  const policy = gatherParts(files)
+  const { apps } = policy
   const ids = new Set(apps.map(({ app }) => app.id).filter((id) => id !== undefined))
   checkIds(apps)
   checkAddresses(apps, instance.url)
-  checkRuleNames(
-    files.flatMap(({ parts, report }) => (parts.rules ?? []).map((rule, index) => ({ rule, index, path: ['rules', index], report }))),
-  )
-  for (const file of files) checkCompanyRules(file, ids)
+  const canFollowLevels = checkReferences(policy, instance)
+  checkExpressions(policy)
+  checkRules(policy)
   for (const found of apps) {
-    checkAppRules(found)
-    checkReferences(found, ids, instance)
+    checkApp(found, ids, instance)
     checkUpstreams(found, instance, apps)
   }
   warnAboutSharedOrigins(apps)
   checkZones(files)
-}
-
-function findApps({ parts, report }: ReadPolicy): FoundApp[] {
-  return (parts.apps ?? []).flatMap((app, index) => (app === undefined ? [] : [{ app, path: ['apps', index], report }]))
-}
-
-/** How another place is named in a message: by line within the same file, with the file otherwise. */
-function namePlace(found: { readonly report: Report; readonly path: Path }, from: Report): string {
-  const { file, line } = found.report.place(found.path)
-  return from.file === file ? `in line ${line}` : `in ${file}:${line}`
+  if (!canFollowLevels) return policy
+  const sources = findSources(instance)
+  if (sources !== undefined) checkFacts(policy, sources)
+  checkContradictions(policy, today)
+  checkCoverage(policy, sources)
+  return policy
 }
 
 function checkIds(apps: readonly FoundApp[]): void {
@@ -107,109 +100,7 @@ function checkAddresses(apps: readonly FoundApp[], accessUrl: URL | undefined): 
   }
 }
 
-function nameOf({ app, path }: FoundApp): string {
-  return quote(app.id ?? printPath(path))
-}
-
-function checkCompanyRules({ parts, report }: ReadPolicy, ids: ReadonlySet<string>): void {
-  const rules = parts.rules ?? []
-  for (const [index, rule] of rules.entries()) {
-    if (rule === undefined) continue
-    const path = ['rules', index]
-    checkWho(rule, path, report)
-    for (const [position, id] of (rule.apps ?? []).entries()) {
-      if (id !== undefined && !ids.has(id))
-        report.problem([...path, 'apps', position], `there is no app ${quote(id)}`, { suggestion: suggestNearest(id, ids) })
-    }
-    const isOpen = rule.allow !== undefined && findWide(rule.allow as Who) !== undefined && rule.apps === undefined
-    const reachesRestricted = rule.sensitivity === undefined || rule.sensitivity.includes('restricted')
-    if (isOpen && reachesRestricted)
-      report.warning([...path, 'allow'], 'this lets a very wide circle into every app, restricted ones included')
-  }
-}
-
-function checkAppRules({ app, path, report }: FoundApp): void {
-  const rules = app.rules ?? []
-  if (rules.length === 0) {
-    report.warning(path, `the app ${nameOf({ app, path, report })} has no rules: it is reachable by nobody unless a company rule allows it`)
-  }
-  checkRuleNames(rules.map((rule, index) => ({ rule, index, path: [...path, 'rules', index], report })))
-  for (const [index, rule] of rules.entries()) {
-    if (rule === undefined) continue
-    const at = [...path, 'rules', index]
-    checkWho(rule, at, report)
-    const wide = rule.allow === undefined ? undefined : findWide(rule.allow as Who)
-    if (wide !== undefined && app.sensitivity === 'restricted') report.warning([...at, 'allow'], `\`${wide}\` on a restricted app`)
-    // A rule that could not be read may well be the one that allows.
-    const isReadable = rules.every((other) => other?.allow !== undefined || other?.deny !== undefined)
-    if (isReadable && !rules.some((other) => other?.allow !== undefined) && index === 0) {
-      report.warning(
-        [...path, 'rules'],
-        `no rule of the app ${nameOf({ app, path, report })} allows anybody: it is reachable by nobody unless a company rule allows it`,
-      )
-    }
-  }
-}
-
-/** The selector in an allow that nearly everybody meets. */
-function findWide(who: Who): string | undefined {
-  if (who.kind === 'public' || who.kind === 'everyone' || who.kind === 'signed_in') return who.kind
-  return who.kind === 'any_of' ? who.of.map(findWide).find((kind) => kind !== undefined) : undefined
-}
-
-interface FoundRule {
-  readonly rule: Partially<WrittenRule> | undefined
-  /** Within its list. */
-  readonly index: number
-  readonly path: Path
-  readonly report: Report
-}
-
-/** Company rules of all files are one list: two of a name could not be told apart in an explanation. */
-function checkRuleNames(rules: readonly FoundRule[]): void {
-  const seen = new Map<string, FoundRule>()
-  for (const found of rules) {
-    const { rule, index, path, report } = found
-    if (rule === undefined) continue
-    const name = rule.name ?? defaultRuleName(rule, index)
-    const earlier = seen.get(name)
-    if (earlier === undefined) seen.set(name, found)
-    else {
-      report.problem(
-        [...path, ...(rule.name === undefined ? [] : ['name'])],
-        `the rule ${quote(name)} is already there ${namePlace(earlier, report)}`,
-        {
-          suggestion: 'give each rule a name of its own: explanations and audit speak of rules by name',
-        },
-      )
-    }
-  }
-}
-
-/** Name of a rule that has none: verb and position, counted from 1. */
-export function defaultRuleName(rule: { readonly allow?: unknown }, index: number): string {
-  return `${rule.allow === undefined ? 'deny' : 'allow'} ${index + 1}`
-}
-
-function checkWho(rule: Partially<WrittenRule>, path: Path, report: Report): void {
-  for (const verb of ['allow', 'deny'] as const) {
-    const who = rule[verb] as Who | undefined
-    if (who === undefined) continue
-    const at = [...path, verb]
-    for (const part of partsOf(who)) {
-      if (part.kind === 'services') {
-        for (const name of part.names)
-          report.problem(at, `no service ${quote(name)} is defined`, { expected: 'a service that the document defines' })
-      } else if (part.kind === 'public' && verb === 'deny') {
-        report.problem(at, '`public` stands in `allow` only', { suggestion: 'write `everyone: true` to keep everybody out' })
-      } else if (part.kind === 'all_of' && part.of.some((inner) => [...partsOf(inner)].some(({ kind }) => kind === 'public'))) {
-        report.problem(at, '`public` cannot be narrowed by `all_of`: nobody need sign in, so nothing is known of them')
-      }
-    }
-  }
-}
-
-function checkReferences({ app, path, report }: FoundApp, ids: ReadonlySet<string>, instance: Partial<InstanceConfiguration>): void {
+function checkApp({ app, path, report }: FoundApp, ids: ReadonlySet<string>, instance: Partial<InstanceConfiguration>): void {
   for (const [position, id] of (app.called_by ?? []).entries()) {
     const at = [...path, 'called_by', position]
     if (id === undefined) continue

@@ -1,22 +1,24 @@
 /**
- * The policy document as it is written: zone, rules and apps, key by key, with the words an editor shows.
+ * The policy document as it is written: zone, levels, services, rules and apps, key by key, with the words an editor shows.
  *
  * Only the form of each value is judged here; what needs other apps, the instance or a file is in `policy-checks.ts`. The document
  * expands no environment and reads no secret, so that it can be edited, shown and replayed anywhere.
  */
 
 import { z } from 'zod'
+import { conditionSchema } from './condition-schema.ts'
+import { calendarDate, timeZone } from './condition-values.ts'
 import { findHeaderValueProblem } from './header-names.ts'
 import {
   appAddress,
   bool,
   claimPath,
+  definedName,
   duration,
   headerKey,
   headerName,
   id,
   listOf,
-  method,
   path,
   pathPattern,
   picturePath,
@@ -24,43 +26,10 @@ import {
   size,
   text,
 } from './plain-values.ts'
+import { companyRuleSchema, ruleSchema, sensitivity } from './rule-schema.ts'
+import { serviceSchema } from './service-schema.ts'
 import { isHostName, isRefusal, parseUpstreamUrl } from './web-address.ts'
 import { whoSchema } from './who-schema.ts'
-
-const sensitivity = z.enum(['open', 'internal', 'confidential', 'restricted'])
-
-const ruleKeys = {
-  name: text('a name for the rule', 120).optional().meta({ description: 'Shown in explanations; unique among the rules of its app.' }),
-  allow: whoSchema.optional().meta({ description: 'Lets these people in.' }),
-  deny: whoSchema.optional().meta({ description: 'Keeps these people out; wins over every allow.' }),
-  methods: listOf(method, 'a list of methods')
-    .optional()
-    .meta({ description: 'Method names, or the classes read, write and websocket. All, if left out.', examples: [['read']] }),
-  paths: listOf(pathPattern, 'a list of path patterns')
-    .optional()
-    .meta({ description: '`*` stays within a segment, a last `/**` is everything below. All, if left out.', examples: [['/admin/**']] }),
-}
-
-/** One verb a rule: with two, which of them the conditions belong to would be a guess. */
-function mustHaveOneVerb(rule: { allow?: unknown; deny?: unknown }, context: z.core.$RefinementCtx): void {
-  if (rule.allow !== undefined && rule.deny !== undefined)
-    refuse(context, 'a rule either allows or denies', { suggestion: 'write two rules', at: 'key' }, ['deny'])
-  if (rule.allow === undefined && rule.deny === undefined)
-    refuse(context, 'this rule neither allows nor denies', { expected: '`allow: WHO` or `deny: WHO`' })
-}
-
-const rule = z.strictObject(ruleKeys, { error: 'a rule: `{ name: …, allow: WHO }`' }).superRefine(mustHaveOneVerb).meta({ id: 'rule' })
-
-const companyRule = z
-  .strictObject(
-    {
-      ...ruleKeys,
-      apps: listOf(id, 'a list of app ids').optional().meta({ description: 'Only for these apps.' }),
-      sensitivity: listOf(sensitivity, 'a list of sensitivities').optional().meta({ description: 'Only for apps of these sensitivities.' }),
-    },
-    { error: 'a rule: `{ name: …, deny: WHO }`' },
-  )
-  .superRefine(mustHaveOneVerb)
 
 const upstreamWords = 'a URL such as `http://wiki.internal:3000`'
 
@@ -203,7 +172,20 @@ const app = z
         .record(headerKey('response'), headerValue, { error: 'a map of header names to values' })
         .optional()
         .meta({ description: "Headers set on every one of the app's answers." }),
-      rules: z.array(rule, { error: 'a list of rules' }).default([]).meta({ description: 'Who may do what. Without rules nobody may.' }),
+      report: z
+        .strictObject(
+          {
+            until: calendarDate.optional().meta({ description: 'Last day of it; a restricted app needs one.', examples: ['2026-12-31'] }),
+            pass: whoSchema.meta({ description: 'For whom missing allows and unmet requires are passes.' }),
+          },
+          { error: 'a map such as `{ until: 2026-12-31, pass: { groups: [staff] } }`' },
+        )
+        .optional()
+        .meta({ description: 'Lets these people pass although no rule allows it yet, and records what would have been decided.' }),
+      rules: z
+        .array(ruleSchema, { error: 'a list of rules' })
+        .default([])
+        .meta({ description: 'Who may do what. Without rules nobody may.' }),
     },
     { error: 'an app: `{ id: …, url: …, upstream: …, rules: […] }`' },
   )
@@ -212,15 +194,17 @@ const app = z
 export const policySchema = z
   .strictObject({
     version: z.literal(1, { error: 'the number 1' }).optional().meta({ description: 'Version of this format.' }),
-    zone: z
-      .string({ error: 'a time zone such as `Europe/Berlin`' })
-      .superRefine((zone, context) => {
-        if (!isTimeZone(zone)) refuse(context, 'this time zone is not known', { expected: 'an IANA name such as `Europe/Berlin`' })
-      })
-      .optional()
-      .meta({ description: 'Time zone for hours and dates that name none; UTC if left out.' }),
+    zone: timeZone.optional().meta({ description: 'Time zone for hours and dates that name none; UTC if left out.' }),
+    levels: z
+      .record(definedName, conditionSchema, { error: 'a map of names to conditions' })
+      .default({})
+      .meta({ description: 'Named conditions; rules and other levels use them by name.' }),
+    services: z
+      .record(definedName, serviceSchema, { error: 'a map of names to services' })
+      .default({})
+      .meta({ description: 'Callers without a browser.' }),
     rules: z
-      .array(companyRule, { error: 'a list of rules' })
+      .array(companyRuleSchema, { error: 'a list of rules' })
       .default([])
       .meta({ description: 'Rules for every app, or for those that apps or sensitivity select.' }),
     apps: z.array(app, { error: 'a list of apps' }).default([]).meta({ description: 'The protected apps.' }),
@@ -229,15 +213,3 @@ export const policySchema = z
 
 export type WrittenPolicy = z.output<typeof policySchema>
 export type WrittenApp = WrittenPolicy['apps'][number]
-export type WrittenRule = WrittenApp['rules'][number]
-export type WrittenCompanyRule = WrittenPolicy['rules'][number]
-
-function isTimeZone(zone: string): boolean {
-  if (!/^[A-Za-z][A-Za-z0-9+_/-]{1,60}$/.test(zone)) return false
-  try {
-    return new Intl.DateTimeFormat('en', { timeZone: zone }).resolvedOptions().timeZone !== ''
-  } catch {
-    // RangeError: the name is in no time zone database.
-    return false
-  }
-}

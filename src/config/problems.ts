@@ -38,14 +38,19 @@ export interface Place {
   readonly column: number
 }
 
-/** Finds the place of a path; for one that does not exist, the nearest enclosing place that does. */
-export type Locate = (path: Path, part: 'key' | 'value') => Place
+/**
+ * Finds the place of a path; for one that does not exist, the nearest enclosing place that does. `within` counts characters into a text
+ * and is followed where the text stands in the file as it is read.
+ */
+export type Locate = (path: Path, part: 'key' | 'value', within?: number) => Place
 
 export interface Detail {
   readonly expected?: string | undefined
   readonly suggestion?: string | undefined
   /** Point at the key instead of its value. */
   readonly at?: 'key' | 'value' | undefined
+  /** Point at this character of the text, from 0. */
+  readonly within?: number | undefined
 }
 
 /** Collects for one file. `problems` and `warnings` grow; nothing is ever taken back. */
@@ -61,7 +66,7 @@ export interface Report {
 /** A report that writes into `lists`, so that several files end in one. */
 export function createReport(file: string, locate: Locate, lists: { problems: Problem[]; warnings: Problem[] }): Report {
   const make = (path: Path, message: string, detail: Detail): Problem => ({
-    ...locate(path, detail.at ?? 'value'),
+    ...locate(path, detail.at ?? 'value', detail.within),
     path: printPath(path),
     message,
     ...(detail.expected === undefined ? {} : { expected: detail.expected }),

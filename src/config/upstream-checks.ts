@@ -7,7 +7,7 @@
 
 import type { AppAddress } from '../policy/document.ts'
 import type { HostPort, InstanceConfiguration } from './instance.ts'
-import type { FoundApp } from './policy-checks.ts'
+import type { FoundApp } from './policy-parts.ts'
 import type { Path } from './problems.ts'
 import { storeAddress } from './store-address.ts'
 import { canReach, portOf, unbracket } from './web-address.ts'

@@ -196,6 +196,9 @@ export function parseCidr(text: string): string | Refusal {
   const address = match?.[1] ?? ''
   const family = isIP(address)
   if (match === null || family === 0) return { refusal: 'this is not a network', expected }
+  // Addresses are unmapped before they are compared, so this would be a network that nobody is in.
+  if (family === 6 && isMapped(expandIPv6(address)))
+    return { refusal: 'this is an IPv4 network in the spelling of IPv6', expected, suggestion: 'write it as IPv4, such as `10.0.0.0/8`' }
   const bits = family === 4 ? 32 : 128
   const length = match[2] === undefined ? bits : Number(match[2])
   if (length > bits) return { refusal: `the prefix length is at most ${bits}`, expected }
@@ -212,6 +215,10 @@ export function parseCidr(text: string): string | Refusal {
     return { refusal: 'there are host bits after the prefix', expected, suggestion: `write \`${written}/${length}\`` }
   }
   return `${address.toLowerCase()}/${length}`
+}
+
+function isMapped(groups: readonly number[]): boolean {
+  return groups.slice(0, 5).every((group) => group === 0) && groups[5] === 0xffff
 }
 
 function expandIPv6(address: string): number[] {

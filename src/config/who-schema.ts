@@ -9,7 +9,8 @@ import { z } from 'zod'
 import type { ClaimSelector, Scalar, Who } from '../policy/document.ts'
 import { claimPathKey, domain, email, listOf, refuse, text } from './plain-values.ts'
 
-const scalar = z.union([text('text'), z.number(), z.boolean()], { error: 'text, a number or a boolean' })
+/** A value that facts are compared with. */
+export const scalar = z.union([text('text'), z.number(), z.boolean()], { error: 'text, a number or a boolean' })
 
 const yes = (meaning: string) =>
   z.literal(true, { error: '`true`: leave the key out where it is not meant' }).meta({ description: meaning })
@@ -102,7 +103,8 @@ function toWho(written: WrittenSelector): Who {
   return { kind: 'all_of', of: written.all_of ?? [] }
 }
 
-function toClaimSelector([path, values]: [string, Scalar | readonly Scalar[]]): ClaimSelector {
+/** One entry of a map of claims. */
+export function toClaimSelector([path, values]: [string, Scalar | readonly Scalar[]]): ClaimSelector {
   return { path: path.split('.'), values: typeof values === 'object' ? values : [values] }
 }
 

@@ -98,7 +98,14 @@ export function parseYamlSource(file: string, text: string, lists: { problems: P
     return { file, data: undefined, report }
   }
 
-  const report = createReport(file, (path, part) => placeAt(findOffset(document, path, part)), lists)
+  const report = createReport(
+    file,
+    (path, part, within = 0) => {
+      const { offset, node } = findNode(document, path, part)
+      return placeAt(within === 0 ? offset : offset + findInnerOffset(node, text.slice(offset), within))
+    },
+    lists,
+  )
   const atOffset = (offset: number, message: string, suggestion?: string) =>
     void lists.problems.push({ ...placeAt(offset), path: '', message, ...(suggestion === undefined ? {} : { suggestion }) })
 
@@ -212,8 +219,8 @@ function offsetOf(node: unknown): number {
   return (isScalar(node) || isMap(node) || isSeq(node) || isAlias(node)) && node.range ? node.range[0] : 0
 }
 
-/** Offset of the value (or key) at `path`, or of the innermost thing on the way that exists. */
-function findOffset(document: Document.Parsed, path: Path, part: 'key' | 'value'): number {
+/** The value (or key) at `path` with its offset, or the innermost thing on the way that exists. */
+function findNode(document: Document.Parsed, path: Path, part: 'key' | 'value'): { readonly offset: number; readonly node: unknown } {
   let node: unknown = document.contents
   let offset = offsetOf(node)
   for (const [index, step] of path.entries()) {
@@ -222,17 +229,32 @@ function findOffset(document: Document.Parsed, path: Path, part: 'key' | 'value'
     if (typeof step === 'number' && isSeq(node)) child = node.items[step]
     else if (isMap(node)) {
       const pair = node.items.find(({ key }) => isScalar(key) && key.value === step)
-      if (pair === undefined) return offset
+      if (pair === undefined) return { offset, node }
       // A key without a value has a null node whose range is where the value would stand.
-      if ((part === 'key' && index === path.length - 1) || pair.value === null) return offsetOf(pair.key)
+      if ((part === 'key' && index === path.length - 1) || pair.value === null) return { offset: offsetOf(pair.key), node: pair.key }
       child = pair.value
-      if (isScalar(child) && child.value === null) return offsetOf(pair.key)
+      if (isScalar(child) && child.value === null) return { offset: offsetOf(pair.key), node: pair.key }
     }
-    if (child === undefined || child === null) return offset
+    if (child === undefined || child === null) return { offset, node }
     node = child
     offset = offsetOf(node)
   }
-  return offset
+  return { offset, node }
+}
+
+/** How far into the source of a scalar its character `within` stands; 0 where escapes or folding have moved it. `source` begins at the scalar. */
+function findInnerOffset(node: unknown, source: string, within: number): number {
+  if (!isScalar(node) || typeof node.value !== 'string') return 0
+  const before = node.value.slice(0, within)
+  if (node.type === 'BLOCK_LITERAL') {
+    const lines = before.split('\n')
+    const written = source.split('\n')
+    const indentation = /^ */.exec(written[1] ?? '')?.[0].length ?? 0
+    const above = written.slice(0, lines.length).reduce((sum, line) => sum + line.length + 1, 0)
+    return above + indentation + (lines.at(-1)?.length ?? 0)
+  }
+  const opening = node.type === 'PLAIN' ? 0 : 1
+  return source.startsWith(before, opening) ? opening + within : 0
 }
 
 /** Our words for the parser's codes, with what usually mends it. */

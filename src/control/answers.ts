@@ -18,6 +18,7 @@ export type ControlReason = Extract<
   | 'sign_in_invalid'
   | 'provider_refused'
   | 'sign_in_too_old'
+  | 'step_up_failed'
   | 'cross_origin'
   | 'path_not_found'
   | 'method_not_allowed'
@@ -36,6 +37,7 @@ export const statusByReason: Readonly<Record<ControlReason, number>> = {
   sign_in_invalid: 400,
   provider_refused: 403,
   sign_in_too_old: 403,
+  step_up_failed: 403,
   cross_origin: 403,
   path_not_found: 404,
   method_not_allowed: 405,
@@ -55,8 +57,10 @@ export interface RefusalDetails {
   readonly retryPath?: string
   /** Where a new sign-in begins; built from checked values only. */
   readonly startAgainUrl?: string
-  /** The provider's error code, sanitised. */
+  /** The provider's error code, sanitised; or our word for what its answer lacked. */
   readonly providerError?: string
+  /** Who is signed in, as they would recognise themselves. */
+  readonly person?: string
   readonly retryAfterSeconds?: number
   readonly allow?: string
 }
@@ -84,10 +88,12 @@ export function createAnswers(pages: PageRenderer, accessUrl: URL): Answers {
         return pages.renderUnavailable({ reason, requestId, portalUrl, retryPath: details.retryPath })
       case 'sign_in_invalid':
       case 'provider_refused':
-      case 'sign_in_too_old': {
-        const { providerError, startAgainUrl = signInUrl } = details
-        const signOutUrl = reason === 'sign_in_too_old' ? `${accessUrl.origin}/.postern/sign-out` : undefined
-        return pages.renderSignInError({ reason, providerError, requestId, startAgainUrl, signOutUrl, portalUrl })
+      case 'sign_in_too_old':
+      case 'step_up_failed': {
+        const { providerError, startAgainUrl = signInUrl, person } = details
+        const offersSignOut = reason === 'sign_in_too_old' || reason === 'step_up_failed'
+        const signOutUrl = offersSignOut ? `${accessUrl.origin}/.postern/sign-out` : undefined
+        return pages.renderSignInError({ reason, providerError, requestId, startAgainUrl, signOutUrl, portalUrl, person })
       }
       default:
         return pages.renderError({ reason, requestId, portalUrl, person: undefined })

@@ -19,6 +19,7 @@ import type { SealedCookies } from '../session/sealed-cookies.ts'
 import type { Sessions } from '../session/sessions.ts'
 import type { SessionStore } from '../session/store.ts'
 import { createAnswers } from './answers.ts'
+import { type DeviceReportsPorts, mountDeviceReports } from './api/device-reports.ts'
 import { mountBackchannelLogout } from './backchannel-logout.ts'
 import { createBrowserState } from './browser-state.ts'
 import { answerLastResort, handleFailure } from './failures.ts'
@@ -52,6 +53,8 @@ export interface ControlPlaneSettings extends ReadPerson {
   readonly logoOf: (appId: string) => string | undefined
   readonly readEnvironment: EnvironmentReader
   readonly devices: DeviceReader
+  /** Accepts what devices and management systems report; without it there is no such path. */
+  readonly deviceReports?: DeviceReportsPorts
   readonly sessionLimits: { readonly idleTimeoutSeconds: number; readonly lifetimeSeconds: number }
   /** Per client address and minute. Thousands of people in one office have one address, and ten tabs each in the morning. */
   readonly rateLimits?: { readonly signInsPerMinute: number; readonly wrongLogoutTokensPerMinute: number }
@@ -84,6 +87,11 @@ export function createControlPlane(
   const provider = groupRouter()
   mountBackchannelLogout(provider, { ...ports, limit: wrongLogoutTokens })
   app.use(provider)
+
+  // Machines with a proof of their own: no browser, no cookie.
+  const machines = groupRouter()
+  if (settings.deviceReports !== undefined) mountDeviceReports(machines, { ...settings.deviceReports, answers })
+  app.use(machines)
 
   app.use(sameOriginPosts(accessUrl, answers))
   app.use(['/sign-in', '/oidc/callback'], noBackgroundRequests(answers), limitRate(signIns, answers))

@@ -17,6 +17,7 @@ import { readBareEnvironment } from '../attributes/environment-facts.ts'
 import { compileSubjectReader } from '../attributes/subject-facts.ts'
 import type { AuditEvent } from '../audit/event.ts'
 import { type ProviderConfiguration, Secret } from '../config/instance.ts'
+import type { CurrentKeys } from '../keys.ts'
 import { describeError, type Logger } from '../log.ts'
 import { createRelyingParty } from '../oidc/openid-relying-party.ts'
 import type { RelyingParty } from '../oidc/relying-party.ts'
@@ -40,6 +41,8 @@ export interface AccessHost {
   readonly relyingParty: RelyingParty
   readonly sessions: SessionService
   readonly store: SessionStore
+  /** What its values are sealed with. */
+  readonly sealer: { readonly keys: CurrentKeys; readonly now: () => number }
   readonly port: number
   readonly events: AuditEvent[]
   readonly lines: string[]
@@ -105,13 +108,14 @@ export async function startAccessHost(
     clientSecret: new Secret(provider.clientSecret),
     clientKeyFile: undefined,
     scopes: ['openid', 'profile', 'email'],
-    claims: { groups: [['groups']], deviceId: undefined },
+    claims: { groups: [['groups']], deviceId: undefined, posture: new Map() },
     groups: { stripPrefix: '', names: new Map() },
     groupsWhenMissing: 'unknown',
     email: 'verified',
     providerGraceSeconds: 3600,
     withoutRefreshToken: rules.withoutRefreshToken,
     dangerouslyAllowHttp: false,
+    strengths: new Map(),
   }
   const relyingParty = createRelyingParty({ configuration, accessUrl, now, log: log as unknown as Logger, timeoutSeconds: 2 })
   const sessionLimits = { idleTimeoutSeconds: 1800, lifetimeSeconds: 43_200 }
@@ -171,6 +175,7 @@ export async function startAccessHost(
     relyingParty,
     sessions,
     store,
+    sealer: { keys, now },
     port,
     events,
     lines,

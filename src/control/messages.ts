@@ -180,6 +180,14 @@ export const messages: Readonly<Record<Reason, Message>> = {
     ask: 'support',
     retry: false,
   },
+  misdirected_request: {
+    mood: 'broken',
+    title: 'Your browser used the wrong connection',
+    happened: 'It reused one on which your device could not identify itself for this app. That connection is closed now.',
+    helps: 'Load the page again. Your browser then opens a new one.',
+    ask: 'support',
+    retry: true,
+  },
   bad_hand_off: {
     mood: 'broken',
     title: 'Your sign-in was interrupted',

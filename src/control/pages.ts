@@ -104,8 +104,8 @@ export interface UnavailableView {
 
 /** A sign-in that came back without success. */
 export interface SignInErrorView {
-  readonly reason: 'provider_refused' | 'sign_in_invalid' | 'bad_hand_off' | 'sign_in_too_old'
-  /** The provider's OAuth error code, sanitised; `undefined` where there was none. */
+  readonly reason: 'provider_refused' | 'sign_in_invalid' | 'bad_hand_off' | 'sign_in_too_old' | 'step_up_failed'
+  /** The provider's OAuth error code, sanitised, or our word for what its answer lacked; `undefined` where there was none. */
   readonly providerError: string | undefined
   readonly requestId: string
   /** Where a new attempt begins. */
@@ -113,6 +113,8 @@ export interface SignInErrorView {
   /** Where signing out begins, if that is what helps. */
   readonly signOutUrl?: string | undefined
   readonly portalUrl: string
+  /** Who is signed in, where somebody is. */
+  readonly person?: string | undefined
 }
 
 /** Anything else that went wrong on the access host. */

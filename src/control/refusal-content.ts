@@ -29,6 +29,8 @@ export interface RefusalContent {
   readonly details: readonly { readonly label: string; readonly value: string }[]
   /** Where the script looks whether the app is back; `undefined` where waiting does not help. */
   readonly watchPath: string | undefined
+  /** What it waits for: that something answers again, or that the person is let in. */
+  readonly watchFor: 'back' | 'allowed'
 }
 
 /** What is known about a refusal, with what only the access host knows of a failed sign-in. */
@@ -46,7 +48,17 @@ export interface RefusalBrand {
 }
 
 /** Reasons that another account could change, so that "use another account" makes sense. */
-const accountReasons: ReadonlySet<Reason> = new Set(['no_rule_matched', 'denied_by_rule', 'locked', 'sign_in_too_old', 'app_not_found'])
+const accountReasons: ReadonlySet<Reason> = new Set([
+  'no_rule_matched',
+  'denied_by_rule',
+  'locked',
+  'sign_in_too_old',
+  'step_up_failed',
+  'app_not_found',
+])
+
+/** Reasons whose unmet conditions tell the person what to do. Of a deny that is certain there are none. */
+const unmetReasons: ReadonlySet<Reason> = new Set(['no_rule_matched', 'denied_by_rule'])
 
 /** Reasons that a sign-in mends. */
 const signInReasons: ReadonlySet<Reason> = new Set(['login_required', 'session_expired', 'session_ended', 'sign_in_too_old'])
@@ -55,10 +67,13 @@ const signInReasons: ReadonlySet<Reason> = new Set(['login_required', 'session_e
 export function describeRefusal(facts: RefusalFacts, brand: RefusalBrand): RefusalContent {
   const message = messages[facts.reason]
   const appName = facts.app?.name
-  const wanted = facts.reason === 'no_rule_matched' ? distinctRemedies(facts.unmet) : []
+  const wanted = unmetReasons.has(facts.reason) ? distinctRemedies(facts.unmet, facts.at ?? 0) : []
   const heading = wanted.length === 1 ? wanted[0]?.heading : undefined
   const contacts = contactsFor(facts, message, brand)
-  const retryPath = message.retry ? parseOwnPath(facts.retryPath) : undefined
+  // Of several remedies, one that cannot be mended meanwhile keeps the page from opening by itself.
+  const isWatched = wanted.length > 0 && wanted.every((remedy) => remedy.isWatched === true)
+  const mayRetry = message.retry || isWatched || wanted.some(({ action: offer }) => offer === 'try_again')
+  const retryPath = mayRetry ? parseOwnPath(facts.retryPath) : undefined
   const providerSentence = facts.providerError === undefined ? undefined : providerErrors.get(facts.providerError)
   return {
     mood: message.mood,
@@ -69,12 +84,19 @@ export function describeRefusal(facts: RefusalFacts, brand: RefusalBrand): Refus
     contacts,
     actions: actionsFor(facts, wanted, contacts, retryPath),
     details: detailsOf(facts),
-    watchPath: message.mood === 'wait' ? retryPath : undefined,
+    watchPath: message.mood === 'wait' || isWatched ? retryPath : undefined,
+    watchFor: isWatched ? 'allowed' : 'back',
   }
 }
 
-function distinctRemedies(unmet: readonly Unmet[]): RemedyMessage[] {
-  return [...new Set(unmet.map((condition) => condition.remedy))].map((remedy) => remedies[remedy])
+/** The same sentence once, whatever conditions it is for. */
+function distinctRemedies(unmet: readonly Unmet[], now: number): RemedyMessage[] {
+  const found = new Map<string, RemedyMessage>()
+  for (const { details = {}, remedy } of unmet) {
+    const message = remedies[remedy](details, now)
+    if (!found.has(message.text)) found.set(message.text, message)
+  }
+  return [...found.values()]
 }
 
 function contactsFor(facts: RefusalFacts, message: Message, brand: RefusalBrand): Contact[] {

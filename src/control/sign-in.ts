@@ -10,25 +10,30 @@
  * 4. the code redeemed and the ID Token verified;
  * 5. unless a live session of the same person continues: the sign-in newer than whatever ended the last one;
  * 6. a session begun, with a new secret (fixation), and another person's ended;
- * 7. the hand-off: a one-time code for exactly the origin and the attempt that asked. Without an attempt none is ever minted.
+ * 7. where a stronger or fresher sign-in was asked for: judged, once; what does not bring it is a refusal that says so, and no second round;
+ * 8. the hand-off: a one-time code for exactly the origin and the attempt that asked. Without an attempt none is ever minted.
  */
 
 import type { Request, Response, Router } from 'express'
+import { displayNameOf } from '../attributes/subject-facts.ts'
 import type { AuditTrail } from '../audit/event.ts'
 import { isPosternError } from '../errors.ts'
+import type { CurrentKeys } from '../keys.ts'
 import type { Logger } from '../log.ts'
 import type { RelyingParty } from '../oidc/relying-party.ts'
 import type { App } from '../policy/document.ts'
 import type { AccessAttempt, SealedCookies } from '../session/sealed-cookies.ts'
-import type { Session, SessionLookup, SignedIn } from '../session/session.ts'
+import type { Session, SessionLookup } from '../session/session.ts'
 import type { Sessions } from '../session/sessions.ts'
 import type { SessionStore } from '../session/store.ts'
 import type { Answers, ControlReason, RefusalDetails } from './answers.ts'
 import { reasonOf, setRetryPath } from './failures.ts'
-import { isNewerThan, renewalFor } from './fresh-sign-in.ts'
+import { renewalFor } from './fresh-sign-in.ts'
 import { onlyMethods } from './guards.ts'
 import { findSingle, getContext, readQuery } from './request-context.ts'
 import { findAppOf, parseReturnUrl } from './return-url.ts'
+import { establishSession, presentOf } from './sign-in-session.ts'
+import { findShortfall, isMetBy, readStepUp, signInPath, takeTurn } from './sign-in-step-up.ts'
 
 export interface SignInPorts {
   readonly accessUrl: URL
@@ -37,6 +42,7 @@ export interface SignInPorts {
   /** Asked before anybody is sent away: a person who typed a password must not come back to a closed door. */
   readonly store: Pick<SessionStore, 'loadNow'>
   readonly cookies: SealedCookies
+  readonly keys: CurrentKeys
   readonly audit: AuditTrail
   readonly answers: Answers
   readonly log: Logger
@@ -47,13 +53,15 @@ export interface SignInPorts {
 }
 
 /** What an attempt has to remember beside the provider's own secrets. */
-type Errand = Pick<AccessAttempt, 'attempt' | 'returnTo' | 'prompt' | 'restarts'>
+type Errand = Pick<AccessAttempt, 'attempt' | 'returnTo' | 'prompt' | 'restarts' | 'stepUp'>
 
 /** Longer than an attempt's cookie lives, so that an answer cannot be presented twice. */
 const attemptTakenSeconds = 600
 /** Errors after which trying again is likely to help and cannot loop: the attempt restarts once. */
 const passingErrors = new Set(['temporarily_unavailable', 'authentication_expired'])
 const troubleErrors = new Set(['temporarily_unavailable', 'server_error'])
+/** OpenID Connect Core Error Code unmet_authentication_requirements 1.0: the answer to a wish that cannot be met. */
+const unmetErrors = new Set(['unmet_authentication_requirements'])
 
 /** Adds `/sign-in` and `/oidc/callback`. */
 export function mountSignIn(router: Router, ports: SignInPorts): void {
@@ -67,31 +75,40 @@ export function mountSignIn(router: Router, ports: SignInPorts): void {
 }
 
 async function startSignIn(ports: SignInPorts, request: Request, response: Response): Promise<void> {
-  const { accessUrl, answers, apps, cookies, sessions, store } = ports
+  const { accessUrl, answers, apps, cookies, now, sessions, store } = ports
   const query = readQuery(request)
   const returnTo = parseReturnUrl(findSingle(query, 'return_to'), apps())
   const attempt = returnTo === undefined ? undefined : parseAttempt(findSingle(query, 'attempt'))
-  setRetryPath(response, signInPath(returnTo, attempt))
+  setRetryPath(response, signInPath(ports, accessUrl, { returnTo, attempt }))
+  const values = query.getAll('step_up')
+  const wanted = returnTo === undefined ? 'none' : readStepUp(ports, accessUrl, { returnTo, attempt, values })
+  const stepUp = typeof wanted === 'string' ? undefined : wanted
   // Without an attempt nothing could take a hand-off: the app itself begins one, in the browser that is to have the session.
-  if (returnTo !== undefined && attempt === undefined) {
+  if (returnTo !== undefined && attempt === undefined && stepUp === undefined) {
     answers.redirect(response, 302, returnTo)
     return
   }
+  if (returnTo !== undefined && wanted === 'invalid') {
+    return refuseSignIn(ports, request, response, { startAgainUrl: returnTo, reason: 'sign_in_invalid', error: 'step_up_unknown' })
+  }
+  setRetryPath(response, signInPath(ports, accessUrl, { returnTo, attempt, stepUp }))
   const secret = cookies.readSession('session', request.headers.cookie, accessUrl)
   const lookup: SessionLookup = secret === undefined ? { state: 'none' } : await sessions.findByAccessSecret(secret)
-  const errand: Errand = { attempt, returnTo, prompt: undefined, restarts: 0 }
+  const errand: Errand = { attempt, returnTo, prompt: undefined, restarts: 0, stepUp }
   // Without a live session the store has perhaps not been asked yet, and it is needed when the browser comes back.
   const storeNow = lookup.state === 'live' ? lookup.now : await store.loadNow()
   const app = returnTo === undefined ? undefined : findAppOf(returnTo, apps())
   const present = presentOf(lookup)
   const renewal = app === undefined || present === undefined ? 'none' : renewalFor(app.app.session, present, storeNow)
-  if (lookup.state === 'live' && renewal === 'none') answers.redirect(response, 303, await destinationOf(ports, lookup.session, errand))
-  else await beginAttempt(ports, request, response, { ...errand, prompt: renewal === 'fresh' ? 'login' : undefined })
-}
-
-/** The session that a sign-in of the same person continues. One whose claims alone ran out is not over: this round is to renew them. */
-function presentOf(lookup: SessionLookup): Session | undefined {
-  return lookup.state === 'live' || lookup.state === 'expired' ? lookup.session : undefined
+  if (lookup.state === 'live' && renewal === 'none') {
+    const { session } = lookup
+    // Another tab may have been to the provider already.
+    const isEnough =
+      stepUp === undefined ||
+      (isMetBy(stepUp, session.signIn, now()) && (await takeTurn(sessions, 'at_once', { session, returnTo, stepUp })))
+    if (isEnough) return answers.redirect(response, 303, await destinationOf(ports, session, errand))
+  }
+  await beginAttempt(ports, request, response, { ...errand, prompt: renewal === 'fresh' ? 'login' : undefined })
 }
 
 async function beginAttempt(
@@ -100,7 +117,7 @@ async function beginAttempt(
   response: Response,
   errand: Errand,
 ) {
-  const { url, pending } = await relyingParty.beginSignIn({ prompt: errand.prompt, loginHint: undefined })
+  const { url, pending } = await relyingParty.beginSignIn({ prompt: errand.prompt, loginHint: undefined, stepUp: errand.stepUp })
   const attempt: AccessAttempt = { ...pending, ...errand }
   for (const cookie of cookies.writeAttempt(attemptIdOf(pending.state), attempt, request.headers.cookie, accessUrl)) {
     response.append('Set-Cookie', cookie)
@@ -126,7 +143,8 @@ async function completeSignIn(ports: SignInPorts, request: Request, response: Re
     if (passingErrors.has(error) && errand.restarts === 0) {
       return await beginAttempt(ports, request, response, { ...errand, restarts: errand.restarts + 1 })
     }
-    const reason = troubleErrors.has(error) ? 'provider_unavailable' : 'provider_refused'
+    const isUnmet = errand.stepUp !== undefined && unmetErrors.has(error)
+    const reason = isUnmet ? 'step_up_failed' : troubleErrors.has(error) ? 'provider_unavailable' : 'provider_refused'
     return refuseSignIn(ports, request, response, { ...again, reason, providerError: error, error })
   }
 
@@ -138,6 +156,18 @@ async function completeSignIn(ports: SignInPorts, request: Request, response: Re
   }
 
   // 7
+  const { stepUp, returnTo } = errand
+  if (stepUp !== undefined) {
+    const shortfall = findShortfall(stepUp, { session: session.signIn, round: result.signedIn.signIn }, ports.now())
+    const isOver = shortfall !== undefined || !(await takeTurn(ports.sessions, 'after_round', { session, returnTo, stepUp }))
+    if (isOver) {
+      const error = shortfall ?? 'app_not_satisfied'
+      const details = { reason: 'step_up_failed', person: displayNameOf(session), providerError: error, error } as const
+      return refuseSignIn(ports, request, response, { ...again, ...details })
+    }
+  }
+
+  // 8
   ports.answers.redirect(response, 303, await destinationOf(ports, session, errand))
 }
 
@@ -169,7 +199,8 @@ async function takeAttempt(
   if (attempt === undefined) return refuse('attempt_unknown')
   const returnTo = parseReturnUrl(attempt.returnTo, apps())
   // With the app's own attempt, which outlives this one: a page that waits then looks at the provider and not at a mere redirect.
-  const retryPath = signInPath(returnTo, attempt.attempt)
+  const { stepUp } = attempt
+  const retryPath = signInPath(ports, accessUrl, { returnTo, attempt: attempt.attempt, stepUp })
   const again: RefusalDetails = { retryPath, ...(returnTo === undefined ? {} : { startAgainUrl: returnTo }) }
   setRetryPath(response, retryPath)
 
@@ -179,50 +210,14 @@ async function takeAttempt(
   // 3
   if (!(await sessions.takeOnce('attempt', state, attemptTakenSeconds))) return refuse('attempt_used', again)
   response.append('Set-Cookie', cookies.clearAttempt(id, accessUrl))
-  const errand: Errand = { attempt: attempt.attempt, returnTo, prompt: attempt.prompt, restarts: attempt.restarts }
+  const errand: Errand = { attempt: attempt.attempt, returnTo, prompt: attempt.prompt, restarts: attempt.restarts, stepUp }
   return { attempt, errand, again }
 }
 
-/**
- * Steps 5 and 6. `undefined`: the sign-in is older than the end of what came before. A session that was live a moment ago, by memory, and
- * cannot be continued has ended; that end counts like any other.
- */
-async function establishSession(
-  { accessUrl, cookies, now, sessions }: SignInPorts,
-  request: Request,
-  response: Response,
-  { attempt, signedIn }: { readonly attempt: AccessAttempt; readonly signedIn: SignedIn },
-): Promise<Session | undefined> {
-  const { issuer, providerSid, sub } = signedIn
-  const by = getContext(request)
-  const accessSecret = cookies.readSession('session', request.headers.cookie, accessUrl)
-  const lookup: SessionLookup = accessSecret === undefined ? { state: 'none' } : await sessions.findByAccessSecret(accessSecret)
-  const present = presentOf(lookup)
-  const isSamePerson = present !== undefined && present.issuer === issuer && present.sub === sub
-  const continued = isSamePerson ? await sessions.continueWith(present, withKnownTime(signedIn, present, attempt), by) : undefined
-  if (continued !== undefined) return continued
-
-  // 5
-  const end = await sessions.findLatestEnd({ accessSecret, issuer, sub, providerSid })
-  if (end !== undefined && !isNewerThan(end.at, signedIn, attempt, now())) return undefined
-
-  // 6
-  const userAgent = request.headers['user-agent'] ?? ''
-  const { secret, session } = await sessions.begin(signedIn, { address: by.address, userAgent }, by)
-  if (present !== undefined && !isSamePerson) await sessions.endSession(present.id, 'replaced', by)
-  response.append('Set-Cookie', cookies.writeSession('session', secret, accessUrl))
-  return session
-}
-
-/** A silent round of a provider that states no `auth_time` proves no new sign-in, so the session stays as old as it was. */
-function withKnownTime(signedIn: SignedIn, { signIn }: Session, { prompt }: AccessAttempt): SignedIn {
-  const isTold = typeof signedIn.claims['auth_time'] === 'number' || prompt === 'login'
-  return isTold ? signedIn : { ...signedIn, signIn: { ...signedIn.signIn, at: signIn.at } }
-}
-
-/** Where a browser with this session goes: through the hand-off to the app that sent it, or to the portal. */
+/** Where a browser with this session goes: through the hand-off to the app that sent it; to the app itself, which begins one; or to the portal. */
 async function destinationOf({ accessUrl, sessions }: SignInPorts, session: Session, { attempt, returnTo }: Errand): Promise<string> {
-  if (returnTo === undefined || attempt === undefined) return new URL('/', accessUrl).href
+  if (returnTo === undefined) return new URL('/', accessUrl).href
+  if (attempt === undefined) return returnTo
   const { origin } = new URL(returnTo)
   const code = await sessions.issueHandOff({ sessionId: session.id, origin, attempt, returnTo })
   const url = new URL('/.postern/callback', origin)
@@ -239,12 +234,6 @@ function refuseSignIn(
   const { requestId, address } = getContext(request)
   audit.record({ event: 'sign_in.failed', request: requestId, reason, error, address })
   answers.refuse(request, response, reason, details)
-}
-
-/** Where a sign-in starts over on this host, from checked values only. */
-function signInPath(returnTo: string | undefined, attempt?: string): string {
-  if (returnTo === undefined) return '/sign-in'
-  return `/sign-in?${new URLSearchParams({ return_to: returnTo, ...(attempt === undefined ? {} : { attempt }) })}`
 }
 
 /** The cookie's name is the first 96 bits of `state`; the other 160 are proof that the answer belongs to it. */

@@ -13,16 +13,16 @@ import type { Judgement } from './judge.ts'
 import { observeEnd, recordEnd, recordRefusal } from './record.ts'
 import { type Audience, type Refusal, readAudience, statusOf } from './respond.ts'
 import { isHiddenFrom } from './route-table.ts'
-import { beginSignIn, returnAddress, signInUrl } from './sign-in-challenge.ts'
+import { beginSignIn, returnAddress, signInUrl, stepUpUrl } from './sign-in-challenge.ts'
 import type { ParsedTarget } from './target.ts'
 
 /** Forwards an allowed request and settles when its exchange is over. */
 export async function forward(point: EnforcementPoint, arrival: Arrival, judgement: Judgement): Promise<void> {
-  const { route, target, identity, decision, session } = judgement
+  const { route, target, identity, isAuthorizationOurs, decision, session } = judgement
   const { app } = route
   const { findSecret, sessions } = point.ports
   const { id, request, address } = arrival
-  const exchange = { id, request, target, route, address, identity, findSecret }
+  const exchange = { id, request, target, route, address, identity, isAuthorizationOurs, findSecret }
   // Who works in a WebSocket for an hour has not been idle, although there was no request.
   const noteUse = () => session !== undefined && sessions.recordUse(session)
   const outcome = await arrival.carry(exchange, noteUse)
@@ -32,20 +32,26 @@ export async function forward(point: EnforcementPoint, arrival: Arrival, judgeme
   observeEnd(point, arrival, { app: app.id, effect: 'allow', reason: outcome.refusal ?? decision.reason, status })
 }
 
-/** Sends a person to sign in, and tells a program where one could. */
-export function challenge(point: EnforcementPoint, arrival: Arrival, { route, target, decision: { reason } }: Judgement): void {
+/** Sends a person to sign in, or to sign in more strongly or anew, and tells a program where one could. */
+export function challenge(point: EnforcementPoint, arrival: Arrival, judgement: Judgement): void {
+  const { route, target, decision } = judgement
+  const { reason } = decision
+  const stepUp = decision.effect === 'challenge' && decision.challenge === 'step_up' ? decision.stepUp : undefined
   const { accessUrl } = point.settings
   const { method, headers } = arrival.request
   const audience = audienceOf(arrival)
   const isReading = method === 'GET' || method === 'HEAD'
   if (audience === 'page') {
-    const start = beginSignIn(point.settings, point.ports, route, { method, target, cookieHeader: headers.cookie })
+    const start = beginSignIn(point.settings, point.ports, route, { method, target, cookieHeader: headers.cookie, stepUp })
     const { location, cookies } = start
     arrival.answer(point.responder.redirect(isReading ? 302 : 303, location, { requestId: arrival.id, reason, cookies }))
   } else {
     // What script fetches is no page to come back to.
     const returnTo = audience === 'frame' ? returnAddress(route, method, target) : route.audience
-    refuse(point, arrival, { reason, signInUrl: signInUrl(accessUrl, returnTo), realm: target.hostname })
+    const takesBearer = route.takesBearer(target.path)
+    const address = stepUp === undefined ? signInUrl(accessUrl, returnTo) : stepUpUrl(point.settings, point.ports, returnTo, stepUp)
+    const about = stepUp === undefined ? {} : aboutApp(judgement)
+    refuse(point, arrival, { ...about, reason, signInUrl: address, realm: target.hostname, takesBearer, stepUp })
   }
   const status = audience !== 'page' ? 401 : isReading ? 302 : 303
   observeEnd(point, arrival, { app: route.app.id, effect: 'challenge', reason, status })
@@ -85,10 +91,10 @@ function refuse(point: EnforcementPoint, arrival: Arrival, refusal: Omit<Refusal
   arrival.answer(point.responder.refuse({ ...refusal, requestId: arrival.id, audience: audienceOf(arrival) }))
 }
 
-/** What somebody who is signed in is told. Strangers learn nothing of an app but that it wants a sign-in. */
-function aboutApp({ route, target, session, decision }: Judgement): Partial<Refusal> {
+/** What somebody who is signed in, or a service, is told. Strangers learn nothing of an app but that it wants a sign-in. */
+function aboutApp({ route, target, subject, session, decision }: Judgement): Partial<Refusal> {
   const retryPath = target.path
-  if (session === undefined) return { retryPath }
   const unmet = decision.effect === 'deny' ? decision.unmet : []
+  if (session === undefined) return subject.kind === 'service' ? { app: route.app, unmet, retryPath } : { retryPath }
   return { app: route.app, person: displayNameOf(session), unmet, retryPath }
 }

@@ -20,6 +20,11 @@ export interface Arrival {
   readonly isUpgrade: boolean
   /** The client's, behind trusted proxies. */
   readonly address: string
+  /**
+   * Whether this connection cannot show a certificate for this host although our listener asks for them: it was opened under another
+   * name, or before the host had a rule about devices. A new connection can.
+   */
+  isMisdirectedFor(hostname: string): boolean
   /** Monotonic instant. */
   readonly arrivedAt: number
   /** Answers with something of ours; whatever had begun before is cut. */

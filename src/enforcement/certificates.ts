@@ -3,11 +3,14 @@
  * change. What cannot be used never replaces what can: a half-written file or a key of another certificate is logged and waited out.
  *
  * The name in SNI chooses a certificate and nothing else. Host alone says which app is meant.
+ *
+ * Where clients are to be asked for a certificate, each has a second context that asks: it names the authorities whose certificates are
+ * wanted, so that browsers offer the right one and none other. Whatever comes is verified elsewhere (`client-certificate.ts`).
  */
 
-import { X509Certificate } from 'node:crypto'
+import { constants, X509Certificate } from 'node:crypto'
 import { readFileSync, statSync } from 'node:fs'
-import { createSecureContext, type SecureContext } from 'node:tls'
+import { createSecureContext, type SecureContext, type SecureContextOptions } from 'node:tls'
 import { PosternError } from '../errors.ts'
 import type { Logger } from '../log.ts'
 
@@ -22,24 +25,45 @@ interface Loaded {
   readonly key: Buffer
   readonly names: X509Certificate
   readonly context: SecureContext
+  /** Asks for a client certificate; `undefined` where nobody is asked. */
+  readonly askingContext: SecureContext | undefined
   readonly fingerprint: string
 }
 
+type ChooseContext = (name: string, callback: (error: Error | null, context?: SecureContext) => void) => void
+
 export interface Certificates {
   /** For clients that name no host, or one that no certificate is for. */
-  defaultOptions(): { readonly cert: Buffer; readonly key: Buffer; readonly minVersion: 'TLSv1.2' }
+  defaultOptions(): SecureContextOptions
   /** `SNICallback` of the server. */
-  choose(name: string, callback: (error: Error | null, context?: SecureContext) => void): void
+  choose: ChooseContext
+  /** The same two for the server that asks for client certificates. */
+  defaultAskingOptions(): SecureContextOptions
+  chooseAsking: ChooseContext
   /** Reads files that changed; `true` if anything new is in use. */
   reload(): boolean
 }
 
+/** The authorities whose certificates clients are asked for, as PEM. The same text until they change. */
+export type ClientAuthorities = () => string
+
 /** TLS 1.0 and 1.1 are broken (RFC 8996). */
 const minVersion = 'TLSv1.2'
 
-/** Loads the certificates; throws `configuration_invalid` for the first that cannot be used. `files` has at least one. */
-export function loadCertificates(files: readonly CertificateFiles[], log: Logger): Certificates {
-  let loaded = files.map((pair) => load(pair))
+/**
+ * No ticket, so no resumption, on connections that were asked for a certificate. A resumed session knows the certificate without the
+ * intermediates that came with it, and a client that had none would not be asked again for as long as its ticket lives. Node keeps no
+ * sessions by itself, so without tickets there is nothing to resume in TLS 1.2 and 1.3.
+ */
+const withoutResumption = { secureOptions: constants.SSL_OP_NO_TICKET }
+
+/**
+ * Loads the certificates; throws `configuration_invalid` for the first that cannot be used. `files` has at least one. Without
+ * `clientAuthorities` nobody can be asked for a certificate.
+ */
+export function loadCertificates(files: readonly CertificateFiles[], log: Logger, clientAuthorities?: ClientAuthorities): Certificates {
+  let authorities = clientAuthorities?.()
+  let loaded = files.map((pair) => load(pair, authorities))
   /** What each broken pair looked like when it was complained about: it is looked at far more often than anybody mends it. */
   const complaints = new Map<CertificateFiles, string>()
 
@@ -50,27 +74,35 @@ export function loadCertificates(files: readonly CertificateFiles[], log: Logger
     log.error({ err: error, certFile: pair.certFile }, 'a changed certificate cannot be used; the one before stays in use')
   }
 
+  function first(): Loaded {
+    const [one] = loaded
+    if (one === undefined) throw new TypeError('there is no certificate')
+    return one
+  }
+
+  const findFor = (name: string) => loaded.find(({ names }) => isFor(names, name)) ?? first()
+
   return {
-    defaultOptions() {
-      const [first] = loaded
-      if (first === undefined) throw new TypeError('there is no certificate')
-      return { cert: first.cert, key: first.key, minVersion }
-    },
-    choose(name, callback) {
-      callback(null, loaded.find(({ names }) => isFor(names, name))?.context ?? loaded[0]?.context)
-    },
+    defaultOptions: () => optionsOf(first()),
+    choose: (name, callback) => callback(null, findFor(name).context),
+    defaultAskingOptions: () => askingOptionsOf(first(), authorities),
+    chooseAsking: (name, callback) => callback(null, findFor(name).askingContext),
     reload() {
       const before = loaded
+      const authoritiesNow = clientAuthorities?.()
+      const isAskingForOthers = authoritiesNow !== authorities
+      authorities = authoritiesNow
       loaded = files
         .map((pair, index) => {
           const known = before[index]
           try {
-            const now = known !== undefined && fingerprintOf(pair) === known.fingerprint ? known : load(pair)
+            const isSame = known !== undefined && fingerprintOf(pair) === known.fingerprint && !isAskingForOthers
+            const now = isSame ? known : load(pair, authorities)
             complaints.delete(pair)
             return now
           } catch (error) {
             complain(pair, error)
-            return known
+            return known === undefined || !isAskingForOthers ? known : contextsOf(known, authorities)
           }
         })
         .filter((one) => one !== undefined)
@@ -81,14 +113,29 @@ export function loadCertificates(files: readonly CertificateFiles[], log: Logger
   }
 }
 
-function load(pair: CertificateFiles): Loaded {
+type Pair = Pick<Loaded, 'cert' | 'key' | 'names' | 'fingerprint'>
+
+function optionsOf({ cert, key }: Pair): SecureContextOptions {
+  return { cert, key, minVersion }
+}
+
+function askingOptionsOf(pair: Pair, authorities: string | undefined): SecureContextOptions {
+  return { ...optionsOf(pair), ...withoutResumption, ...(authorities === undefined ? {} : { ca: authorities }) }
+}
+
+/** Throws for a key that is not this certificate's. */
+function contextsOf({ cert, key, names, fingerprint }: Pair, authorities: string | undefined): Loaded {
+  const pair = { cert, key, names, fingerprint }
+  const askingContext = authorities === undefined ? undefined : createSecureContext(askingOptionsOf(pair, authorities))
+  return { ...pair, context: createSecureContext(optionsOf(pair)), askingContext }
+}
+
+function load(pair: CertificateFiles, authorities: string | undefined): Loaded {
   try {
     const fingerprint = fingerprintOf(pair)
     const cert = readFileSync(pair.certFile)
     const key = readFileSync(pair.keyFile)
-    // Throws for a key that is not this certificate's.
-    const context = createSecureContext({ cert, key, minVersion })
-    return { cert, key, names: new X509Certificate(cert), context, fingerprint }
+    return contextsOf({ cert, key, names: new X509Certificate(cert), fingerprint }, authorities)
   } catch (error) {
     throw new PosternError('configuration_invalid', `tls: ${pair.certFile} and ${pair.keyFile} cannot be used together`, { cause: error })
   }

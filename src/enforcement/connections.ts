@@ -7,6 +7,7 @@
 
 import type { IncomingMessage, Server, ServerResponse } from 'node:http'
 import { Server as TlsServer } from 'node:https'
+import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { compileCidrs, readClientAddress } from '../attributes/client-address.ts'
 import type { Reason } from '../policy/decision.ts'
@@ -25,6 +26,8 @@ export interface ConnectionParts {
   readonly point: EnforcementPoint
   readonly snapshot: () => Snapshot
   readonly forwarding: Pick<Forwarding, 'forward' | 'tunnel' | 'cut'>
+  /** The host name under which the client of a connection was asked for its certificate. Left out where this listener never asks. */
+  readonly askedAs: ((socket: Socket) => string | undefined) | undefined
 }
 
 export interface Connections {
@@ -36,7 +39,7 @@ export interface Connections {
 const goingAway = 1001
 
 /** Connects a server's events to the flow. */
-export function attachConnections(server: Server, { point, snapshot, forwarding }: ConnectionParts): Connections {
+export function attachConnections(server: Server, { point, snapshot, forwarding, askedAs }: ConnectionParts): Connections {
   const { settings, ports } = point
   const trustedProxies = compileCidrs(settings.trustedProxies)
   const isHttps = settings.accessUrl.protocol === 'https:'
@@ -62,6 +65,7 @@ export function attachConnections(server: Server, { point, snapshot, forwarding 
         forwardedFor === undefined ? [] : [forwardedFor].flat(),
         trustedProxies,
       ),
+      isMisdirectedFor: (hostname: string) => askedAs !== undefined && askedAs(request.socket) !== hostname,
       arrivedAt: ports.monotonicNow(),
     }
   }

@@ -5,7 +5,7 @@
  *   1 target      one canonical form is matched, judged, logged and forwarded
  *   2 host        ours, an app's, or nobody's
  *   3 own paths   `/.postern/` leaves the flow here and is never forwarded
- *   4 route       the app, and whether it keeps what is unusual in this path
+ *   4 route       the app, whether it keeps what is unusual in this path, and whether this connection can show what it asks for
  *   5 judgement   session, cross-origin check, facts, decision, identity: any error in here is a denial, never a pass
  *   6 audit       on record before the first byte is forwarded in either direction
  *   7 act         forward, send to sign in, or refuse
@@ -41,6 +41,9 @@ export async function enforce(point: EnforcementPoint, arrival: Arrival): Promis
   const route = matchRoute(host, target.path)
   if (route === undefined) return turnAway(point, arrival, 'app_not_found', target)
   if (!target.uses.every((unusual) => route.keeps.has(unusual))) return turnAway(point, arrival, 'bad_request', target)
+  // A device shown under one name is none under another, and a connection that was not asked is no device that is missing.
+  if (route.policy.needs.has('device') && arrival.isMisdirectedFor(target.hostname))
+    return turnAway(point, arrival, 'misdirected_request', target)
 
   // 5 judgement
   const judgement = await judge(point, arrival, route, target)

@@ -10,7 +10,7 @@ import { compileSubjectReader } from '../attributes/subject-facts.ts'
 import type { AuditEvent } from '../audit/event.ts'
 import type { KeyRing } from '../keys.ts'
 import { compilePolicy } from '../policy/compile.ts'
-import type { App } from '../policy/document.ts'
+import type { App, PolicyDocument } from '../policy/document.ts'
 import { appWith, documentWith, rule } from '../policy/policy.fixture.ts'
 import { createSealedCookies } from '../session/cookies.ts'
 import type { SealedCookies } from '../session/sealed-cookies.ts'
@@ -61,6 +61,8 @@ export interface FlowRig {
 
 export interface FlowRigOptions {
   readonly apps?: readonly App[]
+  /** Company rules, levels and services. */
+  readonly document?: Partial<Pick<PolicyDocument, 'rules' | 'levels' | 'services'>>
   readonly upstreamSays?: string
   readonly settings?: Partial<EnforcementSettings>
   readonly ports?: Partial<EnforcementPorts>
@@ -165,9 +167,9 @@ export async function startFlow(options: FlowRigOptions = {}): Promise<FlowRig> 
   let snapshot: Snapshot
   const load = (apps: readonly App[]) => {
     const upstreams = [{ origin: upstream.origin, basePath: '', ca: undefined, serverName: undefined }]
-    const document = documentWith(apps.map((app) => ({ ...app, upstreams })))
+    const document = { ...documentWith(apps.map((app) => ({ ...app, upstreams }))), ...options.document }
     const policy = compilePolicy(document)
-    snapshot = { version: document.version, policy, routes: compileRoutes(document.apps, policy) }
+    snapshot = { version: document.version, policy, routes: compileRoutes(document, policy) }
   }
   load(options.apps ?? [wiki()])
 

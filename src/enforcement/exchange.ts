@@ -40,6 +40,8 @@ export interface Exchange {
   readonly address: string
   /** Identity headers and assertion for this upstream; empty for anonymous requests and `identity: none`. */
   readonly identity: readonly HeaderLine[]
+  /** `Authorization` held an access token for us: it goes no further, unless the app asks for it (`pass_authorization`). */
+  readonly isAuthorizationOurs?: boolean
   /** Resolves the value of a `{ secret: ID }` header. */
   readonly findSecret: (id: string) => string | undefined
 }

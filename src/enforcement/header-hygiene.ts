@@ -65,7 +65,9 @@ export function compileHeaderHygiene({ app, policy }: Route, cookies: SealedCook
       const verdict = verdicts(name)
       if (verdict === 'drop' || nominated?.has(name.toLowerCase())) continue
       if (verdict === 'keep') lines.push(name, value)
-      else {
+      else if (verdict === 'authorization') {
+        if (exchange.isAuthorizationOurs !== true || app.passAuthorization) lines.push(name, value)
+      } else {
         const left = cookies.withoutOurs(value)
         if (left !== undefined) lines.push(name, left)
       }
@@ -137,7 +139,7 @@ export function compileHeaderHygiene({ app, policy }: Route, cookies: SealedCook
 }
 
 /** What a request header name means to us; see `judgeRequestName`. */
-type RequestVerdict = 'keep' | 'drop' | 'cookie'
+type RequestVerdict = 'keep' | 'drop' | 'cookie' | 'authorization'
 type ResponseRule = 'keep' | 'drop' | 'length' | 'set_cookie' | 'location' | 'refresh' | 'cache_control' | 'clear_site_data'
 
 /** Exact names, folded. One connection's business, other people's claims about the client, and second opinions on what is asked. */
@@ -158,7 +160,7 @@ function judgeRequestName(name: string, owned: ReadonlySet<string>): RequestVerd
   if (neverFromClients.has(folded) || owned.has(folded)) return 'drop'
   if (neverFromClientsPrefixes.some((prefix) => folded.startsWith(prefix))) return 'drop'
   // `-` alone separates words here; another spelling of Cookie is no cookie to us, so what is in it could not be cleaned.
-  return folded === 'cookie' ? 'cookie' : 'keep'
+  return folded === 'cookie' || folded === 'authorization' ? folded : 'keep'
 }
 
 /**

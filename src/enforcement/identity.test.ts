@@ -43,7 +43,7 @@ function begin(setting: Partial<Headers> | { kind: 'none' } = {}, prefix = '/') 
       address: { origin: 'https://wiki.corp.example', hostname: 'wiki.corp.example', port: 443, prefix },
     })
     const document = documentWith([app])
-    const [route] = compileRoutes(document.apps, compilePolicy(document)).routes
+    const [route] = compileRoutes(document, compilePolicy(document)).routes
     if (route === undefined) throw new TypeError('one app, one route')
     return route
   }
@@ -60,6 +60,7 @@ function begin(setting: Partial<Headers> | { kind: 'none' } = {}, prefix = '/') 
     startedAt: clock.now(),
     lastUsedAt: clock.now(),
     origin: { address: '', userAgent: '' },
+    device: undefined,
     ...change,
   })
   const lines = (session: Session, on = route) => new Map(issue(on, readSubject(session, 'fresh'), session))

@@ -1,7 +1,8 @@
 /**
- * From a routed request to a decision about it: session, cross-origin check, facts, decision, identity.
+ * From a routed request to a decision about it: session or service, cross-origin check, facts, decision, identity.
  *
- * Never rejects and never passes by accident: whatever goes wrong in here, a store that is away or a mistake of ours, is a denial
+ * A request is a person's, by our cookie, or a service's, by its access token; both at once are refused, and a token that proves nothing
+ * never becomes a browser's sign-in. Never rejects and never passes by accident: whatever goes wrong in here, a store that is away or a mistake of ours, is a denial
  * with a reason. The identity is made here too, so that an assertion which cannot be signed denies instead of forwarding without one.
  */
 
@@ -20,6 +21,7 @@ import type { Arrival, EnforcementPoint } from './arrival.ts'
 import { isCrossOrigin } from './cross-origin.ts'
 import type { HeaderLine, Target } from './exchange.ts'
 import type { Route } from './route-table.ts'
+import { readServiceToken } from './service-token.ts'
 import { isOverFor } from './session-limits.ts'
 
 /** A decision about one request with what it was made from, as the audit trail and the answer need it. */
@@ -33,20 +35,35 @@ export interface Judgement {
   readonly claimsState: Extract<SessionLookup, { state: 'live' }>['claimsState'] | undefined
   /** What the upstream is told; empty unless allowed. */
   readonly identity: readonly HeaderLine[]
+  /** `Authorization` held a token for us. */
+  readonly isAuthorizationOurs: boolean
 }
 
 /** Judges one request for one app. */
 export async function judge(point: EnforcementPoint, arrival: Arrival, route: Route, target: Target): Promise<Judgement> {
-  const { sessions, cookies, devices, readEnvironment, readSubject, now } = point.ports
+  const { sessions, cookies, callers, devices, readEnvironment, readSubject, now } = point.ports
   let lookup: SessionLookup = { state: 'none' }
   let subject: SubjectFacts = nobody
+  let isAuthorizationOurs = false
   const conclude = (decision: Decision, identity: Judgement['identity'] = []): Judgement => {
     const live = lookup.state === 'live' ? lookup : undefined
-    return { route, target, decision, subject, session: live?.session, claimsState: live?.claimsState, identity }
+    return { route, target, decision, subject, session: live?.session, claimsState: live?.claimsState, identity, isAuthorizationOurs }
   }
   try {
-    // session: what a cookie of this very origin points to, and only within this app's own limits
     const secret = cookies.readSession('app', arrival.request.headers.cookie, route.origin)
+
+    // service: what its access token proves. Which of two identities would count is a question nobody should have to ask
+    const bearer = readServiceToken(arrival.request, () => route.takesBearer(target.path))
+    if (bearer.kind !== 'none') {
+      isAuthorizationOurs = bearer.isAuthorization
+      if (bearer.kind === 'refused') return conclude(deny(bearer.reason))
+      if (secret !== undefined) return conclude(deny('two_identities'))
+      const caller = await callers.identify(bearer.token, route.services)
+      if (caller.outcome === 'refused') return conclude(deny(caller.reason))
+      subject = caller.subject
+    }
+
+    // session: what a cookie of this very origin points to, and only within this app's own limits
     const { origin } = route.app.address
     const found: SessionLookup =
       secret === undefined ? lookup : (sessions.recallByAppSecret(secret, origin) ?? (await sessions.findByAppSecret(secret, origin)))
@@ -65,11 +82,13 @@ export async function judge(point: EnforcementPoint, arrival: Arrival, route: Ro
     let device: Facts['device'] = noDeviceOfOwn
     if (lookup.state === 'live') {
       const { session } = lookup
-      const reading = needs.has('device')
-        ? (devices.recall(arrival.request, session) ?? (await devices.read(arrival.request, session)))
-        : undefined
+      // A session that began with a certificate is bound to it also where no rule asks for a device, as far as it can be seen there.
+      const reading =
+        needs.has('device') || session.device !== undefined
+          ? (devices.recall(arrival.request, session) ?? (await devices.read(arrival.request, session)))
+          : undefined
       if (reading?.isChanged === true) return conclude(deny('device_changed'))
-      device = reading?.device ?? deviceNotGathered
+      device = reading !== undefined && needs.has('device') ? reading.device : deviceNotGathered
     }
     const facts: Facts = {
       subject,
@@ -82,6 +101,8 @@ export async function judge(point: EnforcementPoint, arrival: Arrival, route: Ro
     // decision
     const decision = decide(route.policy, facts)
     if (lookup.state === 'live') sessions.recordUse(lookup.session)
+    // A service has no browser to sign in with: what only a sign-in would mend is closed to it.
+    if (subject.kind === 'service' && decision.effect === 'challenge') return conclude(deny('no_rule_matched'))
     if (decision.effect === 'challenge')
       return conclude(decision.challenge === 'sign_in' ? { ...decision, reason: challengeReasonOf(lookup) } : decision)
     if (decision.effect === 'deny') return conclude(decision)

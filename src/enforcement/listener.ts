@@ -2,18 +2,21 @@
  * The listener: the sockets of one process, and every limit on what a client may send before anybody has looked at it.
  *
  * One server speaks HTTP/1.1, plain or over TLS; Host decides later whether a request is the access host's or an app's. A second, if
- * configured, redirects plain HTTP. Nothing lenient is ever switched on: what Node's strict parser refuses stays refused.
+ * configured, redirects plain HTTP. Where devices show certificates there is a third, which asks for them: an entrance in front chooses. Nothing lenient is ever switched on: what Node's strict parser refuses stays refused.
  */
 
 import { createServer, type Server, type ServerOptions } from 'node:http'
 import { createServer as createTlsServer } from 'node:https'
-import type { Socket } from 'node:net'
-import { type CertificateFiles, loadCertificates } from './certificates.ts'
-import { attachConnections, type Connections } from './connections.ts'
+import type { Server as NetServer, Socket } from 'node:net'
+import type { AskedConnections } from '../attributes/client-certificate.ts'
+import { PosternError } from '../errors.ts'
+import { type CertificateFiles, type ClientAuthorities, loadCertificates } from './certificates.ts'
+import { attachConnections, type ConnectionParts, type Connections } from './connections.ts'
 import type { Forwarding } from './forwarding.ts'
 import { attachHttpRedirect } from './http-redirect.ts'
 import { createIdentityIssuer } from './identity.ts'
 import { createAssertionSigner } from './identity-assertion.ts'
+import { createEntrance } from './listener-entrance.ts'
 import type { EnforcementPorts, EnforcementSettings, Snapshot } from './ports.ts'
 import { createResponder } from './respond.ts'
 
@@ -23,11 +26,16 @@ export interface ListenerOptions {
   /** Empty: plain HTTP, behind a balancer that ends TLS or on `*.localhost`. */
   readonly tls: readonly CertificateFiles[]
   readonly httpRedirect: { readonly host: string; readonly port: number } | undefined
+  /**
+   * Set where this listener itself asks for client certificates: on the access host, and on hosts of which a rule has a device
+   * condition. `asked` is where it notes whom it asked.
+   */
+  readonly clientCertificates?: { readonly authorities: ClientAuthorities; readonly asked: AskedConnections } | undefined
   /** The policy in force now. */
   readonly snapshot: () => Snapshot
   readonly ports: EnforcementPorts
   readonly forwarding: Pick<Forwarding, 'forward' | 'tunnel' | 'cut'>
-  /** How long a TLS handshake may take. */
+  /** How long a TLS handshake may take, and the ClientHello before it. */
   readonly handshakeTimeoutMs?: number
 }
 
@@ -69,67 +77,96 @@ export function createListener(options: ListenerOptions): Listener {
   const signer = createAssertionSigner({ keys: ports.keys, now: ports.now, settings })
   const point = { settings, ports, responder, issueIdentity: createIdentityIssuer({ signer, now: ports.now }) }
 
-  const certificates = options.tls.length === 0 ? undefined : loadCertificates(options.tls, ports.log)
+  const { clientCertificates } = options
+  if (clientCertificates !== undefined && options.tls.length === 0)
+    throw new PosternError('configuration_invalid', 'client_certificate: only a listener with tls can ask for certificates')
+  const certificates = options.tls.length === 0 ? undefined : loadCertificates(options.tls, ports.log, clientCertificates?.authorities)
   const limits = serverOptionsFor(settings.limits)
-  const tlsServer =
-    certificates === undefined
+  const tls = { ...limits, handshakeTimeout: options.handshakeTimeoutMs ?? longestHandshakeMs, ALPNProtocols: ['http/1.1'] }
+  const quiet =
+    certificates === undefined ? undefined : createTlsServer({ ...tls, ...certificates.defaultOptions(), SNICallback: certificates.choose })
+  const asking =
+    certificates === undefined || clientCertificates === undefined
       ? undefined
       : createTlsServer({
-          ...limits,
-          ...certificates.defaultOptions(),
-          SNICallback: certificates.choose,
-          handshakeTimeout: options.handshakeTimeoutMs ?? longestHandshakeMs,
-          ALPNProtocols: ['http/1.1'],
+          ...tls,
+          ...certificates.defaultAskingOptions(),
+          SNICallback: certificates.chooseAsking,
+          requestCert: true,
+          // Everybody gets on: who shows what is no certificate of ours is told so by a page and not by a broken connection.
+          rejectUnauthorized: false,
         })
-  const server: Server = tlsServer ?? createServer(limits)
+  const server: Server = quiet ?? createServer(limits)
   const redirect = options.httpRedirect === undefined ? undefined : createServer(limits)
+  const entrance: NetServer =
+    quiet === undefined || asking === undefined || clientCertificates === undefined
+      ? server
+      : createEntrance({
+          quiet,
+          asking,
+          asks: (name) => name === settings.accessUrl.hostname || asksForDevice(options.snapshot(), name),
+          asked: clientCertificates.asked,
+          helloTimeoutMs: tls.handshakeTimeout,
+          keepAliveProbeMs,
+        })
 
-  const connections = attachConnections(server, { point, snapshot: options.snapshot, forwarding: options.forwarding })
-  tlsServer?.on('tlsClientError', (_error, socket) => socket.destroy())
+  const asked = clientCertificates?.asked
+  const parts: ConnectionParts = {
+    point,
+    snapshot: options.snapshot,
+    forwarding: options.forwarding,
+    askedAs: asked === undefined ? undefined : (socket) => asked.get(socket),
+  }
+  const tlsServers = [quiet, asking].filter((one) => one !== undefined)
+  const connections = [server, ...(asking === undefined ? [] : [asking])].map((one) => attachConnections(one, parts))
+  for (const one of tlsServers) one.on('tlsClientError', (_error, socket) => socket.destroy())
   if (redirect !== undefined) {
     // A browser must ignore HSTS that came over plain HTTP, and a server must not send it there (RFC 6797 §7.2).
     const plainResponder = createResponder({ accessUrl: settings.accessUrl, hstsSeconds: undefined }, ports)
     attachHttpRedirect(redirect, { settings, responder: plainResponder, routes: () => options.snapshot().routes })
   }
 
-  const servers = redirect === undefined ? [server] : [server, redirect]
+  const bound = redirect === undefined ? [entrance] : [entrance, redirect]
+  const httpServers = [server, asking, redirect].filter((one) => one !== undefined)
   const sockets = new Set<Socket>()
-  for (const one of servers) {
+  for (const one of bound) {
     // Every socket from its first byte on: Node's own list knows neither those that were upgraded nor those still shaking hands.
     one.on('connection', (socket: Socket) => {
       sockets.add(socket)
       socket.once('close', () => sockets.delete(socket))
     })
     one.maxConnections = settings.limits.connections
-    // One more than allowed: Node forgets silently what is beyond, and a forgotten header is one that nobody judged.
-    one.maxHeadersCount = settings.limits.headers + 1
   }
+  // One more than allowed: Node forgets silently what is beyond, and a forgotten header is one that nobody judged.
+  for (const one of httpServers) one.maxHeadersCount = settings.limits.headers + 1
 
   const reloadCertificates = () => {
-    if (certificates?.reload() === true) tlsServer?.setSecureContext(certificates.defaultOptions())
+    if (certificates?.reload() !== true) return
+    quiet?.setSecureContext(certificates.defaultOptions())
+    asking?.setSecureContext(certificates.defaultAskingOptions())
   }
   let certificateTimer: NodeJS.Timeout | undefined
 
   return {
     async listen() {
       try {
-        const address = await bind(server, options.listen)
+        const address = await bind(entrance, options.listen)
         if (redirect !== undefined && options.httpRedirect !== undefined) await bind(redirect, options.httpRedirect)
-        for (const one of servers) one.on('error', (error) => ports.log.error({ err: error }, 'the listener failed'))
+        for (const one of bound) one.on('error', (error) => ports.log.error({ err: error }, 'the listener failed'))
         if (certificates !== undefined) certificateTimer = setInterval(reloadCertificates, certificateCheckMs).unref()
         return address
       } catch (error) {
-        for (const one of servers) one.close()
+        for (const one of [...bound, ...httpServers]) one.close()
         throw error
       }
     },
-    address: () => addressOf(server),
+    address: () => addressOf(entrance),
     redirectAddress: () => (redirect === undefined ? undefined : addressOf(redirect)),
     openConnections: () => sockets.size,
     reloadCertificates,
     close(drainMs) {
       clearInterval(certificateTimer)
-      return drain({ servers, connections, sockets }, drainMs)
+      return drain({ bound, httpServers, connections, sockets }, drainMs)
     },
   }
 }
@@ -156,7 +193,12 @@ function serverOptionsFor(limits: EnforcementSettings['limits']): ServerOptions 
   }
 }
 
-function bind(server: Server, { host, port }: ListenerOptions['listen']): Promise<ListenerAddress> {
+/** Whether any rule of any app on this host looks at the device: only then is a certificate of any use there. */
+function asksForDevice({ routes }: Snapshot, name: string): boolean {
+  return routes.findHostname(name)?.routes.some(({ policy }) => policy.needs.has('device')) ?? false
+}
+
+function bind(server: NetServer, { host, port }: ListenerOptions['listen']): Promise<ListenerAddress> {
   return new Promise((resolve, reject) => {
     server.once('error', reject)
     server.listen({ host, port }, () => {
@@ -166,19 +208,31 @@ function bind(server: Server, { host, port }: ListenerOptions['listen']): Promis
   })
 }
 
-function addressOf(server: Server): ListenerAddress | undefined {
+function addressOf(server: NetServer): ListenerAddress | undefined {
   const address = server.address()
   return address === null || typeof address === 'string' ? undefined : { address: address.address, port: address.port }
 }
 
 async function drain(
-  { servers, connections, sockets }: { servers: readonly Server[]; connections: Connections; sockets: ReadonlySet<Socket> },
+  {
+    bound,
+    httpServers,
+    connections,
+    sockets,
+  }: {
+    bound: readonly NetServer[]
+    httpServers: readonly Server[]
+    connections: readonly Connections[]
+    sockets: ReadonlySet<Socket>
+  },
   drainMs: number,
 ): Promise<void> {
-  connections.beginDrain()
-  const closed = Promise.all(servers.map((server) => new Promise<void>((resolve) => server.close(() => resolve()))))
+  for (const one of connections) one.beginDrain()
+  // Those that never listened themselves have nothing to wait for, but clocks to stop.
+  const servers = new Set<NetServer>([...bound, ...httpServers])
+  const closed = Promise.all([...servers].map((server) => new Promise<void>((resolve) => server.close(() => resolve()))))
   const sweep = setInterval(() => {
-    for (const server of servers) server.closeIdleConnections()
+    for (const server of httpServers) server.closeIdleConnections()
   }, drainSweepMs)
   const deadline = setTimeout(() => {
     for (const socket of sockets) socket.destroy()

@@ -28,7 +28,7 @@ export function recordDecision(point: EnforcementPoint, arrival: Arrival, judgem
     app: route.app.id,
     effect: decision.effect,
     reason: decision.reason,
-    rule: decision.effect === 'challenge' ? undefined : decision.rule,
+    rule: 'rule' in decision ? decision.rule : undefined,
     claimsAt: session?.claims.at,
     claimsState,
   })

@@ -7,7 +7,7 @@
  */
 
 import type { IncomingMessage } from 'node:http'
-import { type Reason, reasons, type StepUp, type Unmet } from '../policy/decision.ts'
+import { type Reason, reasons, remedyWords, type StepUp, type Unmet } from '../policy/decision.ts'
 import type { App } from '../policy/document.ts'
 import type { EnforcementPorts, EnforcementSettings, OwnPage } from './ports.ts'
 
@@ -37,6 +37,8 @@ export interface Refusal {
   readonly signInUrl?: string | undefined
   readonly realm?: string | undefined
   readonly allow?: string
+  /** An access token would have been ours to judge here, or one was: the answer says so as RFC 6750 §3 wants it. */
+  readonly takesBearer?: boolean
   /** What a stronger or fresher sign-in has to bring (RFC 9470). */
   readonly stepUp?: StepUp | undefined
 }
@@ -87,6 +89,8 @@ export function statusOf(reason: Reason): number {
       return 408
     case 'body_too_large':
       return 413
+    case 'misdirected_request':
+      return 421
     case 'rate_limited':
       return 429
     case 'headers_too_large':
@@ -181,14 +185,14 @@ export function createResponder(
 
   function refusalJson(refusal: Refusal, status: number): Answer {
     const body = {
-      // One public word for "sign in", whatever became of an earlier session; `X-Postern` has the precise reason.
-      error: status === 401 ? 'login_required' : refusal.reason,
+      error: errorWordOf(refusal.reason, status),
       message: reasons[refusal.reason],
       request_id: refusal.requestId,
       ...(status === 401 ? { sign_in: refusal.signInUrl } : {}),
+      ...(refusal.stepUp === undefined ? {} : describeStepUp(refusal.stepUp)),
       ...(refusal.app === undefined ? {} : { app: describeApp(refusal.app) }),
       ...(refusal.person === undefined ? {} : { person: refusal.person }),
-      ...(refusal.unmet === undefined || refusal.unmet.length === 0 ? {} : { unmet: refusal.unmet }),
+      ...(refusal.unmet === undefined || refusal.unmet.length === 0 ? {} : { unmet: refusal.unmet.map(describeUnmet) }),
     }
     return json(status, body, refusal)
   }
@@ -200,10 +204,11 @@ export function createResponder(
       const isMalformed = refusal.reason === 'bad_request'
       const answer = refusal.audience === 'program' || isMalformed ? refusalJson(refusal, status) : refusalPage(refusal, status)
       const headers: Record<string, string | readonly string[]> = { ...answer.headers }
-      if (status === 401) headers['www-authenticate'] = `Postern realm="${refusal.realm ?? accessUrl.hostname}"`
+      const challenges = challengesOf(refusal, status, refusal.realm ?? accessUrl.hostname)
+      if (challenges.length > 0) headers['www-authenticate'] = challenges
       if (status === 405) headers['allow'] = refusal.allow ?? 'GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS'
       if (status === 503 || status === 429) headers['retry-after'] = retryAfterSeconds
-      return { ...answer, headers, closes: isMalformed || status === 405 || status === 408 || status === 431 }
+      return { ...answer, headers, closes: isMalformed || status === 405 || status === 408 || status === 421 || status === 431 }
     },
     redirect(status, location, { reason, requestId, cookies = [] }) {
       const headers = {
@@ -229,6 +234,56 @@ export function createResponder(
       closes: false,
     }),
   }
+}
+
+/** One public word for "sign in", whatever became of an earlier session; `X-Postern` has the precise reason. */
+function errorWordOf(reason: Reason, status: number): Reason {
+  const isPrecise = reason === 'invalid_token' || reason === 'insufficient_user_authentication'
+  return status === 401 && !isPrecise ? 'login_required' : reason
+}
+
+/** What `WWW-Authenticate` says (RFC 9110 §11.6.1): a line for each way in. Names of scopes are the policy's and stay there. */
+function challengesOf({ reason, takesBearer, stepUp }: Refusal, status: number, realm: string): readonly string[] {
+  const bearer = (error: string) => `Bearer realm="${realm}", error="${error}"`
+  switch (reason) {
+    case 'invalid_token':
+    case 'insufficient_scope':
+      return [bearer(reason)]
+    case 'two_identities':
+      return [bearer('invalid_request')]
+    case 'insufficient_user_authentication':
+      return [`Postern realm="${realm}", error="${reason}"${stepUp === undefined ? '' : stepUpParameters(stepUp)}`]
+    default:
+      if (status !== 401) return []
+      return [`Postern realm="${realm}"`, ...(takesBearer === true ? [`Bearer realm="${realm}"`] : [])]
+  }
+}
+
+/** RFC 9470 §3. A value that a quoted string cannot carry (RFC 9110 §5.6.4) is in the body alone. */
+function stepUpParameters({ acrValues, maxAgeSeconds }: StepUp): string {
+  const acr = acrValues.join(' ')
+  const isPlain = acr !== '' && /^[\x20\x21\x23-\x5b\x5d-\x7e]+$/.test(acr)
+  return `${isPlain ? `, acr_values="${acr}"` : ''}${maxAgeSeconds === undefined ? '' : `, max_age="${maxAgeSeconds}"`}`
+}
+
+function describeStepUp({ acrValues, maxAgeSeconds }: StepUp) {
+  return {
+    ...(acrValues.length === 0 ? {} : { acr_values: acrValues.join(' ') }),
+    ...(maxAgeSeconds === undefined ? {} : { max_age: maxAgeSeconds }),
+  }
+}
+
+/** In the public contract's spelling: instants as RFC 3339, names in snake_case. */
+function describeUnmet({ condition, outcome, remedy, details }: Unmet) {
+  const stated = { condition, outcome, remedy, message: remedyWords[remedy] }
+  if (details === undefined) return stated
+  const { at, zone, withinSeconds, present, wanted } = details
+  return { ...stated, details: { at: instantOf(at), zone, within_seconds: withinSeconds, present, wanted } }
+}
+
+/** `undefined` for what no calendar has: a fact of that shape must not cost the answer. */
+function instantOf(at: number | undefined): string | undefined {
+  return at === undefined || !(Math.abs(at) <= 8.64e15) ? undefined : new Date(at).toISOString()
 }
 
 function describeApp({ name, address, owner, help }: App) {

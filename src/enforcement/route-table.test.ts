@@ -14,7 +14,7 @@ function app(id: string, url: string, changes: Partial<App> = {}): App {
 
 function compile(...apps: App[]) {
   const document = documentWith(apps)
-  return compileRoutes(document.apps, compilePolicy(document))
+  return compileRoutes(document, compilePolicy(document))
 }
 
 describe('a host', () => {

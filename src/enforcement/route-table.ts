@@ -7,9 +7,10 @@
  */
 
 import type { CompiledPolicy } from '../policy/compile.ts'
-import type { App, PathRule } from '../policy/document.ts'
+import type { App, PathRule, PolicyDocument, Service } from '../policy/document.ts'
 import type { SubjectFacts } from '../policy/facts.ts'
 import { compilePathPattern, type PathMatcher } from '../policy/path-pattern.ts'
+import { compileServicePaths } from '../policy/service-paths.ts'
 import type { Route as ForwardedRoute, Target } from './exchange.ts'
 
 /** An app as the request path sees it, with everything that would otherwise be worked out again for each request. */
@@ -23,6 +24,10 @@ export interface Route extends ForwardedRoute {
   /** `cross_site_posts`. */
   readonly opensToOtherSites: PathMatcher
   readonly keeps: ReadonlySet<PathRule>
+  /** Where a bearer token is ours to judge. */
+  readonly takesBearer: PathMatcher
+  /** Every service of the document; the same list for as long as the policy is. */
+  readonly services: readonly Service[]
 }
 
 /** Every app of one origin. */
@@ -41,10 +46,14 @@ export interface RouteTable {
   readonly routes: readonly Route[]
 }
 
+/** What of a document routes depend on. */
+type RoutedDocument = Pick<PolicyDocument, 'apps' | 'rules' | 'levels' | 'services'>
+
 /** Compiles the apps of a checked document. Throws `TypeError` where two apps claim one address or an app has no policy. */
-export function compileRoutes(apps: readonly App[], policy: CompiledPolicy): RouteTable {
+export function compileRoutes(document: RoutedDocument, policy: CompiledPolicy): RouteTable {
+  const { apps } = document
   const origins = new Map(apps.map((app) => [app.id, app.address.origin]))
-  const routes = apps.map((app) => compileRoute(app, policy, origins))
+  const routes = apps.map((app) => compileRoute(app, document, policy, origins))
 
   const hosts = new Map<string, AppHost>()
   for (const route of routes) {
@@ -85,7 +94,7 @@ function defaultPortOf(url: URL): number {
   return url.protocol === 'https:' ? 443 : 80
 }
 
-function compileRoute(app: App, policy: CompiledPolicy, origins: ReadonlyMap<string, string>): Route {
+function compileRoute(app: App, document: RoutedDocument, policy: CompiledPolicy, origins: ReadonlyMap<string, string>): Route {
   const compiled = policy.apps.get(app.id)
   if (compiled === undefined) throw new TypeError(`app ${app.id} has no compiled policy`)
   const posts = app.crossSitePosts.map((pattern) => compilePathPattern(pattern, 'exact'))
@@ -97,6 +106,8 @@ function compileRoute(app: App, policy: CompiledPolicy, origins: ReadonlyMap<str
     calledBy: new Set(app.calledBy.flatMap((id) => origins.get(id) ?? [])),
     opensToOtherSites: (path) => posts.some((matches) => matches(path)),
     keeps: new Set(app.pathRules),
+    takesBearer: compileServicePaths(app, document),
+    services: document.services,
   }
 }
 

@@ -5,9 +5,13 @@
  * written to a store for a stranger. Back: the hand-off code is taken (any presentation burns it), and counts only for the browser
  * that holds the attempt it was minted for and only on its own origin, so that nobody can be signed in to somebody else's session
  * (login CSRF) and a leaked code opens nothing.
+ *
+ * Where a rule wants a stronger or fresher sign-in, what it wants travels sealed and bound to the attempt, for the access host to ask.
  */
 
 import { createHash, randomBytes, timingSafeEqual } from 'node:crypto'
+import type { StepUp } from '../policy/decision.ts'
+import { sealStepUp } from '../session/sealed-step-up.ts'
 import type { HandOff } from '../session/sessions.ts'
 import type { Target } from './exchange.ts'
 import type { EnforcementPorts, EnforcementSettings } from './ports.ts'
@@ -31,26 +35,51 @@ const maxReturnLength = 2000
 /** A second loss within this time is no accident: this browser keeps no cookies, and would go round for ever. */
 const restartSeconds = 60
 
-/** Begins a sign-in for a navigation. */
+/** Begins a sign-in for a navigation: of a stranger, or a stronger or fresher one (`stepUp`) of a person. */
 export function beginSignIn(
   { accessUrl }: Pick<EnforcementSettings, 'accessUrl'>,
-  { cookies }: Pick<EnforcementPorts, 'cookies'>,
+  { cookies, keys, now }: Pick<EnforcementPorts, 'cookies' | 'keys' | 'now'>,
   route: Route,
-  request: { readonly method: string | undefined; readonly target: Target; readonly cookieHeader: string | undefined },
+  request: {
+    readonly method: string | undefined
+    readonly target: Target
+    readonly cookieHeader: string | undefined
+    readonly stepUp: StepUp | undefined
+  },
 ): SignInStart {
   const secret = randomBytes(32).toString('base64url')
   const attempt = hashOf(secret)
   const returnTo = returnAddress(route, request.method, request.target)
+  const sealed = request.stepUp === undefined ? undefined : sealStepUp({ keys, now }, accessUrl, attempt, request.stepUp)
   return {
-    location: signInUrl(accessUrl, returnTo, attempt),
+    location: signInUrl(accessUrl, returnTo, { attempt, stepUp: sealed }),
     cookies: cookies.writeAttempt(attemptId(attempt), { secret, returnTo }, request.cookieHeader, route.origin),
   }
 }
 
 /** Where a person can sign in by hand. Without an attempt the sign-in leads to `returnTo` itself, which then begins one. */
-export function signInUrl(accessUrl: URL, returnTo: string, attempt?: string): string {
-  const query = new URLSearchParams({ return_to: returnTo, ...(attempt === undefined ? {} : { attempt }) })
+export function signInUrl(
+  accessUrl: URL,
+  returnTo: string,
+  { attempt, stepUp }: { readonly attempt?: string; readonly stepUp?: string | undefined } = {},
+): string {
+  const query = new URLSearchParams({ return_to: returnTo })
+  if (attempt !== undefined) query.set('attempt', attempt)
+  if (stepUp !== undefined) query.set('step_up', stepUp)
   return `${accessUrl.origin}/sign-in?${query}`
+}
+
+/**
+ * Where a program that was refused for want of a stronger or fresher sign-in sends its person. It works for any page of the app's origin
+ * as `return_to`, so that a script may name the one it runs on.
+ */
+export function stepUpUrl(
+  { accessUrl }: Pick<EnforcementSettings, 'accessUrl'>,
+  { keys, now }: Pick<EnforcementPorts, 'keys' | 'now'>,
+  returnTo: string,
+  stepUp: StepUp,
+): string {
+  return signInUrl(accessUrl, returnTo, { stepUp: sealStepUp({ keys, now }, accessUrl, new URL(returnTo).origin, stepUp) })
 }
 
 /** The page to come back to. A form cannot be sent again, so its path is visited instead, without what may have been its target's query. */

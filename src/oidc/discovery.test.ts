@@ -14,13 +14,14 @@ const configuration: ProviderConfiguration = {
   clientSecret: new Secret('secret'),
   clientKeyFile: undefined,
   scopes: ['openid'],
-  claims: { groups: [], deviceId: undefined },
+  claims: { groups: [], deviceId: undefined, posture: new Map() },
   groups: { stripPrefix: '', names: new Map() },
   groupsWhenMissing: 'unknown',
   email: 'verified',
   providerGraceSeconds: 3600,
   withoutRefreshToken: 'accept',
   dangerouslyAllowHttp: false,
+  strengths: new Map(),
 }
 const metadata: Readonly<Record<string, unknown>> = {
   issuer: 'https://idp.example',

@@ -35,13 +35,14 @@ function settings(over: Partial<ProviderConfiguration> = {}) {
     clientSecret: new Secret(provider.clientSecret),
     clientKeyFile: undefined,
     scopes: ['openid', 'profile', 'email'],
-    claims: { groups: [['groups']], deviceId: undefined },
+    claims: { groups: [['groups']], deviceId: undefined, posture: new Map() },
     groups: { stripPrefix: '', names: new Map() },
     groupsWhenMissing: 'unknown',
     email: 'verified',
     providerGraceSeconds: 3600,
     withoutRefreshToken: 'reauthenticate',
     dangerouslyAllowHttp: false,
+    strengths: new Map(),
     ...over,
   }
   const log = pino({ level: 'debug' }, { write: (line: string) => void lines.push(line) }) as unknown as Logger
@@ -99,6 +100,34 @@ describe('an honest provider', () => {
         claims: { email: 'alice@corp.test', groups: ['staff'], iss: provider.issuer, sub: 'alice' },
       },
     })
+  })
+
+  it('asks for a strength as an essential claim where the metadata say that claims are read, else by acr_values', async () => {
+    const stepUp = { acrValues: ['2', '3'], maxAgeSeconds: 900, ask: { kc_hint: 'otp', state: 'evil', client_id: 'evil' } }
+    const wish = { prompt: undefined, loginHint: undefined, stepUp }
+    const { url, pending } = await rp.beginSignIn(wish)
+    expect(Object.fromEntries(url.searchParams)).toMatchObject({ acr_values: '2 3', max_age: '780', kc_hint: 'otp', client_id: 'postern' })
+    expect(url.searchParams.getAll('state')).toEqual([pending.state])
+    expect(url.searchParams.has('claims')).toBe(false)
+
+    provider.behaviour.metadata = (it) => ({ ...it, claims_parameter_supported: true })
+    const reading = await start()
+    const asked = (await reading.beginSignIn(wish)).url.searchParams
+    expect(asked.has('acr_values')).toBe(false)
+    expect(JSON.parse(asked.get('claims') ?? '')).toEqual({ id_token: { acr: { essential: true, values: ['2', '3'] } } })
+  })
+
+  it('reports a sign-in that is older or weaker than was asked for, or says neither, and leaves the judging to the caller', async () => {
+    const stepUp = { acrValues: ['2'], maxAgeSeconds: 60, ask: {} }
+    for (const [person, expected] of [
+      [{ authTime: 1_000, acr: '1' }, { at: 1_000_000, authTime: 1_000_000, acr: '1' }],
+      [{ authTime: undefined }, { authTime: undefined, acr: undefined, amr: [] }],
+    ] as const) {
+      provider.behaviour.person = { sub: 'alice', claims: {}, ...person }
+      const { url, pending } = await rp.beginSignIn({ prompt: undefined, loginHint: undefined, stepUp })
+      expect(url.searchParams.get('max_age')).toBe('0')
+      expect(await rp.completeSignIn(await visit(url), pending)).toMatchObject({ outcome: 'signed_in', signedIn: { signIn: expected } })
+    }
   })
 
   it('always sends PKCE S256, state and nonce, and asks as it was told', async () => {

@@ -37,7 +37,8 @@ import { verifyLogoutToken } from './logout-token.ts'
 import { sortFailure } from './provider-failure.ts'
 import { createProviderFetch } from './provider-fetch.ts'
 import { createProviderKeys } from './provider-keys.ts'
-import type { PendingSignIn, RefreshResult, RelyingParty, SignInWish } from './relying-party.ts'
+import type { PendingSignIn, RefreshResult, RelyingParty } from './relying-party.ts'
+import { wishParameters } from './sign-in-wish.ts'
 
 /** One request to the provider. A code is worth nothing after a minute and a person waits; a provider slower than this is down. */
 const defaultTimeoutSeconds = 5
@@ -126,13 +127,13 @@ export function createRelyingParty(settings: RelyingPartySettings): RelyingParty
       }
       const challenge = await calculatePKCECodeChallenge(pending.codeVerifier)
       const url = buildAuthorizationUrl(config, {
+        ...wishParameters(wish, config.serverMetadata().claims_parameter_supported === true),
         redirect_uri: new URL('/oidc/callback', accessUrl).href,
         scope: configuration.scopes.join(' '),
         state: pending.state,
         nonce: pending.nonce,
         code_challenge: challenge,
         code_challenge_method: 'S256',
-        ...wishParameters(wish),
         // Google's own word for what others grant with the scope `offline_access`; without it there is no refresh token.
         ...(configuration.preset === 'google' ? { access_type: 'offline' } : {}),
       })
@@ -243,15 +244,6 @@ export function createRelyingParty(settings: RelyingPartySettings): RelyingParty
       discovery.close()
       providerFetch.close()
     },
-  }
-}
-
-/** `max_age=0` beside `prompt=login` obliges the provider to state `auth_time` (Core §2), by which a fresh sign-in is recognised. */
-function wishParameters({ prompt, loginHint }: SignInWish): Record<string, string> {
-  return {
-    ...(prompt === undefined ? {} : { prompt }),
-    ...(prompt === 'login' ? { max_age: '0' } : {}),
-    ...(loginHint === undefined ? {} : { login_hint: loginHint }),
   }
 }
 

@@ -22,6 +22,18 @@ export interface SignInWish {
   /** Ask for a fresh sign-in (`prompt=login`) or for none at all (`prompt=none`). */
   readonly prompt: 'login' | 'none' | undefined
   readonly loginHint: string | undefined
+  /** What the sign-in has to bring, for the provider to ask the person for; whether it brought it is the caller's to judge. */
+  readonly stepUp?: AuthenticationWish | undefined
+}
+
+/** A stronger or fresher authentication, in the terms of RFC 9470; a decision's `StepUp` is one. */
+export interface AuthenticationWish {
+  /** Any of them; empty where only freshness is wanted. */
+  readonly acrValues: readonly string[]
+  /** Greatest age in seconds that will be accepted; `undefined` where age does not matter. */
+  readonly maxAgeSeconds: number | undefined
+  /** Further authorization request parameters. Those that the protocol itself needs are never taken from here. */
+  readonly ask: Readonly<Record<string, string>>
 }
 
 /** A provider's answer that is a refusal, not a failure. */

@@ -1,18 +1,21 @@
 /**
  * The policy document, compiled: what a decision reads. Done once at start and at each reload, never for a request.
  *
- * A rule becomes its *who* and a list of parts (methods, paths), each a function with a three-valued outcome; the rule is their
- * conjunction. Company rules are compiled once and shared by the apps that they touch. What depends on the subject alone is worked out once
+ * Levels and company rules are compiled once and shared by the apps that they touch. What depends on the subject alone is worked out once
  * for each subject and app (`shortlist`), so that a decision costs as much as the rules that concern this subject in this app. Rules
  * are put in an order of their own: the order in the document can then not matter, not even for which of several is named.
+ *
+ * Rules in report mode are in no list that decides; where an app has any, or is in report mode itself, a second set holds
+ * all of them as if in force, for `would`.
  */
 
-import type { Unmet } from './decision.ts'
+import { type CompiledLevels, compileLevels } from './compose-condition.ts'
 import type { App, CompanyRule, PolicyDocument, Rule } from './document.ts'
-import type { FactGroup, Facts, RequestFacts, SubjectFacts } from './facts.ts'
-import { and, type Outcome, outcomeOf } from './outcome.ts'
-import { compilePathPattern } from './path-pattern.ts'
-import { type CompiledWho, compileWho } from './who.ts'
+import type { FactGroup, Facts, SubjectFacts } from './facts.ts'
+import type { Outcome } from './outcome.ts'
+import { type CompiledRule, compileRule } from './rule.ts'
+import { dayBounds } from './time-condition.ts'
+import { compileWho } from './who.ts'
 
 export interface CompiledPolicy {
   readonly version: string
@@ -25,12 +28,31 @@ export interface CompiledApp {
   readonly portal: App['portal']
   /** Where a visit to the app begins: its public path prefix. */
   readonly startPath: string
-  /** What has to be gathered before this app's rules can be judged. */
+  /** What has to be gathered before this app's rules can be judged, those in report mode included. */
   readonly needs: ReadonlySet<FactGroup>
-  /** Those from the top level included; both lists in an order that does not depend on the document's. */
-  readonly denies: readonly CompiledRule[]
+  /** Names of the levels that its rules rest on, in order. */
+  readonly levels: readonly string[]
+  /** Every rule that touches the app, those from the top level and those in report mode included. */
+  readonly rules: readonly CompiledRule[]
+  /** The allows that are in force. */
   readonly allows: readonly CompiledRule[]
-  /** The rules that can still matter to this subject. Remembered for as long as the subject's facts live: facts are never changed. */
+  /** What decides. */
+  readonly enforced: RuleSet
+  /** The same with every report rule in force; `undefined` where neither a rule nor the app is in report mode. */
+  readonly intended: RuleSet | undefined
+  /** Whether the app's report mode lets this request pass where no rule does. */
+  readonly passesInReport: (facts: Facts) => boolean
+}
+
+/** Rules in an order that does not depend on the document's. */
+export interface RuleSet {
+  readonly allows: readonly CompiledRule[]
+  readonly denies: readonly CompiledRule[]
+  readonly requires: readonly CompiledRule[]
+  /**
+   * The rules that can still matter to this subject. Remembered for as long as the subject's facts live: facts are never changed. Throws
+   * `TypeError` for a subject of a kind that does not exist.
+   */
   readonly shortlist: (subject: SubjectFacts) => Shortlist
 }
 
@@ -38,103 +60,82 @@ export interface Shortlist {
   /** Whose *who* is true: nothing but their parts is left to be shown. */
   readonly allows: readonly CompiledRule[]
   /** Whose *who* is not false. */
-  readonly denies: readonly { readonly rule: CompiledRule; readonly who: Outcome }[]
+  readonly denies: readonly ShortlistedRule[]
+  readonly requires: readonly ShortlistedRule[]
 }
 
-export interface CompiledRule {
-  readonly name: string
-  readonly who: CompiledWho
-  /** Everything but the subject, cheapest first. */
-  readonly parts: readonly RulePart[]
-}
-
-/** One conjunct of a rule. Further kinds of conditions are further parts. */
-export interface RulePart {
-  readonly condition: Exclude<Unmet['condition'], 'subject'>
-  readonly judge: (facts: Facts) => Outcome
-  /** What would mend an outcome that is not `true`. */
-  readonly findRemedy: (facts: Facts) => Unmet['remedy']
+export interface ShortlistedRule {
+  readonly rule: CompiledRule
+  readonly who: Outcome
 }
 
 /** Compiles a checked document. Throws `TypeError` where a document could not have come from `config`. */
 export function compilePolicy(document: PolicyDocument): CompiledPolicy {
-  const company = document.rules.map((rule) => ({ rule, compiled: compileRule(rule) }))
+  const { zone } = document
+  const levels = compileLevels(document.levels)
+  const findLevel = (name: string) => findIn(levels, name)
+  const company = document.rules.map((rule) => ({ rule, compiled: compileRule(rule, { origin: 'company', zone, findLevel }) }))
   const apps = new Map<string, CompiledApp>()
   for (const app of document.apps) {
-    const touching = company.filter(({ rule }) => touches(rule, app))
-    const own = app.rules.map((rule) => ({ rule, compiled: compileRule(rule) }))
-    const pick = (verb: Rule['verb']) => [...own, ...touching].filter(({ rule }) => rule.verb === verb).map(({ compiled }) => compiled)
-    const denies = pick('deny').sort(compareRules)
-    const allows = pick('allow').sort(compareRules)
-    apps.set(app.id, {
-      id: app.id,
-      portal: app.portal,
-      startPath: app.address.prefix,
-      needs: new Set(),
-      denies,
-      allows,
-      shortlist: createShortlist(allows, denies),
-    })
+    const own = app.rules.map((rule) => compileRule(rule, { origin: 'app', zone, findLevel }))
+    const touching = company.filter(({ rule }) => touches(rule, app)).map(({ compiled }) => compiled)
+    apps.set(app.id, compileApp(app, [...own, ...touching].sort(compareRules), zone))
   }
   return { version: document.version, apps }
 }
 
-/** The outcome of a rule's parts, given the outcome of its *who*. */
-export function judgeParts(rule: CompiledRule, who: Outcome, facts: Facts): Outcome {
-  let outcome = who
-  for (const part of rule.parts) {
-    outcome = and(outcome, part.judge(facts))
-    if (outcome === 'false') return outcome
+function compileApp(app: App, rules: readonly CompiledRule[], zone: string): CompiledApp {
+  const conditions = rules.flatMap(({ parts, demands }) => [...parts.map(({ condition }) => condition), ...demands])
+  const inForce = rules.filter(({ isReport }) => !isReport)
+  const enforced = createRuleSet(inForce)
+  return {
+    id: app.id,
+    portal: app.portal,
+    startPath: app.address.prefix,
+    needs: new Set(conditions.flatMap(({ needs }) => needs)),
+    levels: [...new Set(conditions.flatMap((condition) => condition.levels))].sort(),
+    rules,
+    allows: enforced.allows,
+    enforced,
+    intended: app.report === undefined && inForce.length === rules.length ? undefined : createRuleSet(rules),
+    passesInReport: compileReport(app.report, zone),
   }
-  return outcome
 }
 
-function createShortlist(allows: readonly CompiledRule[], denies: readonly CompiledRule[]): CompiledApp['shortlist'] {
+/** An unknown passes nobody, and nobody who is not signed in passes: report mode replaces a missing allow, not a missing sign-in. */
+function compileReport(report: App['report'], zone: string): CompiledApp['passesInReport'] {
+  if (report === undefined) return () => false
+  const who = compileWho(report.pass, 'condition')
+  const end = report.until === undefined ? Number.POSITIVE_INFINITY : dayBounds(report.until, zone).to
+  return ({ subject, environment }) => subject.kind !== 'nobody' && environment.at < end && who.judge(subject) === 'true'
+}
+
+function createRuleSet(rules: readonly CompiledRule[]): RuleSet {
+  const pick = (wanted: Rule['verb']) => rules.filter(({ verb }) => verb === wanted)
+  const set = { allows: pick('allow'), denies: pick('deny'), requires: pick('require') }
   const remembered = new WeakMap<SubjectFacts, Shortlist>()
-  return (subject) => {
-    let shortlist = remembered.get(subject)
-    if (shortlist === undefined) {
-      shortlist = {
-        allows: allows.filter(({ who }) => who.judge(subject) === 'true'),
-        denies: denies.map((rule) => ({ rule, who: rule.who.judge(subject) })).filter(({ who }) => who !== 'false'),
-      }
-      remembered.set(subject, shortlist)
+  const shortlist = (subject: SubjectFacts): Shortlist => {
+    const found = remembered.get(subject)
+    if (found !== undefined) return found
+    const { kind } = subject
+    if (kind !== 'nobody' && kind !== 'person' && kind !== 'service') throw new TypeError('facts without a subject')
+    const concerned = (some: readonly CompiledRule[]) =>
+      some.map((rule) => ({ rule, who: rule.who.judge(subject) })).filter(({ who }) => who !== 'false')
+    const made = {
+      allows: set.allows.filter(({ who }) => who.judge(subject) === 'true'),
+      denies: concerned(set.denies),
+      requires: concerned(set.requires),
     }
-    return shortlist
+    remembered.set(subject, made)
+    return made
   }
+  return { ...set, shortlist }
 }
 
-function compileRule(rule: Rule): CompiledRule {
-  const parts: RulePart[] = []
-  if (rule.methods !== undefined) parts.push(compileMethods(rule.methods))
-  if (rule.paths !== undefined) parts.push(compilePaths(rule.paths, rule.verb))
-  return { name: rule.name, who: compileWho(rule.who, rule.verb === 'allow' ? 'allow' : 'deny'), parts }
-}
-
-function compileMethods({ names, classes }: NonNullable<Rule['methods']>): RulePart {
-  // A deny for no method at all would silently do nothing.
-  if (names.length + classes.length === 0) throw new TypeError('a list of methods must not be empty')
-  const nameSet = new Set(names)
-  const classSet = new Set(classes)
-  // A name never matches an Upgrade: `methods: [GET]` must not open a WebSocket.
-  const matches = (request: RequestFacts) =>
-    classSet.has(request.methodClass) || (request.methodClass !== 'websocket' && nameSet.has(request.method))
-  const allowsReading = classSet.has('read') || nameSet.has('GET') || nameSet.has('HEAD')
-  return {
-    condition: 'methods',
-    judge: (facts) => outcomeOf(matches(facts.request)),
-    findRemedy: () => (allowsReading ? 'read_only' : 'ask_for_access'),
-  }
-}
-
-function compilePaths(patterns: readonly string[], verb: Rule['verb']): RulePart {
-  if (patterns.length === 0) throw new TypeError('a list of paths must not be empty')
-  const matchers = patterns.map((pattern) => compilePathPattern(pattern, verb === 'deny' ? 'loose' : 'exact'))
-  return {
-    condition: 'paths',
-    judge: (facts) => outcomeOf(matchers.some((matches) => matches(facts.request.path))),
-    findRemedy: () => 'other_path',
-  }
+function findIn(levels: CompiledLevels, name: string) {
+  const level = levels.get(name)
+  if (level === undefined) throw new TypeError(`there is no level ${name}`)
+  return level
 }
 
 /** Both narrowings hold where both are given. */

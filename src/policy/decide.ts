@@ -2,46 +2,65 @@
  * The decision: a pure, synchronous function of a compiled app and the facts. No clock, no I/O, no log.
  *
  * Precedence, first that holds:
- *   1 a deny that is true for strangers too → deny
- *   2 nobody signed in and no public allow → challenge
- *   3 a deny that nothing disproves → deny
- *   4 an allow that is proven → allow
- *   5 else deny, with what kept the nearest allow from applying
+ *   1 nobody signed in, and a deny that is true for strangers too → deny
+ *   2 nobody signed in, and no public allow → challenge: sign in
+ *   3 a deny that nothing disproves → deny; or challenge: step up, where a better sign-in alone would disprove every such deny and open an allow
+ *   4 an allow that is proven, and with it everything that a require adds → allow
+ *   5 the app's report mode lets this subject pass → allow
+ *   6 an allow that a better sign-in alone would prove → challenge: step up
+ *   7 else deny, with what kept the nearest allow from applying
  * Absence of a match is a denial; so is any exception. `explain`, `test` and `replay` call this very function.
  */
 
-import { type CompiledApp, type CompiledRule, judgeParts, type Shortlist } from './compile.ts'
-import type { Decision, Unmet } from './decision.ts'
+import type { CompiledApp, RuleSet, Shortlist } from './compile.ts'
+import type { Decision } from './decision.ts'
 import type { Facts } from './facts.ts'
 import type { Outcome } from './outcome.ts'
+import { findNearestWay, findUnmetOfDeny, findWayBySignIn, isLacking, type WayBySignIn } from './refusal.ts'
+import { type CompiledRule, judgeParts } from './rule.ts'
 
 /** Decides one request. Never throws, whatever the facts are, and never changes them. */
 export function decide(app: CompiledApp, facts: Facts): Decision {
   try {
-    return decideInOrder(app, facts)
+    const decision = decideInOrder(app.enforced, facts, app.passesInReport)
+    if (app.intended === undefined) return decision
+    return { ...decision, would: outlineOf(decideInOrder(app.intended, facts, passesNobody)) }
   } catch {
     // Facts of a shape that no type allows. Deny is the floor, and the reason says that it was not a rule.
     return { effect: 'deny', reason: 'evaluation_failed', rule: undefined, unmet: [] }
   }
 }
 
-function decideInOrder(app: CompiledApp, facts: Facts): Decision {
-  const isAnonymous = facts.subject.kind === 'nobody'
-  const { allows, denies } = app.shortlist(facts.subject)
+function decideInOrder(rules: RuleSet, facts: Facts, passesInReport: CompiledApp['passesInReport']): Decision {
+  const shortlist = rules.shortlist(facts.subject)
+  const { allows, denies, requires } = shortlist
   const deny = findDeny(denies, facts)
-  const allow = deny === undefined || isAnonymous ? findAllow(allows, facts) : undefined
+  const isAnonymous = facts.subject.kind === 'nobody'
 
   // 1 Before the challenge: what is closed to everyone must not ask strangers to sign in first.
   if (isAnonymous && deny?.outcome === 'true') return deniedBy(deny.rule, facts)
+  const allow = deny === undefined || isAnonymous ? findAllow(allows, requires, facts) : undefined
   // 2 In an allow, only `public` is ever true for nobody.
-  if (isAnonymous && allow === undefined) return { effect: 'challenge', reason: 'login_required', challenge: 'sign_in' }
+  if (isAnonymous && allow === undefined) return signInChallenge
   // 3
-  if (deny !== undefined) return deniedBy(deny.rule, facts)
+  if (deny !== undefined) {
+    const way = findWayBySignIn(shortlist, facts, { deny: deny.rule, isPassing: passesInReport(facts) })
+    return way === undefined ? deniedBy(deny.rule, facts) : challengeTo(way)
+  }
   // 4
-  if (allow !== undefined) return { effect: 'allow', reason: allow.who.isPublic ? 'public' : 'rule_matched', rule: allow.name }
-  // 5
-  return deniedForLackOfAllow(app.allows, facts)
+  if (allow !== undefined) return allow.allowed
+  // 5 A rule that is not there yet has no name; the record then says which app's report mode it was.
+  if (passesInReport(facts)) return { effect: 'allow', reason: 'report_mode', rule: findNearestWay(rules, facts).rule?.name ?? '' }
+  // 6
+  const way = findWayBySignIn(shortlist, facts, { deny: undefined, isPassing: false })
+  if (way !== undefined) return challengeTo(way)
+  // 7
+  return deniedForLackOfAllow(rules, facts)
 }
+
+const signInChallenge: Decision = Object.freeze({ effect: 'challenge', reason: 'login_required', challenge: 'sign_in' })
+
+const passesNobody = () => false
 
 /** The deny that applies: one that is certain before one that is merely not disproved. */
 function findDeny(denies: Shortlist['denies'], facts: Facts): { readonly rule: CompiledRule; readonly outcome: Outcome } | undefined {
@@ -54,39 +73,34 @@ function findDeny(denies: Shortlist['denies'], facts: Facts): { readonly rule: C
   return undisproved === undefined ? undefined : { rule: undisproved, outcome: 'unknown' }
 }
 
-function findAllow(allows: Shortlist['allows'], facts: Facts): CompiledRule | undefined {
+/** What a require adds is added to every allow, a public one too: one that is not met leaves none. */
+function findAllow(allows: Shortlist['allows'], requires: Shortlist['requires'], facts: Facts): CompiledRule | undefined {
+  for (const one of requires) if (isLacking(one, facts)) return undefined
   for (const rule of allows) if (judgeParts(rule, 'true', facts) === 'true') return rule
   return undefined
 }
 
-/** `unmet` names what was unknown: knowing it might disprove the deny. A deny that is true has nothing to mend. */
+/** `unmet` names what might still disprove the deny. A deny about the subject alone has nothing to mend. */
 function deniedBy(rule: CompiledRule, facts: Facts): Decision {
-  return { effect: 'deny', reason: 'denied_by_rule', rule: rule.name, unmet: unmetOf(rule, facts) }
+  return { effect: 'deny', reason: 'denied_by_rule', rule: rule.name, unmet: findUnmetOfDeny(rule, facts), ...alertOf(rule) }
 }
 
-function deniedForLackOfAllow(allows: readonly CompiledRule[], facts: Facts): Decision {
-  let nearest: { readonly rule: CompiledRule; readonly unmet: readonly Unmet[] } | undefined
-  for (const rule of allows) {
-    const unmet = unmetOf(rule, facts)
-    // Rules come in the order of their names, so that of equals the first stays.
-    if (nearest === undefined || distanceOf(unmet) < distanceOf(nearest.unmet)) nearest = { rule, unmet }
-  }
-  return { effect: 'deny', reason: 'no_rule_matched', rule: nearest?.rule.name, unmet: nearest?.unmet ?? [] }
+/** The nearest allow did not decide, so its alert is not raised; a require that kept it from applying did. */
+function deniedForLackOfAllow(rules: RuleSet, facts: Facts): Decision {
+  const { rule, unmet } = findNearestWay(rules, facts)
+  return { effect: 'deny', reason: 'no_rule_matched', rule: rule?.name, unmet, ...(rule?.verb === 'require' ? alertOf(rule) : {}) }
 }
 
-function unmetOf(rule: CompiledRule, facts: Facts): readonly Unmet[] {
-  const unmet: Unmet[] = []
-  const who = rule.who.judge(facts.subject)
-  if (who !== 'true') unmet.push({ condition: 'subject', outcome: who, remedy: rule.who.findRemedy(facts.subject) })
-  for (const { condition, judge, findRemedy } of rule.parts) {
-    const outcome = judge(facts)
-    if (outcome !== 'true') unmet.push({ condition, outcome, remedy: findRemedy(facts) })
-  }
-  return unmet
+/** No alert: nobody was let in or kept out yet. */
+function challengeTo({ rule, stepUp }: WayBySignIn): Decision {
+  return { effect: 'challenge', reason: 'insufficient_user_authentication', challenge: 'step_up', rule: rule.name, stepUp }
 }
 
-/** Fewest unmet conditions; among as many, the one with fewest that are certainly false, since an unknown can be mended. */
-function distanceOf(unmet: readonly Unmet[]): number {
-  const certain = unmet.filter(({ outcome }) => outcome === 'false').length
-  return unmet.length * 1000 + certain
+function alertOf({ isAlert }: CompiledRule): { readonly isAlert?: true } {
+  return isAlert ? { isAlert } : {}
+}
+
+function outlineOf(decision: Decision): NonNullable<Decision['would']> {
+  const { effect, reason } = decision
+  return { effect, reason, rule: 'rule' in decision ? decision.rule : undefined }
 }

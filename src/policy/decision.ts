@@ -148,6 +148,7 @@ export const reasons = {
   app_not_found: 'No app has this address.',
   path_not_found: 'Postern has no such page.',
   bad_request: 'The request is malformed or ambiguous.',
+  misdirected_request: 'The connection was opened for another host, so it cannot show the device’s certificate for this one.',
   bad_hand_off: 'The hand-off between the access host and the app did not fit this browser.',
   method_not_allowed: 'This method is never forwarded.',
   body_too_large: 'The body is larger than this app accepts.',

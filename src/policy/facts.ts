@@ -20,8 +20,10 @@ export type UnknownReason =
   /** Nothing on this request names a device. */
   | 'no_device'
   | 'no_auth_time'
-  /** No database says in which country or network an address is. */
+  /** No database says in which country or network the address is: there is none, or the address is not in it. */
   | 'no_database'
+  /** The user agent does not say, or not in words that anybody knows. */
+  | 'not_stated'
   /** No rule of this app asks for it, so it was not looked up. */
   | 'not_gathered'
 
@@ -80,6 +82,8 @@ export interface Device {
   readonly identifiedBy: 'certificate' | 'claim'
   /** Whether it is registered in the inventory and not blocked. */
   readonly isKnown: boolean
+  /** In the inventory, and blocked by an admin: then nothing else about it is stated. */
+  readonly isBlocked?: true
   readonly serial: string | undefined
   readonly tags: readonly string[]
   /**

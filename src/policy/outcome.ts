@@ -20,6 +20,11 @@ export function or(left: Outcome, right: Outcome): Outcome {
   return left === 'false' && right === 'false' ? 'false' : 'unknown'
 }
 
+/** What is unknown stays so. */
+export function not(outcome: Outcome): Outcome {
+  return outcome === 'true' ? 'false' : outcome === 'false' ? 'true' : 'unknown'
+}
+
 /** A fact that is known for certain, as an outcome. */
 export function outcomeOf(holds: boolean): Outcome {
   return holds ? 'true' : 'false'

@@ -1,11 +1,20 @@
-/**
- * Small builders of documents and facts for tests, and a second implementation of the decision: naive, slow, written from the
- * tables of `docs/policy.md` without a look at the compiled one, so that the two can be compared.
- */
+/** Small builders of documents and facts for tests. */
 
-import type { Decision } from './decision.ts'
-import type { App, CompanyRule, PolicyDocument, Rule, Who } from './document.ts'
-import type { EnvironmentFacts, Facts, SubjectFacts } from './facts.ts'
+import { type CompiledApp, compilePolicy } from './compile.ts'
+import type {
+  App,
+  CompanyRule,
+  Condition,
+  DeviceCondition,
+  NetworkCondition,
+  PolicyDocument,
+  Rule,
+  SignInCondition,
+  Strength,
+  TimeCondition,
+  Who,
+} from './document.ts'
+import type { Device, EnvironmentFacts, Facts, Known, SignIn, SubjectFacts } from './facts.ts'
 
 export function appWith(rules: readonly Rule[], changes: Partial<App> = {}): App {
   return {
@@ -38,8 +47,22 @@ export function appWith(rules: readonly Rule[], changes: Partial<App> = {}): App
   }
 }
 
-export function documentWith(apps: readonly App[], rules: readonly CompanyRule[] = []): PolicyDocument {
-  return { version: 'sha256-0000000000000000', zone: 'UTC', levels: [], services: [], rules, apps }
+export function documentWith(
+  apps: readonly App[],
+  rules: readonly CompanyRule[] = [],
+  levels: PolicyDocument['levels'] = [],
+): PolicyDocument {
+  return { version: 'sha256-0000000000000000', zone: 'UTC', levels, services: [], rules, apps }
+}
+
+/** The one app of a policy, compiled. */
+export function compileApp(
+  rules: readonly Rule[],
+  { levels = [], ...changes }: Partial<App> & Partial<Pick<PolicyDocument, 'levels'>> = {},
+): CompiledApp {
+  const app = compilePolicy(documentWith([appWith(rules, changes)], [], levels)).apps.get('wiki')
+  if (app === undefined) throw new Error('the app is missing')
+  return app
 }
 
 export function rule(verb: Rule['verb'], who: Who, changes: Partial<Rule> = {}): Rule {
@@ -92,7 +115,7 @@ export function environmentWith(changes: Partial<EnvironmentFacts> = {}): Enviro
   const notGathered = { known: false, why: 'not_gathered' } as const
   return {
     address: '192.0.2.1',
-    at: 1_800_000_000_000,
+    at: now,
     country: notGathered,
     asn: notGathered,
     scheme: 'https',
@@ -102,104 +125,74 @@ export function environmentWith(changes: Partial<EnvironmentFacts> = {}): Enviro
   }
 }
 
-type Truth = 'true' | 'false' | 'unknown'
+export const mfa: Strength = { name: 'mfa', acr: ['mfa', 'phishing_resistant'], amr: ['otp', 'hwk'], ask: { prompt_factor: 'second' } }
+export const phishingResistant: Strength = { name: 'phishing_resistant', acr: ['phishing_resistant'], amr: ['hwk'], ask: {} }
 
-/** Effect, reason and, where an allow or a deny applied, the set of rules that may be named. */
-export function naiveDecision(
-  rules: readonly Rule[],
-  given: Facts,
-): { effect: Decision['effect']; reason: Decision['reason']; rules: string[] } {
-  const judged = rules.map((one) => ({ one, truth: naiveRule(one, given) }))
-  const named = (verb: string, truth: Truth) =>
-    judged.filter((entry) => entry.one.verb === verb && entry.truth === truth).map((entry) => entry.one.name)
-  const certain = named('deny', 'true')
-  const possible = named('deny', 'unknown')
-  const allowing = named('allow', 'true')
-  if (given.subject.kind === 'nobody') {
-    if (certain.length > 0) return { effect: 'deny', reason: 'denied_by_rule', rules: certain }
-    if (allowing.length === 0) return { effect: 'challenge', reason: 'login_required', rules: [] }
-  }
-  if (certain.length > 0) return { effect: 'deny', reason: 'denied_by_rule', rules: certain }
-  if (possible.length > 0) return { effect: 'deny', reason: 'denied_by_rule', rules: possible }
-  if (allowing.length > 0) {
-    const specific = judged
-      .filter((entry) => entry.one.verb === 'allow' && entry.truth === 'true' && !isPublic(entry.one.who))
-      .map((entry) => entry.one.name)
-    return specific.length > 0
-      ? { effect: 'allow', reason: 'rule_matched', rules: specific }
-      : { effect: 'allow', reason: 'public', rules: allowing }
-  }
-  return { effect: 'deny', reason: 'no_rule_matched', rules: rules.filter((one) => one.verb === 'allow').map((one) => one.name) }
+export function signInWith(changes: Partial<SignInCondition>): SignInCondition {
+  return { kind: 'sign_in', strength: undefined, acr: undefined, amr: undefined, withinSeconds: undefined, ...changes }
 }
 
-function isPublic(who: Who): boolean {
-  if (who.kind === 'any_of') return who.of.some(isPublic)
-  if (who.kind === 'all_of') return who.of.every(isPublic)
-  return who.kind === 'public'
-}
-
-function naiveRule(one: Rule, given: Facts): Truth {
-  const truths = [naiveWho(one.who, one.verb, given.subject)]
-  const { method, methodClass, path } = given.request
-  if (one.methods !== undefined) {
-    const byName = methodClass === 'websocket' ? false : one.methods.names.includes(method)
-    truths.push(byName || one.methods.classes.includes(methodClass) ? 'true' : 'false')
-  }
-  // The property tests use paths whose only loose spelling is the case.
-  const seen = (text: string) => (one.verb === 'deny' ? text.toLowerCase() : text)
-  if (one.paths !== undefined) truths.push(one.paths.some((pattern) => naivePath(seen(pattern), seen(path))) ? 'true' : 'false')
-  return all(truths)
-}
-
-function naivePath(pattern: string, path: string): boolean {
-  if (!pattern.endsWith('/**')) return pattern === path
-  return path === pattern.slice(0, -3) || path.startsWith(pattern.slice(0, -2))
-}
-
-function naiveWho(who: Who, verb: Rule['verb'], subject: SubjectFacts): Truth {
-  const isPerson = subject.kind === 'person'
-  switch (who.kind) {
-    case 'public':
-      return 'true'
-    case 'everyone':
-      return subject.kind === 'nobody' && verb === 'allow' ? 'false' : 'true'
-    case 'signed_in':
-      return isPerson ? 'true' : 'false'
-    case 'services':
-      return subject.kind === 'service' && who.names.some((name) => subject.names.includes(name)) ? 'true' : 'false'
-    case 'users':
-    case 'domains': {
-      if (!isPerson) return 'false'
-      if (!subject.email.known || subject.email.value.split('@').length !== 2) return 'unknown'
-      const email = subject.email.value.toLowerCase()
-      const wanted = who.kind === 'users' ? who.emails : who.domains
-      return wanted.some((entry) => entry.toLowerCase() === (who.kind === 'users' ? email : email.split('@')[1])) ? 'true' : 'false'
-    }
-    case 'groups':
-      if (!isPerson) return 'false'
-      if (!subject.groups.known) return 'unknown'
-      return subject.groups.value.some((group) => who.groups.includes(group)) ? 'true' : 'false'
-    case 'claims':
-      return all(
-        who.claims.map(({ path, values }): Truth => {
-          if (subject.kind === 'nobody') return 'false'
-          if (isPerson && !subject.claims.known) return 'unknown'
-          const claims = subject.kind === 'service' ? subject.claims : subject.claims.known ? subject.claims.value : {}
-          const name = path[0] ?? ''
-          const value = Object.keys(claims).includes(name) ? claims[name] : undefined
-          if (value === undefined || value === null) return isPerson ? 'unknown' : 'false'
-          return [value].flat().some((entry) => values.some((wanted) => wanted === entry)) ? 'true' : 'false'
-        }),
-      )
-    case 'any_of': {
-      const truths = who.of.map((one) => naiveWho(one, verb, subject))
-      return truths.includes('true') ? 'true' : truths.includes('unknown') ? 'unknown' : 'false'
-    }
-    case 'all_of':
-      return all(who.of.map((one) => naiveWho(one, verb, subject)))
+export function deviceWith(changes: Partial<DeviceCondition>): DeviceCondition {
+  return {
+    kind: 'device',
+    known: undefined,
+    managed: undefined,
+    diskEncrypted: undefined,
+    screenLock: undefined,
+    firewall: undefined,
+    os: undefined,
+    serials: undefined,
+    tags: undefined,
+    attributes: undefined,
+    reportedWithinSeconds: 86_400,
+    isReportAsked: false,
+    identifiedBy: undefined,
+    ...changes,
   }
 }
 
-function all(truths: readonly Truth[]): Truth {
-  return truths.includes('false') ? 'false' : truths.includes('unknown') ? 'unknown' : 'true'
+export function networkWith(changes: Partial<NetworkCondition>): NetworkCondition {
+  return { kind: 'network', cidrs: undefined, cidrsFile: undefined, countries: undefined, asns: undefined, ...changes }
+}
+
+export function timeWith(changes: Partial<TimeCondition>): TimeCondition {
+  return { kind: 'time', days: undefined, between: undefined, zone: 'UTC', from: undefined, until: undefined, ...changes }
+}
+
+export function level(name: string): Condition {
+  return { kind: 'level', name }
+}
+
+/** When everything in these tests happens: Friday, 2027-01-15 08:00 UTC. */
+export const now = 1_800_000_000_000
+
+export function signedIn(
+  changes: { readonly acr?: string; readonly amr?: readonly string[]; readonly secondsAgo?: number } = {},
+): Known<SignIn> {
+  const { acr, amr, secondsAgo } = changes
+  return {
+    known: true,
+    value: {
+      at: secondsAgo === undefined ? { known: false, why: 'no_auth_time' } : { known: true, value: now - secondsAgo * 1000 },
+      acr: acr === undefined ? { known: false, why: 'claim_absent' } : { known: true, value: acr },
+      amr: amr === undefined ? { known: false, why: 'claim_absent' } : { known: true, value: amr },
+    },
+  }
+}
+
+/** A device in the inventory that reported these attributes an hour ago. */
+export function reportedDevice(attributes: Readonly<Record<string, string | boolean>> = {}, changes: Partial<Device> = {}): Known<Device> {
+  const reported = Object.entries(attributes).map(([name, value]) => [name, { value, source: 'report', at: now - 3_600_000 }] as const)
+  return {
+    known: true,
+    value: {
+      id: 'laptop-7',
+      identifiedBy: 'certificate',
+      isKnown: true,
+      serial: 'C02',
+      tags: ['engineering'],
+      attributes: Object.assign(Object.create(null), Object.fromEntries(reported)),
+      ...changes,
+    },
+  }
 }

@@ -5,10 +5,11 @@
  * app's start page now, made by the same function that will guard it.
  */
 
-import type { CompiledApp, CompiledRule } from './compile.ts'
+import type { CompiledApp } from './compile.ts'
 import { decide } from './decide.ts'
 import type { Decision } from './decision.ts'
-import type { Facts, SubjectFacts } from './facts.ts'
+import type { Facts } from './facts.ts'
+import type { CompiledRule } from './rule.ts'
 
 export interface PortalEntry {
   readonly isVisible: boolean
@@ -18,12 +19,12 @@ export interface PortalEntry {
 
 /** Whether this subject's portal lists the app, and whether opening it would be allowed now. */
 export function decidePortal(app: CompiledApp, given: Omit<Facts, 'request'>): PortalEntry {
-  const { subject } = given
-  const decision = decide(app, { ...given, request: { method: 'GET', methodClass: 'read', path: app.startPath } })
-  return { isVisible: isVisible(app, subject, decision), decision }
+  const facts: Facts = { ...given, request: { method: 'GET', methodClass: 'read', path: app.startPath } }
+  const decision = decide(app, facts)
+  return { isVisible: isVisible(app, facts, decision), decision }
 }
 
-function isVisible(app: CompiledApp, subject: SubjectFacts, decision: Decision): boolean {
+function isVisible(app: CompiledApp, facts: Facts, decision: Decision): boolean {
   switch (app.portal) {
     case 'listed':
       return true
@@ -32,8 +33,14 @@ function isVisible(app: CompiledApp, subject: SubjectFacts, decision: Decision):
     case 'if_allowed':
       return decision.effect === 'allow'
     case 'if_relevant':
-      return app.shortlist(subject).allows.length > 0 && !app.shortlist(subject).denies.some(({ rule }) => shutsOut(rule))
+      return isRelevant(app, facts)
   }
+}
+
+/** Circumstances change, so that an allow which does not apply now is still of interest, and a deny under circumstances shuts nobody out. */
+function isRelevant(app: CompiledApp, facts: Facts): boolean {
+  const { allows, denies } = app.enforced.shortlist(facts.subject)
+  return (allows.length > 0 || app.passesInReport(facts)) && !denies.some(({ rule }) => shutsOut(rule))
 }
 
 /** A deny about the subject alone leaves nothing of the app to open. */

@@ -7,6 +7,7 @@
  */
 
 import { findClaim } from './claim-path.ts'
+import type { TraceInput } from './condition.ts'
 import type { Unmet } from './decision.ts'
 import type { ClaimSelector, Scalar, Who } from './document.ts'
 import type { SubjectFacts, UnknownReason } from './facts.ts'
@@ -19,24 +20,43 @@ export interface CompiledWho {
   readonly findRemedy: (subject: SubjectFacts) => Unmet['remedy']
   /** Whether this selector opens a rule to anybody, signed in or not. */
   readonly isPublic: boolean
+  /** What it was judged on. */
+  readonly trace: (subject: SubjectFacts) => readonly TraceInput[]
 }
 
+/** Where a selector stands. `condition`: in a level or a circumstance. */
+export type WhoPlace = 'allow' | 'deny' | 'require' | 'condition'
+
 /**
- * Compiles a selector. The verb matters for nobody: an allow for `everyone` still means everyone who signed in (opening something
- * to strangers takes the word `public`), a deny on `everyone` keeps strangers out too. `public` in a deny is a `TypeError`.
+ * Compiles a selector. The place matters for nobody: an allow for `everyone`, and the condition, still mean everyone who signed in (opening
+ * something to strangers takes the word `public`); a deny on `everyone` keeps strangers out too, and what is required for
+ * `everyone` is required of strangers. `public` anywhere but in an allow is a `TypeError`.
  */
-export function compileWho(who: Who, verb: 'allow' | 'deny'): CompiledWho {
+export function compileWho(who: Who, place: WhoPlace): CompiledWho {
   switch (who.kind) {
     case 'public':
-      if (verb === 'deny') throw new TypeError('`public` has no meaning in a deny')
-      return { judge: () => 'true', findRemedy: () => 'ask_for_access', isPublic: true }
+      if (place !== 'allow') throw new TypeError(`\`public\` has no meaning in a ${place}`)
+      return { ...known('anybody', () => true), isPublic: true }
     case 'everyone':
-      return known((subject) => verb === 'deny' || subject.kind === 'person' || subject.kind === 'service')
+      return known(
+        'everyone',
+        (subject) => place === 'deny' || place === 'require' || subject.kind === 'person' || subject.kind === 'service',
+      )
     case 'signed_in':
-      return known((subject) => subject.kind === 'person')
+      return known('a person', (subject) => subject.kind === 'person')
     case 'services': {
       const names = new Set(who.names)
-      return known((subject) => subject.kind === 'service' && subject.names.some((name) => names.has(name)))
+      return {
+        ...known('', (subject) => subject.kind === 'service' && subject.names.some((name) => names.has(name))),
+        trace: (subject) => [
+          traceOf(subject, {
+            fact: 'subject.services',
+            wanted: who.names.join(', '),
+            value: subject.kind === 'service' ? { known: true, value: subject.names } : none,
+            outcome: outcomeOf(subject.kind === 'service' && subject.names.some((name) => names.has(name))),
+          }),
+        ],
+      }
     }
     case 'users':
       return compileUsers(who.emails)
@@ -48,13 +68,13 @@ export function compileWho(who: Who, verb: 'allow' | 'deny'): CompiledWho {
       return combine(who.claims.map(compileClaim), and, 'true')
     case 'any_of':
       return combine(
-        who.of.map((one) => compileWho(one, verb)),
+        who.of.map((one) => compileWho(one, place)),
         or,
         'false',
       )
     case 'all_of':
       return combine(
-        who.of.map((one) => compileWho(one, verb)),
+        who.of.map((one) => compileWho(one, place)),
         and,
         'true',
       )
@@ -68,63 +88,94 @@ export function normaliseEmail(email: string): string | undefined {
   return lowerAscii(email)
 }
 
-function known(holds: (subject: SubjectFacts) => boolean): CompiledWho {
-  return { judge: (subject) => outcomeOf(holds(subject)), findRemedy: () => 'ask_for_access', isPublic: false }
+function known(wanted: string, holds: (subject: SubjectFacts) => boolean): CompiledWho {
+  return {
+    judge: (subject) => outcomeOf(holds(subject)),
+    findRemedy: () => 'ask_for_access',
+    isPublic: false,
+    trace: (subject) => [
+      traceOf(subject, { fact: 'subject.kind', wanted, value: { known: true, value: subject.kind }, outcome: outcomeOf(holds(subject)) }),
+    ],
+  }
 }
 
 function compileUsers(emails: readonly string[]): CompiledWho {
   const wanted = new Set(emails.map(lowerAscii))
-  return byEmail((email) => wanted.has(email))
+  return byEmail(emails, (email) => wanted.has(email))
 }
 
 function compileDomains(domains: readonly string[]): CompiledWho {
   const wanted = new Set(domains.map(lowerAscii))
-  return byEmail((email) => wanted.has(email.slice(email.indexOf('@') + 1)))
+  return byEmail(domains, (email) => wanted.has(email.slice(email.indexOf('@') + 1)))
 }
 
-function byEmail(holds: (email: string) => boolean): CompiledWho {
+function byEmail(written: readonly string[], holds: (email: string) => boolean): CompiledWho {
+  const judge = (subject: SubjectFacts): Outcome => {
+    if (subject.kind !== 'person') return 'false'
+    const email = subject.email.known ? normaliseEmail(subject.email.value) : undefined
+    return email === undefined ? 'unknown' : outcomeOf(holds(email))
+  }
   return {
-    judge: (subject) => {
-      if (subject.kind !== 'person') return 'false'
-      const email = subject.email.known ? normaliseEmail(subject.email.value) : undefined
-      return email === undefined ? 'unknown' : outcomeOf(holds(email))
-    },
+    judge,
     findRemedy: (subject) => {
       if (subject.kind !== 'person') return 'ask_for_access'
       if (subject.email.known) return normaliseEmail(subject.email.value) === undefined ? 'verify_email' : 'ask_for_access'
       return remedyForUnknown(subject.email.why, 'verify_email')
     },
     isPublic: false,
+    trace: (subject) => {
+      const value = subject.kind === 'person' ? subject.email : none
+      return [traceOf(subject, { fact: 'subject.email', wanted: written.join(', '), value, outcome: judge(subject) })]
+    },
   }
 }
 
 function compileGroups(groups: readonly string[]): CompiledWho {
   const wanted = new Set(groups)
+  const judge = (subject: SubjectFacts): Outcome => {
+    if (subject.kind !== 'person') return 'false'
+    if (!subject.groups.known) return 'unknown'
+    for (const group of subject.groups.value) if (wanted.has(group)) return 'true'
+    return 'false'
+  }
   return {
-    judge: (subject) => {
-      if (subject.kind !== 'person') return 'false'
-      if (!subject.groups.known) return 'unknown'
-      for (const group of subject.groups.value) if (wanted.has(group)) return 'true'
-      return 'false'
-    },
+    judge,
     findRemedy: (subject) =>
       subject.kind !== 'person' || subject.groups.known ? 'ask_for_access' : remedyForUnknown(subject.groups.why, 'groups_missing'),
     isPublic: false,
+    trace: (subject) => {
+      const value = subject.kind === 'person' ? subject.groups : none
+      return [traceOf(subject, { fact: 'subject.groups', wanted: groups.join(', '), value, outcome: judge(subject) })]
+    },
   }
 }
 
 function compileClaim({ path, values }: ClaimSelector): CompiledWho {
   const wanted = new Set<unknown>(values)
+  const find = (subject: SubjectFacts): TraceInput['value'] => {
+    if (subject.kind === 'nobody') return none
+    if (subject.kind === 'service') return { known: true, value: findClaim(subject.claims, path) }
+    if (!subject.claims.known) return subject.claims
+    const value = findClaim(subject.claims.value, path)
+    return value === undefined ? { known: false, why: 'claim_absent' } : { known: true, value }
+  }
+  const judge = (subject: SubjectFacts): Outcome => {
+    const claim = find(subject)
+    return claim.known ? outcomeOf(holdsAny(claim.value, wanted)) : 'unknown'
+  }
   return {
-    judge: (subject) => {
-      if (subject.kind === 'nobody') return 'false'
-      if (subject.kind === 'service') return outcomeOf(holdsAny(findClaim(subject.claims, path), wanted))
-      const claim = subject.claims.known ? findClaim(subject.claims.value, path) : undefined
-      return claim === undefined ? 'unknown' : outcomeOf(holdsAny(claim, wanted))
-    },
+    judge,
     findRemedy: (subject) =>
       subject.kind === 'person' && !subject.claims.known ? remedyForUnknown(subject.claims.why, 'ask_for_access') : 'ask_for_access',
     isPublic: false,
+    trace: (subject) => [
+      traceOf(subject, {
+        fact: `subject.claims.${path.join('.')}`,
+        wanted: values.map((value) => JSON.stringify(value)).join(', '),
+        value: find(subject),
+        outcome: judge(subject),
+      }),
+    ],
   }
 }
 
@@ -156,6 +207,21 @@ function combine(parts: readonly CompiledWho[], join: (left: Outcome, right: Out
       return easiestFirst.find((remedy) => remedies.includes(remedy)) ?? 'ask_for_access'
     },
     isPublic: neutral === 'true' ? parts.every((part) => part.isPublic) : parts.some((part) => part.isPublic),
+    trace: (subject) => parts.flatMap((part) => part.trace(subject)),
+  }
+}
+
+/** What nobody and services are known to lack. */
+const none: TraceInput['value'] = { known: true, value: undefined }
+
+function traceOf(subject: SubjectFacts, input: Omit<TraceInput, 'source' | 'at'>): TraceInput {
+  switch (subject.kind) {
+    case 'person':
+      return { ...input, source: 'ID Token and userinfo', at: subject.claimsAt }
+    case 'service':
+      return { ...input, source: 'access token', at: undefined }
+    default:
+      return { ...input, source: 'no session', at: undefined }
   }
 }
 

@@ -20,6 +20,7 @@ const accessAttempt: AccessAttempt = {
   attempt: undefined,
   returnTo: undefined,
   prompt: undefined,
+  stepUp: undefined,
   restarts: 0,
 }
 /** What a browser would send back after these answers. */

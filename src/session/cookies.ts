@@ -10,6 +10,7 @@
 import type { CurrentKeys } from '../keys.ts'
 import { open, type Place, seal } from './seal.ts'
 import type { AccessAttempt, AppAttempt, CookieName, SealedCookies } from './sealed-cookies.ts'
+import { packStepUp, unpackStepUp } from './sealed-step-up.ts'
 import { isSecret } from './secret.ts'
 
 const baseNames: Readonly<Record<CookieName, string>> = { session: 'postern', app: 'postern-app', ui: 'postern-ui' }
@@ -32,8 +33,11 @@ const ourName = /^(?:__(?:host|secure|http|host-http)-)?postern(?:-app|-ui|-logi
 /** The sealed content of an attempt cookie. */
 interface SealedAttempt {
   readonly at: number
-  readonly attempt: AppAttempt | AccessAttempt
+  readonly attempt: AppAttempt | WrittenAccessAttempt
 }
+
+/** An attempt of the access host as it is written: a step-up takes the room of its short form. */
+type WrittenAccessAttempt = Omit<AccessAttempt, 'stepUp'> & { readonly stepUp: string | undefined }
 
 interface Pair {
   readonly name: string
@@ -43,7 +47,7 @@ interface Pair {
 /** Cookies under the current key ring. */
 export function createSealedCookies({ keys, now }: { readonly keys: CurrentKeys; readonly now: () => number }): SealedCookies {
   function sealAttempt(id: string, attempt: AppAttempt | AccessAttempt, url: URL): string {
-    const content: SealedAttempt = { at: now(), attempt }
+    const content: SealedAttempt = { at: now(), attempt: 'secret' in attempt ? attempt : shortened(attempt) }
     const sealed = seal(keys(), placeOf(kindOf(attempt), id, url), Buffer.from(JSON.stringify(content)))
     return withAttributes(`${attemptName(id, url)}=${sealed.toString('base64url')}`, url)
   }
@@ -118,6 +122,7 @@ export function createSealedCookies({ keys, now }: { readonly keys: CurrentKeys;
         attempt: attempt.attempt ?? undefined,
         returnTo: attempt.returnTo ?? undefined,
         prompt: attempt.prompt ?? undefined,
+        stepUp: attempt.stepUp === undefined ? undefined : unpackStepUp(Buffer.from(attempt.stepUp, 'base64url')),
       }
     },
     clearAttempt: (id, url) => cleared(attemptName(id, url), url),
@@ -139,6 +144,10 @@ function kindOf(attempt: AppAttempt | AccessAttempt): AttemptKind {
 
 function placeOf(kind: AttemptKind, id: string, url: URL): Place {
   return { purpose: kind, name: `${url.host}/${id}` }
+}
+
+function shortened({ stepUp, ...attempt }: AccessAttempt): WrittenAccessAttempt {
+  return { ...attempt, stepUp: stepUp === undefined ? undefined : packStepUp(stepUp).toString('base64url') }
 }
 
 /** The address is kept only as far as its origin; a page deep inside is not worth a sign-in that fails. */

@@ -33,6 +33,12 @@ export function seal(ring: KeyRing, place: Place, plaintext: Buffer): Buffer {
   return Buffer.concat([Buffer.from([wireVersion, keyId.length]), keyId, iv, cipher.getAuthTag(), ciphertext])
 }
 
+/** Whether the current key sealed this. What an older one sealed must be sealed again before that key leaves the ring. */
+export function isSealedWithCurrentKey(ring: KeyRing, sealed: Buffer): boolean {
+  const keyIdLength = sealed[1]
+  return keyIdLength !== undefined && sealed.toString('utf8', 2, 2 + keyIdLength) === ring.sealing.current.id
+}
+
 /** The plaintext; `undefined` for a value of another place, of an unknown key, or that was changed. */
 export function open(ring: KeyRing, place: Place, sealed: Buffer): Buffer | undefined {
   const keyIdLength = sealed[1]

@@ -6,6 +6,8 @@
  * other purpose, and not after its time.
  */
 
+import type { StepUp } from '../policy/decision.ts'
+
 /** What the attempt cookie of an app host keeps. */
 export interface AppAttempt {
   /** 256 bits; its hash travels as `attempt`. */
@@ -24,6 +26,8 @@ export interface AccessAttempt {
   readonly attempt: string | undefined
   readonly returnTo: string | undefined
   readonly prompt: 'login' | 'none' | undefined
+  /** What the sign-in has to bring beyond naming somebody; what comes back is judged by it. */
+  readonly stepUp: StepUp | undefined
   /** How often this attempt was restarted by itself. */
   readonly restarts: number
 }

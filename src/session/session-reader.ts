@@ -168,7 +168,8 @@ export function createSessionReader(parts: SessionReaderParts): SessionReader {
       const { sessionHash, pointer } = known
       if (refusal !== undefined || sessionHash === undefined) return refusal ?? { state: 'none' }
       const read = await sessions.get(sessionHash, () => readSession(sessionHash, pointer))
-      return judge(read, pointer)
+      // Another instance wrote the session and sent the browser here: what it has just proved would not be in this memory for 5 s.
+      return judge(isBefore(read, pointer) ? await sessions.reload(sessionHash, () => readSession(sessionHash, pointer)) : read, pointer)
     },
     recallBySecret(kind, secret, origin) {
       const known = pointers[kind].recall(secret)
@@ -176,7 +177,7 @@ export function createSessionReader(parts: SessionReaderParts): SessionReader {
       const refusal = judgePointer(known, origin)
       if (refusal !== undefined) return refusal
       const read = sessions.recall(known.sessionHash)
-      return read === undefined ? undefined : judge(read, known.pointer)
+      return read === undefined || isBefore(read, known.pointer) ? undefined : judge(read, known.pointer)
     },
     async findByHash(sessionHash) {
       return judge(await sessions.reload(sessionHash, () => readSession(sessionHash, undefined)), undefined)
@@ -194,6 +195,11 @@ export function createSessionReader(parts: SessionReaderParts): SessionReader {
 /** A copy: a value cut out of a Cookie header keeps the whole header in memory for as long as it lives. */
 function detached(secret: string): string {
   return Buffer.from(secret, 'latin1').toString('latin1')
+}
+
+/** Whether the session was read before it had the claims that this pointer was made with. */
+function isBefore({ session }: ReadSession, pointer: Pointer | undefined): boolean {
+  return session !== undefined && pointer !== undefined && session.claims.version < pointer.claimsVersion
 }
 
 type Thing = Pick<End, 'kind' | 'idHash'>

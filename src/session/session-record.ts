@@ -25,6 +25,8 @@ export interface Pointer {
   readonly startedAt: number
   readonly subjectHash: string
   readonly providerSidHash: string | null
+  /** Of the claims when it was made: what it leads to is never judged by older ones, whatever an instance remembers of the session. */
+  readonly claimsVersion: number
 }
 
 /** A record is kept this much longer than its session, so that "expired" can be told from "never was". */
@@ -86,6 +88,7 @@ export function restoreSession(stored: Session): Session {
     startedAt: stored.startedAt,
     lastUsedAt: stored.lastUsedAt,
     origin: stored.origin,
+    device: stored.device == null ? undefined : { certificate: stored.device.certificate },
   }
 }
 

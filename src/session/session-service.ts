@@ -129,7 +129,7 @@ export function createSessions(options: SessionServiceOptions): SessionService {
   }
 
   /** Its instant of beginning is read first, then the session is written, then what leads to it: an end recorded at any moment catches it. */
-  async function begin(...[signedIn, origin, by]: Parameters<Sessions['begin']>): ReturnType<Sessions['begin']> {
+  async function begin(...[signedIn, origin, by, device]: Parameters<Sessions['begin']>): ReturnType<Sessions['begin']> {
     const startedAt = await store.loadNow()
     const session: Session = {
       id: randomBytes(16).toString('base64url'),
@@ -142,6 +142,7 @@ export function createSessions(options: SessionServiceOptions): SessionService {
       startedAt,
       lastUsedAt: startedAt,
       origin: { address: origin.address, userAgent: origin.userAgent.slice(0, maxUserAgentLength) },
+      device,
     }
     const sessionHash = hashSessionId(session.id)
     const expiresAt = recordExpiry(session)
@@ -156,11 +157,13 @@ export function createSessions(options: SessionServiceOptions): SessionService {
     return { session, secret }
   }
 
-  const continueWith: Sessions['continueWith'] = async (session, signedIn, by) => {
+  const continueWith: Sessions['continueWith'] = async (session, signedIn, by, device) => {
     if (signedIn.issuer !== session.issuer || signedIn.sub !== session.sub) return undefined
     const sessionHash = hashSessionId(session.id)
     const state = await reader.findByHash(sessionHash)
     if (state.state !== 'live') return undefined
+    const { device: bound } = state.session
+    if (bound !== undefined && bound.certificate !== device?.certificate) return undefined
     const at = await store.loadNow()
     const written = await records.update<SessionRecord>(recordNames.session(sessionHash), ({ value }) => ({
       ...value,
@@ -190,6 +193,7 @@ export function createSessions(options: SessionServiceOptions): SessionService {
       startedAt: session.startedAt,
       subjectHash: hashSubject(session.issuer, session.sub),
       providerSidHash: providerSidHashOf(session) ?? null,
+      claimsVersion: session.claims.version,
     }
     await records.create(recordNames.pointer(kind, hashOf(secret)), pointer, recordExpiry(session))
     return secret

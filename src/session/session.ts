@@ -41,6 +41,12 @@ export interface SignedIn {
   readonly providerSid: string | undefined
 }
 
+/** The certificate that a sign-in was made with. A session that begins with one is bound to it for good. */
+export interface BoundDevice {
+  /** SHA-256 of the certificate's DER, lower-case hex. */
+  readonly certificate: string
+}
+
 export interface Session {
   readonly id: string
   readonly issuer: string
@@ -54,6 +60,8 @@ export interface Session {
   readonly lastUsedAt: number
   /** Where the person signed in from, for their own list of sessions. */
   readonly origin: { readonly address: string; readonly userAgent: string }
+  /** `undefined`: it began without a certificate, and needs none. */
+  readonly device: BoundDevice | undefined
 }
 
 /** Answer to "whose request is this?". `expired` and `ended` may be told apart from `none`, to the log and by the renewal rules. */

@@ -6,7 +6,7 @@
  * this instance count at once; others at the latest when memory runs out.
  */
 
-import type { Session, SessionLookup, SignedIn } from './session.ts'
+import type { BoundDevice, Session, SessionLookup, SignedIn } from './session.ts'
 import type { EndCause } from './store.ts'
 
 /** A one-time ticket from the access host to one app origin. 30 s, one use, bound to browser and origin. */
@@ -40,10 +40,18 @@ export interface Sessions {
   /** For renewals, back-channel and the portal; straight from the store. */
   findById(sessionId: string): Promise<SessionLookup>
 
-  /** Starts a session and returns the secret for the access host's cookie. */
-  begin(signedIn: SignedIn, origin: Session['origin'], by?: RequestCause): Promise<{ readonly session: Session; readonly secret: string }>
-  /** The same subject signed in again: new facts, same id, same cookie. `undefined` if the session ended meanwhile. */
-  continueWith(session: Session, signedIn: SignedIn, by?: RequestCause): Promise<Session | undefined>
+  /** Starts a session and returns the secret for the access host's cookie. With a `device` it is bound to that device's certificate. */
+  begin(
+    signedIn: SignedIn,
+    origin: Session['origin'],
+    by?: RequestCause,
+    device?: BoundDevice,
+  ): Promise<{ readonly session: Session; readonly secret: string }>
+  /**
+   * The same subject signed in again: new facts, same id, same cookie, same binding. `undefined` if the session ended meanwhile, or is
+   * bound to another certificate than `device`'s: a sign-in never moves a session to another device.
+   */
+  continueWith(session: Session, signedIn: SignedIn, by?: RequestCause, device?: BoundDevice): Promise<Session | undefined>
   /** Opens the right of this browser to use the session on one app origin; returns the secret for the app cookie. */
   openAppSession(sessionId: string, origin: string): Promise<string | undefined>
   /** Records use; writes at most once a minute a session, and never fails a request. */

@@ -1,11 +1,13 @@
 /**
  * The port to the place where sessions live: small atomic operations on opaque records, with the store's own clock.
  *
- * Two adapters (`stores/redis.ts`, `stores/embedded.ts`) pass one contract suite (`stores/stores.contract.ts`). The store sees
- * hashed names and sealed bytes only; what they mean is `src/session`'s business. Every method rejects with
- * `PosternError('session_store_unavailable')` when the store does not answer within its limit (never hangs, never guesses).
+ * Three adapters (`stores/redis.ts`, `stores/embedded.ts`, and `stores/control-socket.ts`, through which a command uses the store of
+ * a running instance) pass one contract suite (`stores/stores.contract.ts`). The store sees hashed names and sealed bytes only; what
+ * they mean is the business of whoever sealed them. Every method rejects with `PosternError('session_store_unavailable')` when the
+ * store does not answer within its limit (never hangs, never guesses).
  *
- * Names are `kind:hash`. A record is gone at `expiresAt` exactly, by the store's clock, whether or not it was swept already.
+ * Names are `kind:hash`. A record is gone at `expiresAt` exactly, by the store's clock, whether or not it was swept already. *Durable*
+ * records (devices, service tokens) are kept apart from those, have no expiry, and are gone only once they were removed.
  */
 
 export interface StoredRecord {
@@ -28,7 +30,35 @@ export interface End {
   readonly cause: EndCause
 }
 
-export interface SessionStore {
+/** A record that stays until it is removed. */
+export interface DurableRecord {
+  readonly value: Buffer
+  /** Grows by one with each write; what `replaceDurable` compares. */
+  readonly version: number
+}
+
+/** A durable record with its name, as a listing has it. */
+export interface NamedDurableRecord extends DurableRecord {
+  readonly name: string
+}
+
+/** State that outlives sessions. A write is on the disk before it is confirmed, as far as the store itself can say. */
+export interface DurableStore {
+  /** Writes a record that must not exist yet; `false` if it does. */
+  createDurable(name: string, value: Buffer): Promise<boolean>
+  loadDurable(name: string): Promise<DurableRecord | undefined>
+  /** Compare-and-set. `false` if the version moved on or the record is gone: a replace never creates. */
+  replaceDurable(name: string, record: DurableRecord): Promise<boolean>
+  /** `false` if there was none. With a `version`, removes only that one. */
+  removeDurable(name: string, version?: number): Promise<boolean>
+  /**
+   * At most `limit` records whose name begins with `kind:` (any kind without one) and follows `after`, in the order of the names' bytes.
+   * What is written meanwhile may be missing from a listing of several batches; what was there throughout never is.
+   */
+  listDurable(kind: string | undefined, after: string | undefined, limit: number): Promise<readonly NamedDurableRecord[]>
+}
+
+export interface SessionStore extends DurableStore {
   /** The store's clock, epoch milliseconds. Start and end times come from here, never from an instance's clock. */
   loadNow(): Promise<number>
 

@@ -2,8 +2,8 @@
  * The session store inside the process: one SQLite file that survives a restart, for one process and small installations.
  *
  * The file is 0600 and locked exclusively for as long as it is open, so that a second process refuses to start instead of
- * deciding on a state of its own. Ends are on the disk before they are confirmed; other writes may lose the last moments
- * before a power cut (never before a crash of the process), which costs a sign-in and nothing else.
+ * deciding on a state of its own. Ends and durable records are on the disk before they are confirmed; other writes may lose the last
+ * moments before a power cut (never before a crash of the process), which costs a sign-in and nothing else.
  */
 
 import { randomBytes } from 'node:crypto'
@@ -12,7 +12,7 @@ import { dirname } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { PosternError } from '../errors.ts'
 import type { Logger } from '../log.ts'
-import type { End, EndCause, EndKind, SessionStore, StoredRecord } from '../session/store.ts'
+import type { DurableRecord, End, EndCause, EndKind, NamedDurableRecord, SessionStore, StoredRecord } from '../session/store.ts'
 import { createStoreTrouble } from './store-trouble.ts'
 
 /** Where the file is, and what time it is. */
@@ -39,6 +39,9 @@ CREATE INDEX IF NOT EXISTS index_members_by_expiry ON index_members (expires_at)
 CREATE TABLE IF NOT EXISTS ends (
   kind TEXT NOT NULL, id_hash TEXT NOT NULL, at INTEGER NOT NULL, cause TEXT NOT NULL, keep_until INTEGER NOT NULL,
   PRIMARY KEY (kind, id_hash)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS durable_records (
+  name TEXT PRIMARY KEY, value BLOB NOT NULL, version INTEGER NOT NULL
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS locks (name TEXT PRIMARY KEY, token TEXT NOT NULL, expires_at INTEGER NOT NULL) WITHOUT ROWID;
 `
@@ -112,6 +115,14 @@ export function createEmbeddedStore(options: EmbeddedStoreOptions): SessionStore
       answer(() => statements.renewLock.run(now() + holdSeconds * 1000, name, token, now()).changes === 1),
     releaseLock: (name, token) => answer(() => void statements.releaseLock.run(name, token)),
 
+    createDurable: (name, value) => answer(() => durably(database, () => statements.createDurable.run(name, value).changes === 1)),
+    loadDurable: (name) => answer(() => durableOf(statements.loadDurable.get(name))),
+    replaceDurable: (name, { value, version }) =>
+      answer(() => durably(database, () => statements.replaceDurable.run(value, name, version).changes === 1)),
+    removeDurable: (name, version) =>
+      answer(() => durably(database, () => statements.removeDurable.run(name, version ?? null, version ?? null).changes === 1)),
+    listDurable: (kind, after, limit) => answer(() => listDurable(statements, { kind, after, limit })),
+
     checkReady: () => answer(() => void statements.probe.get()),
     async close() {
       clearInterval(sweeper)
@@ -163,6 +174,13 @@ function prepare(database: DatabaseSync) {
          keep_until = max(keep_until, excluded.keep_until)`,
     ),
     loadEnd: database.prepare('SELECT at, cause FROM ends WHERE kind = ? AND id_hash = ?'),
+    createDurable: database.prepare('INSERT INTO durable_records (name, value, version) VALUES (?, ?, 1) ON CONFLICT (name) DO NOTHING'),
+    loadDurable: database.prepare('SELECT value, version FROM durable_records WHERE name = ?'),
+    replaceDurable: database.prepare('UPDATE durable_records SET value = ?, version = version + 1 WHERE name = ? AND version = ?'),
+    removeDurable: database.prepare('DELETE FROM durable_records WHERE name = ? AND (? IS NULL OR version = ?)'),
+    listDurable: database.prepare(
+      'SELECT name, value, version FROM durable_records WHERE name > ? AND (? IS NULL OR name < ?) ORDER BY name LIMIT ?',
+    ),
     acquireLock: database.prepare(
       `INSERT INTO locks (name, token, expires_at) VALUES (?, ?, ?)
        ON CONFLICT (name) DO UPDATE SET token = excluded.token, expires_at = excluded.expires_at WHERE locks.expires_at <= ?`,
@@ -177,7 +195,9 @@ function prepare(database: DatabaseSync) {
   }
 }
 
-function sweep(statements: ReturnType<typeof prepare>, at: number): void {
+type Statements = ReturnType<typeof prepare>
+
+function sweep(statements: Statements, at: number): void {
   statements.sweepRecords.run(at)
   statements.sweepIndexes.run(at)
   statements.sweepEnds.run(at)
@@ -185,11 +205,12 @@ function sweep(statements: ReturnType<typeof prepare>, at: number): void {
 }
 
 /** One transaction that has reached the disk when this returns. */
-function durably(database: DatabaseSync, work: () => void): void {
+function durably<T>(database: DatabaseSync, work: () => T): T {
   database.exec('PRAGMA synchronous = FULL; BEGIN IMMEDIATE')
   try {
-    work()
+    const result = work()
     database.exec('COMMIT')
+    return result
   } catch (error) {
     database.exec('ROLLBACK')
     throw error
@@ -198,14 +219,32 @@ function durably(database: DatabaseSync, work: () => void): void {
   }
 }
 
+interface Listing {
+  readonly kind: string | undefined
+  readonly after: string | undefined
+  readonly limit: number
+}
+
+/** Names compare by their UTF-8 bytes, and `;` follows `:` directly: `kind:` to `kind;` is every name of the kind. */
+function listDurable({ listDurable: statement }: Statements, { kind, after, limit }: Listing): readonly NamedDurableRecord[] {
+  const beyond = kind === undefined ? null : `${kind};`
+  const from = kind === undefined ? '' : `${kind}:`
+  const rows = statement.all(after === undefined || after < from ? from : after, beyond, beyond, limit)
+  return rows.map((row) => ({ name: String(row['name']), value: bytesOf(row['value']), version: Number(row['version']) }))
+}
+
+function durableOf(row: Record<string, unknown> | undefined): DurableRecord | undefined {
+  return row === undefined ? undefined : { value: bytesOf(row['value']), version: Number(row['version']) }
+}
+
 function recordOf(row: Record<string, unknown> | undefined): StoredRecord | undefined {
   if (row === undefined) return undefined
-  const bytes = row['value'] as Uint8Array
-  return {
-    value: Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength),
-    version: Number(row['version']),
-    expiresAt: Number(row['expires_at']),
-  }
+  return { value: bytesOf(row['value']), version: Number(row['version']), expiresAt: Number(row['expires_at']) }
+}
+
+function bytesOf(column: unknown): Buffer {
+  const bytes = column as Uint8Array
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
 }
 
 function endOf({ kind, idHash }: { kind: EndKind; idHash: string }, row: Record<string, unknown> | undefined): End | undefined {

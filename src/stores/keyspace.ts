@@ -4,7 +4,7 @@
  * All keys share one hash tag, so that a cluster keeps them in one slot and a script may touch several. `NAME` is what the
  * port calls a name (`kind:hash`); no part of a key comes from a request without having been hashed first, and no command here
  * takes a pattern. `EXPIRY` is PEXPIREAT as garbage collection only: what counts is the instant in the value, compared
- * with `TIME` inside the script.
+ * with `TIME` inside the script. Durable records have no expiry at all, under a prefix of their own.
  *
  * | Key | Type and shape | Gone | Written by |
  * | --- | --- | --- | --- |
@@ -19,6 +19,10 @@
  * | `{postern}:index:provider_sid:H(iss, sid)` | same form | longest member | begin, continue |
  * | `{postern}:index:email:H(e-mail)` | sorted set, member `H(iss, sub)`, score its expiry | longest member | begin, continue, refresh |
  * | `{postern}:index:people:all` | same form | longest member | begin, continue, refresh |
+ * | `{postern}:durable:device:H('device', id)` | string `version SEALED`: a device of the inventory | when removed | administration |
+ * | `{postern}:durable:device_alias:H('device', kind, alias)` | same form: id of the device with that fingerprint, serial, … | when removed | administration |
+ * | `{postern}:durable:token:H('token', id)` | same form: a service token, its secret as SHA-256 only | when removed | administration |
+ * | `{postern}:durable_names` | sorted set, member the name of each durable record, score 0: what a listing walks | with its last member | each of these |
  * | `{postern}:lock:refresh:H(session id)` | string `1 expires_at token` | 10 s, renewed | claims refresh |
  * | `{postern}:ends` | hash, field `kind:H(id)`, value `at keep_until cause` | longest member | every end |
  * | `{postern}:ends:until` | sorted set, member `kind:H(id)`, score `keep_until` | longest member | every end |
@@ -33,6 +37,8 @@ export const defaultKeyPrefix = '{postern}:'
 /** Turns the port’s names into keys. */
 export interface Keyspace {
   record(name: string): string
+  durable(name: string): string
+  readonly durableNames: string
   index(name: string): string
   lock(name: string): string
   readonly ends: string
@@ -44,6 +50,8 @@ export interface Keyspace {
 export function createKeyspace(prefix: string): Keyspace {
   return {
     record: (name) => `${prefix}record:${name}`,
+    durable: (name) => `${prefix}durable:${name}`,
+    durableNames: `${prefix}durable_names`,
     index: (name) => `${prefix}index:${name}`,
     lock: (name) => `${prefix}lock:${name}`,
     ends: `${prefix}ends`,

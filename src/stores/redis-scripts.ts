@@ -136,3 +136,65 @@ local version, _, token = load(KEYS[1])
 if version and token == ARGV[2] then redis.call('DEL', KEYS[1]) end
 return 1
 `)
+
+const durablePrelude = `
+local function load(key)
+  local raw = redis.call('GET', key)
+  if not raw then return nil end
+  local version, start = string.match(raw, '^(%d+) ()')
+  return tonumber(version), string.sub(raw, start)
+end
+local function save(key, version, value) redis.call('SET', key, string.format('%.0f', version) .. ' ' .. value) end
+`
+
+function durableScript(body: string): Script {
+  const source = durablePrelude + body
+  return { source, sha: createHash('sha1').update(source).digest('hex') }
+}
+
+/** KEYS record, names; ARGV name, value. 1 if written. */
+export const createDurable = durableScript(`
+if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
+save(KEYS[1], 1, ARGV[2])
+redis.call('ZADD', KEYS[2], 0, ARGV[1])
+return 1
+`)
+
+/** KEYS record. Version and value, or nil. */
+export const loadDurable = durableScript(`
+local version, value = load(KEYS[1])
+if not version then return nil end
+return { version, value }
+`)
+
+/** KEYS record; ARGV version that must still stand, value. 1 if replaced. */
+export const replaceDurable = durableScript(`
+local version = load(KEYS[1])
+if version ~= tonumber(ARGV[1]) then return 0 end
+save(KEYS[1], version + 1, ARGV[2])
+return 1
+`)
+
+/** KEYS record, names; ARGV name, and the version that must still stand, or nothing for any. 1 if there was one. */
+export const removeDurable = durableScript(`
+if ARGV[2] ~= '' and load(KEYS[1]) ~= tonumber(ARGV[2]) then return 0 end
+redis.call('ZREM', KEYS[2], ARGV[1])
+return redis.call('DEL', KEYS[1])
+`)
+
+/**
+ * KEYS names; ARGV prefix of the record keys, from, to, limit. Name, version and value in turn. The records' keys are computed, which a
+ * cluster allows here because all keys share one slot.
+ */
+export const listDurable = durableScript(`
+local listed = {}
+for _, name in ipairs(redis.call('ZRANGEBYLEX', KEYS[1], ARGV[2], ARGV[3], 'LIMIT', 0, ARGV[4])) do
+  local version, value = load(ARGV[1] .. name)
+  if version then
+    listed[#listed + 1] = name
+    listed[#listed + 1] = version
+    listed[#listed + 1] = value
+  end
+end
+return listed
+`)

@@ -1,7 +1,7 @@
 /**
  * The session store on Redis: for production, and for more than one worker or instance.
  *
- * Every method is one round trip; an end takes another, or waits for replicas. It trusts Redis to keep what it was given and to tell the time; it does not trust it with
+ * Every method is one round trip; an end or a durable write takes another, or waits for replicas. It trusts Redis to keep what it was given and to tell the time; it does not trust it with
  * a readable name or value (names arrive hashed, values sealed). Any failure is `session_store_unavailable`: at once while
  * the connection is known to be down, else within the command limit.
  */
@@ -9,7 +9,7 @@
 import { randomBytes } from 'node:crypto'
 import { PosternError } from '../errors.ts'
 import type { Logger } from '../log.ts'
-import type { End, EndCause, SessionStore, StoredRecord } from '../session/store.ts'
+import type { DurableRecord, End, EndCause, NamedDurableRecord, SessionStore, StoredRecord } from '../session/store.ts'
 import { createKeyspace, defaultKeyPrefix } from './keyspace.ts'
 import { connectRedis, type RedisConnection } from './redis-connection.ts'
 import { loadStoreReport, type StoreReport } from './redis-report.ts'
@@ -84,6 +84,28 @@ export function createRedisStore(options: RedisStoreOptions): RedisStore {
       isOne(await redis.run(scripts.renewLock, [keys.lock(name)], [shift(), token, whole(holdSeconds * 1000)])),
     releaseLock: async (name, token) => void (await redis.run(scripts.releaseLock, [keys.lock(name)], [shift(), token])),
 
+    async createDurable(name, value) {
+      const reply = await redis.run(scripts.createDurable, [keys.durable(name), keys.durableNames], [name, value])
+      await confirmByReplicas(redis, options.log)
+      return isOne(reply)
+    },
+    loadDurable: async (name) => durableOf(await redis.run(scripts.loadDurable, [keys.durable(name)], [])),
+    async replaceDurable(name, { value, version }) {
+      const reply = await redis.run(scripts.replaceDurable, [keys.durable(name)], [version, value])
+      await confirmByReplicas(redis, options.log)
+      return isOne(reply)
+    },
+    async removeDurable(name, version) {
+      const reply = await redis.run(scripts.removeDurable, [keys.durable(name), keys.durableNames], [name, version ?? ''])
+      await confirmByReplicas(redis, options.log)
+      return isOne(reply)
+    },
+    async listDurable(kind, after, limit) {
+      const from = kind === undefined ? '' : `${kind}:`
+      const range = [after === undefined || after < from ? `[${from}` : `(${after}`, kind === undefined ? '+' : `(${kind};`, whole(limit)]
+      return namedOf(listOf(await redis.run(scripts.listDurable, [keys.durableNames], [keys.durable(''), ...range])))
+    },
+
     // A write, because a replica, a full server and one that is still loading all answer PING.
     checkReady: async () => void (await redis.call('SET', keys.probe, '', 'PX', 10_000)),
     loadReport: () => loadStoreReport(redis),
@@ -93,17 +115,18 @@ export function createRedisStore(options: RedisStoreOptions): RedisStore {
 }
 
 /**
- * Waits until the replicas have what this connection wrote, for a fail-over must not undo an end. Never fails the end: it is on record
- * here, and a replica that is late or gone must not keep anybody's access open.
+ * Waits until the replicas have what this connection wrote, for a fail-over must not undo an end, a block or a revoked token. Never fails
+ * the write: it is on record here, and a replica that is late or gone must not keep anybody's access open.
  */
 async function confirmByReplicas(redis: RedisConnection, log: Logger): Promise<void> {
   try {
     const [, , replicas] = listOf(await redis.call('ROLE'))
     if (!Array.isArray(replicas) || replicas.length === 0) return
     const confirmed = await redis.call('WAIT', replicas.length, replicaWaitMs)
-    if (confirmed === 0) log.warn({ replicas: replicas.length }, 'no replica confirmed an end in time; a fail-over now could undo it')
+    if (confirmed === 0)
+      log.warn({ replicas: replicas.length }, 'no replica confirmed an end or a durable record in time; a fail-over now could undo it')
   } catch (error) {
-    log.warn({ err: error }, 'whether a replica has an end could not be learned; a fail-over now could undo it')
+    log.warn({ err: error }, 'whether a replica has an end or a durable record could not be learned; a fail-over now could undo it')
   }
 }
 
@@ -123,6 +146,22 @@ function recordOf(reply: unknown): StoredRecord | undefined {
   const [version, expiresAt, value] = listOf(reply)
   if (typeof version !== 'number' || typeof expiresAt !== 'number' || !Buffer.isBuffer(value)) throw unexpected()
   return { value, version, expiresAt }
+}
+
+function durableOf(reply: unknown): DurableRecord | undefined {
+  if (reply === null) return undefined
+  const [version, value] = listOf(reply)
+  if (typeof version !== 'number' || !Buffer.isBuffer(value)) throw unexpected()
+  return { value, version }
+}
+
+function namedOf(reply: readonly unknown[]): readonly NamedDurableRecord[] {
+  const records: NamedDurableRecord[] = []
+  for (let at = 0; at < reply.length; at += 3) {
+    const durable = durableOf([reply[at + 1], reply[at + 2]])
+    if (durable !== undefined) records.push({ name: String(reply[at]), ...durable })
+  }
+  return records
 }
 
 function instantOf(reply: unknown): number {

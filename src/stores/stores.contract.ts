@@ -1,5 +1,5 @@
 /**
- * The contract of `SessionStore`: one suite that both adapters must pass, with movable time.
+ * The contract of `SessionStore`: one suite that every adapter must pass, with movable time.
  *
  * Time moves by a hook of the store's own clock, so that no test waits for an expiry and none depends on the machine's clock.
  */
@@ -290,6 +290,101 @@ export function storeContract(name: string, makeStore: () => Promise<StoreUnderT
         expect(second).toBeDefined()
         await store.releaseLock(lock, first)
         expect(await store.acquireLock(lock, 10)).toBeUndefined()
+      })
+    })
+
+    describe('durable records', () => {
+      /** A kind of its own, so that a listing holds what this test wrote and nothing else. */
+      const freshKind = () => `kind_${randomBytes(6).toString('hex')}`
+
+      it('keeps what was created, byte for byte, however much time goes by', async () => {
+        const name = fresh(freshKind())
+        const bytes = Buffer.concat([randomBytes(5000), Buffer.from([0, 10, 13, 32, 255])])
+        expect(await store.loadDurable(name)).toBeUndefined()
+        expect(await store.createDurable(name, bytes)).toBe(true)
+        under.moveTime(1_000 * 86_400_000)
+        expect(await store.loadDurable(name)).toEqual({ value: bytes, version: 1 })
+        expect(await store.createDurable(name, value('second'))).toBe(false)
+        expect(await store.loadDurable(name)).toEqual({ value: bytes, version: 1 })
+      })
+
+      it('keeps an empty value', async () => {
+        const name = fresh(freshKind())
+        expect(await store.createDurable(name, Buffer.alloc(0))).toBe(true)
+        expect(await store.loadDurable(name)).toEqual({ value: Buffer.alloc(0), version: 1 })
+      })
+
+      it('replaces only the version that was read, and never creates by replacing', async () => {
+        const name = fresh(freshKind())
+        expect(await store.replaceDurable(name, { value: value('x'), version: 1 })).toBe(false)
+        expect(await store.replaceDurable(name, { value: value('x'), version: 0 })).toBe(false)
+        await store.createDurable(name, value('1'))
+        expect(await store.replaceDurable(name, { value: value('2'), version: 1 })).toBe(true)
+        expect(await store.replaceDurable(name, { value: value('3'), version: 1 })).toBe(false)
+        expect(await store.loadDurable(name)).toEqual({ value: value('2'), version: 2 })
+      })
+
+      it('lets one of 50 parallel creators and one of 50 parallel replacements win', async () => {
+        const name = fresh(freshKind())
+        const created = await Promise.all(Array.from({ length: 50 }, (_, i) => store.createDurable(name, value(String(i)))))
+        expect(created.filter(Boolean)).toHaveLength(1)
+        const replaced = await Promise.all(
+          Array.from({ length: 50 }, (_, i) => store.replaceDurable(name, { value: value(`r${i}`), version: 1 })),
+        )
+        expect(replaced.filter(Boolean)).toHaveLength(1)
+        expect((await store.loadDurable(name))?.version).toBe(2)
+      })
+
+      it('removes, says whether there was something, and where a version is named only that one', async () => {
+        const name = fresh(freshKind())
+        expect(await store.removeDurable(name)).toBe(false)
+        await store.createDurable(name, value('1'))
+        await store.replaceDurable(name, { value: value('2'), version: 1 })
+        expect(await store.removeDurable(name, 1)).toBe(false)
+        expect(await store.removeDurable(name, 2)).toBe(true)
+        expect(await store.loadDurable(name)).toBeUndefined()
+        await store.createDurable(name, value('again'))
+        expect(await store.loadDurable(name)).toEqual({ value: value('again'), version: 1 })
+        expect(await store.removeDurable(name)).toBe(true)
+        expect(await store.loadDurable(name)).toBeUndefined()
+      })
+
+      it('stays apart from a record of the same name, which may expire', async () => {
+        const name = fresh(freshKind())
+        await store.createDurable(name, value('durable'))
+        expect(await store.createRecord(name, value('volatile'), await inSeconds(60))).toBe(true)
+        await store.removeRecord(name)
+        expect((await store.loadDurable(name))?.value.toString()).toBe('durable')
+      })
+
+      it('lists each of a kind exactly once, in batches, and nothing of another', async () => {
+        const kind = freshKind()
+        const names = Array.from({ length: 25 }, () => fresh(kind))
+        await Promise.all(names.map((name) => store.createDurable(name, value(name))))
+        // Neighbours in the order of names: a kind that begins alike, and one that follows.
+        for (const other of [`${kind}_alias`, `${kind}0`, kind.slice(0, -1)]) await store.createDurable(fresh(other), value('other'))
+        const listed: string[] = []
+        for (let after: string | undefined; ; after = listed.at(-1)) {
+          const batch = await store.listDurable(kind, after, 10)
+          expect(batch.length).toBeLessThanOrEqual(10)
+          if (batch.length === 0) break
+          for (const record of batch) expect([record.value.toString(), record.version]).toEqual([record.name, 1])
+          listed.push(...batch.map((record) => record.name))
+        }
+        expect(listed).toEqual([...names].sort())
+        await store.removeDurable(names[3] ?? '')
+        expect((await store.listDurable(kind, undefined, 100)).map((record) => record.name)).toEqual(
+          listed.filter((name) => name !== names[3]),
+        )
+      })
+
+      it('lists every kind where none is named', async () => {
+        const [one, other] = [fresh(freshKind()), fresh(freshKind())]
+        await store.createDurable(one, value('1'))
+        await store.createDurable(other, value('2'))
+        const listed = (await store.listDurable(undefined, undefined, 1_000)).map((record) => record.name)
+        expect(listed).toEqual(expect.arrayContaining([one, other]))
+        expect(listed).toEqual([...listed].sort())
       })
     })
 

@@ -101,12 +101,13 @@ function rowBeside(links, at, direction) {
 
 /* An app or a service that is away: look again, ever less often, and only while someone is watching. */
 const watch = one('[data-watch]')
-if (watch) void watchForReturn(watch.dataset.watch, one('[data-watch-text]'), one('[data-watch-status]'))
+if (watch)
+  void watchForReturn(watch.dataset.watch, watch.dataset.watchFor === 'allowed', one('[data-watch-text]'), one('[data-watch-status]'))
 
-async function watchForReturn(path, line, status) {
+async function watchForReturn(path, waitsForAccess, line, status) {
   const pausesInSeconds = [5, 10, 15, 30, 30, 60, 60, 60, 120, 120, 120, 120]
   watch.hidden = false
-  status.textContent = 'This page looks by itself whether it is back.'
+  status.textContent = `This page looks by itself whether ${waitsForAccess ? 'it is open to you' : 'it is back'}.`
   for (const pause of pausesInSeconds) {
     for (let left = pause; left > 0; left--) {
       line.textContent = `Looking again in ${left} ${left === 1 ? 'second' : 'seconds'}.`
@@ -114,21 +115,25 @@ async function watchForReturn(path, line, status) {
       if (document.hidden) await new Promise((resolve) => document.addEventListener('visibilitychange', resolve, { once: true }))
     }
     line.textContent = 'Looking…'
-    if (await isBack(path)) {
-      line.textContent = status.textContent = 'It is back. One moment…'
+    if (await isBack(path, waitsForAccess)) {
+      line.textContent = status.textContent = waitsForAccess ? 'It is open. One moment…' : 'It is back. One moment…'
       location.replace(path)
       return
     }
   }
   watch.hidden = true
-  status.textContent = 'It is not back yet. Please try again later.'
+  status.textContent = `It is not ${waitsForAccess ? 'open' : 'back'} yet. Please try again later.`
 }
 
-/* Back means: anything but one of our own "away" answers. Those carry `X-Postern`; an app's own errors do not. */
-async function isBack(path) {
+/*
+ * Back means: anything but one of our own "away" answers. Those carry `X-Postern`; an app's own errors do not. Whoever waits to be let in
+ * also waits through our refusals; 401 ends the wait, because then signing in is what is left to do.
+ */
+async function isBack(path, waitsForAccess) {
   try {
     const answer = await fetch(path, { method: 'HEAD', cache: 'no-store', redirect: 'manual', signal: AbortSignal.timeout(10_000) })
-    return !(answer.headers.has('x-postern') && (answer.status >= 500 || answer.status === 429))
+    if (!answer.headers.has('x-postern')) return true
+    return !(answer.status >= 500 || answer.status === 429 || (waitsForAccess && (answer.status === 403 || answer.status === 404)))
   } catch {
     // Not even we answered.
     return false

@@ -1,0 +1,55 @@
+/**
+ * What a service token may do: one permission, perhaps for some devices only. Pure; what is not named is not permitted.
+ *
+ * Written `devices:report`, `devices:report:tag=mobile` or `devices:report:id=laptop-7,laptop-8`. Text that is not one of these is
+ * refused when a token is made; a stored scope that this version does not know permits nothing.
+ */
+
+/** One permission. With neither `tag` nor `devices` it is for every device. */
+export interface TokenScope {
+  readonly permission: 'devices:report'
+  /** Only devices that carry this tag. */
+  readonly tag?: string
+  /** Only these devices. */
+  readonly devices?: readonly string[]
+}
+
+/** A device, as far as a scope looks at it. */
+export interface ScopedDevice {
+  readonly id: string
+  readonly tags: readonly string[]
+}
+
+/** What a tag or an id in a scope may be made of; a comma separates ids. */
+const wordForm = /^[^\s,=\p{C}]{1,128}$/u
+
+/** More than this is a tag. */
+const mostDevices = 100
+
+/** The scope that `text` describes; `undefined` if it describes none. */
+export function parseTokenScope(text: string): TokenScope | undefined {
+  const permission = 'devices:report'
+  if (text === permission) return { permission }
+  if (!text.startsWith(`${permission}:`)) return undefined
+  const [, kind, value = ''] = /^(tag|id)=(.+)$/su.exec(text.slice(permission.length + 1)) ?? []
+  if (kind === 'tag') return wordForm.test(value) ? { permission, tag: value } : undefined
+  const devices = value.split(',')
+  const isList = kind === 'id' && devices.length <= mostDevices && devices.every((device) => wordForm.test(device))
+  return isList ? { permission, devices } : undefined
+}
+
+/** The scope as `parseTokenScope` reads it. */
+export function formatTokenScope({ permission, tag, devices }: TokenScope): string {
+  if (tag !== undefined) return `${permission}:tag=${tag}`
+  return devices === undefined ? permission : `${permission}:id=${devices.join(',')}`
+}
+
+/** Whether one of the scopes lets its bearer report on this device. */
+export function permitsReport(scopes: readonly TokenScope[], device: ScopedDevice): boolean {
+  return scopes.some(
+    ({ permission, tag, devices }) =>
+      permission === 'devices:report' &&
+      (tag === undefined || device.tags.includes(tag)) &&
+      (devices === undefined || devices.includes(device.id)),
+  )
+}

@@ -1,0 +1,294 @@
+/** Service tokens: what is valid, what is not, for how long, and what is remembered of them. */
+
+import { createHash } from 'node:crypto'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import type { AdministrativeEvent } from '../audit/event.ts'
+import { createTestRing, openEmbeddedPlace, type StorePlace } from '../session/session.fixture.ts'
+import type { DurableStore } from '../session/store.ts'
+import { parseAdministrativeEvent } from './administrative-event.ts'
+import { createDurableRecords, listDurable } from './durable-records.ts'
+import { createTokenText, parseTokenId, parseTokenText } from './token-format.ts'
+import { formatTokenScope, parseTokenScope, permitsReport } from './token-scope.ts'
+import { createTokens, type TokenFacts, type TokenRecord, type Tokens } from './tokens.ts'
+
+const admin = 'os:ada@bastion'
+const day = 86_400
+
+describe('service tokens', () => {
+  let place: StorePlace
+  let tokens: Tokens
+  let events: AdministrativeEvent[]
+  let loads: number
+  const keys = (() => {
+    const ring = createTestRing()
+    return () => ring
+  })()
+
+  /** Another instance on the same store: nothing but the store is shared. */
+  function openTokens(overrides: Partial<DurableStore> = {}): Tokens {
+    const store: DurableStore = {
+      ...place.store,
+      loadDurable: (name) => {
+        loads += 1
+        return place.store.loadDurable(name)
+      },
+      ...overrides,
+    }
+    const records = createDurableRecords<TokenRecord>('token', { store, keys, log: { error: () => undefined } })
+    return createTokens({ records, now: place.clock.now, record: (event) => void events.push(event) })
+  }
+  beforeEach(async () => {
+    place = await openEmbeddedPlace()
+    events = []
+    loads = 0
+    tokens = openTokens()
+  })
+  afterEach(() => place.close())
+
+  const wish = { name: 'Intune', scopes: [{ permission: 'devices:report' }], lifetimeSeconds: 90 * day } as const
+  const make = async () => (await tokens.create(wish, admin)).text
+  async function listed(): Promise<readonly TokenFacts[]> {
+    const all: TokenFacts[] = []
+    for await (const token of tokens.list()) all.push(token)
+    return all
+  }
+
+  it('are valid from their making, on every instance, with their facts', async () => {
+    const { token, text } = await tokens.create(wish, admin)
+    const createdAt = place.clock.now()
+    const facts = { ...wish, id: token.id, createdAt, createdBy: admin, expiresAt: createdAt + 90 * day * 1000 }
+    expect(text).toMatch(/^pst_[0-9A-Za-z]{12}_[0-9A-Za-z]{49}$/)
+    expect(token).toMatchObject({ id: facts.id, name: 'Intune', createdBy: admin, expiresAt: facts.expiresAt, revokedAt: undefined })
+    expect(await openTokens().verify(text)).toMatchObject({ outcome: 'valid', token: { id: facts.id, scopes: wish.scopes } })
+    expect(events).toEqual([
+      { event: 'token.created', actor: admin, token: token.id, name: 'Intune', scopes: ['devices:report'], expiresAt: facts.expiresAt },
+    ])
+  })
+
+  it('are nowhere in the store, as text or secret', async () => {
+    const text = await make()
+    const { secret } = parseTokenText(text) ?? { secret: 'x' }
+    for await (const { name, value } of listDurable(place.store, undefined))
+      expect(`${name}${value.toString('latin1')}`).not.toContain(secret)
+    const [stored] = await place.store.listDurable('token', undefined, 10)
+    expect(stored?.name).not.toContain(parseTokenText(text)?.id)
+    expect(JSON.stringify([await listed(), events])).not.toContain(secret)
+  })
+
+  it('with a typing error are refused without asking the store', async () => {
+    const text = await make()
+    for (let at = 0; at < text.length; at++) {
+      const other = text[at] === 'x' ? 'y' : 'x'
+      expect(await tokens.verify(`${text.slice(0, at)}${other}${text.slice(at + 1)}`)).toEqual({ outcome: 'invalid' })
+    }
+    for (const wrong of ['', 'pst_', text.slice(0, -1), `${text}x`, ` ${text}`, `${text}\n`, text.toUpperCase(), 'x'.repeat(1_000_000)])
+      expect(await tokens.verify(wrong)).toEqual({ outcome: 'invalid' })
+    expect(loads).toBe(0)
+  })
+
+  it('that were made up with a right checksum are refused, with the id of a living token as well', async () => {
+    const living = parseTokenText(await make())
+    const forged = createTokenText()
+    expect(await tokens.verify(forged.text)).toEqual({ outcome: 'invalid' })
+    // The format is public: anybody can compute a checksum for any secret.
+    const body = `pst_${living?.id}_${createTokenText().secret}`
+    expect(parseTokenText(body + checksum(body))?.id).toBe(living?.id)
+    expect(await tokens.verify(body + checksum(body))).toEqual({ outcome: 'invalid' })
+  })
+
+  it('end at their expiry exactly', async () => {
+    const text = await make()
+    place.clock.move(90 * day * 1000 - 1)
+    expect(await tokens.verify(text)).toMatchObject({ outcome: 'valid' })
+    place.clock.move(1)
+    expect(await tokens.verify(text)).toEqual({ outcome: 'invalid' })
+    expect(await openTokens().verify(text)).toEqual({ outcome: 'invalid' })
+  })
+
+  it('end at once where they are revoked, and within five seconds on an instance that has just seen them (A204)', async () => {
+    const text = await make()
+    const other = openTokens()
+    expect(await other.verify(text)).toMatchObject({ outcome: 'valid' })
+    expect(await tokens.verify(text)).toMatchObject({ outcome: 'valid' })
+    const [facts] = await listed()
+    expect(await tokens.revoke(facts?.id ?? '', 'os:eve@bastion')).toBe('revoked')
+    expect(await tokens.verify(text)).toEqual({ outcome: 'invalid' })
+    place.clock.move(5_000)
+    expect(await other.verify(text)).toEqual({ outcome: 'invalid' })
+    expect(await tokens.revoke(facts?.id ?? '', admin)).toBe('revoked_before')
+    expect(await tokens.revoke('000000000000', admin)).toBe('unknown')
+    expect(events.slice(1)).toEqual([{ event: 'token.revoked', actor: 'os:eve@bastion', token: facts?.id, name: 'Intune' }])
+    expect((await listed())[0]).toMatchObject({ revokedAt: place.clock.now() - 5_000 })
+  })
+
+  it('are read once in five seconds, however often they are shown; a clock that goes back makes no memory last', async () => {
+    const text = await make()
+    await tokens.verify(text)
+    for (let i = 0; i < 50; i++) await tokens.verify(text)
+    expect(loads).toBe(1)
+    place.clock.move(-3_600_000)
+    await tokens.verify(text)
+    expect(loads).toBe(2)
+  })
+
+  it('say when they were last used, written at most once a minute, and never over a revocation', async () => {
+    const text = await make()
+    let writes = 0
+    const counted = openTokens({
+      replaceDurable: (...args) => {
+        writes += 1
+        return place.store.replaceDurable(...args)
+      },
+    })
+    const firstUse = place.clock.now()
+    for (let i = 0; i < 20; i++) await counted.verify(text)
+    await expect.poll(async () => (await listed())[0]?.lastUsedAt).toBe(firstUse)
+    expect(writes).toBe(1)
+    place.clock.move(59_000)
+    await counted.verify(text)
+    expect(writes).toBe(1)
+    place.clock.move(1_000)
+    await counted.verify(text)
+    await expect.poll(async () => (await listed())[0]?.lastUsedAt).toBe(firstUse + 60_000)
+    expect(writes).toBe(2)
+    await counted.verify(text)
+    await tokens.revoke((await listed())[0]?.id ?? '', admin)
+    place.clock.move(60_000)
+    await counted.verify(text)
+    expect((await listed())[0]?.revokedAt).toBeDefined()
+  })
+
+  it('are valid although their use could not be noted', async () => {
+    const text = await make()
+    const failing = openTokens({ replaceDurable: () => Promise.reject(new Error('read only')) })
+    expect(await failing.verify(text)).toMatchObject({ outcome: 'valid' })
+  })
+
+  it('are neither valid nor invalid while the store does not answer', async () => {
+    const text = await make()
+    await place.store.close()
+    await expect(openTokens().verify(text)).rejects.toMatchObject({ code: 'session_store_unavailable' })
+  })
+
+  it('are revoked by one of several at once, against uses that come between', async () => {
+    const text = await make()
+    const [facts] = await listed()
+    const results = await Promise.all([...Array(5)].map(() => tokens.revoke(facts?.id ?? '', admin)))
+    expect(results.filter((outcome) => outcome === 'revoked')).toHaveLength(1)
+    expect(await tokens.verify(text)).toEqual({ outcome: 'invalid' })
+  })
+
+  it('are handed out only once they are in the trail', async () => {
+    const store = place.store
+    const records = createDurableRecords<TokenRecord>('token', { store, keys, log: { error: () => undefined } })
+    const silent = createTokens({ records, now: place.clock.now, record: () => Promise.reject(new Error('no trail')) })
+    await expect(silent.create(wish, admin)).rejects.toThrow('no trail')
+  })
+
+  it('that ended long ago are forgotten when another is made, and those that live are not', async () => {
+    const long = await tokens.create({ ...wish, lifetimeSeconds: 400 * day }, admin)
+    const short = await tokens.create({ ...wish, lifetimeSeconds: day }, admin)
+    place.clock.move(92 * day * 1000)
+    await make()
+    expect((await listed()).map(({ id }) => id)).not.toContain(short.token.id)
+    expect(await tokens.verify(long.text)).toMatchObject({ outcome: 'valid' })
+  })
+
+  it.each([
+    [0, wish.scopes],
+    [401 * day, wish.scopes],
+    [day, []],
+  ])('are not made for %s seconds with scopes %j', async (lifetimeSeconds, scopes) => {
+    await expect(tokens.create({ name: 'x', lifetimeSeconds, scopes }, admin)).rejects.toThrow(TypeError)
+    expect(await listed()).toEqual([])
+  })
+})
+
+/** As the format describes it, written a second time. */
+function checksum(body: string): string {
+  const digits = '0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz'
+  let number = BigInt(`0x${createHash('sha256').update(body).digest('hex').slice(0, 16)}`) % 62n ** 6n
+  let text = ''
+  for (let i = 0; i < 6; i++) {
+    text = digits[Number(number % 62n)] + text
+    number /= 62n
+  }
+  return text
+}
+
+describe('the form of a token', () => {
+  it('holds 256 random bits, and an id of its own each time', () => {
+    const made = Array.from({ length: 500 }, () => createTokenText())
+    expect(new Set(made.map(({ id }) => id)).size).toBe(500)
+    expect(new Set(made.map(({ secret }) => secret)).size).toBe(500)
+    for (const { id, secret, text } of made) expect(parseTokenText(text)).toEqual({ id, secret })
+    // Every place of the secret takes many values; the first few digits are bounded by 2^256.
+    for (let at = 1; at < 43; at++) expect(new Set(made.map(({ secret }) => secret[at])).size).toBeGreaterThan(40)
+  })
+
+  it('lets an administrator name a token by id, by what lists show, or by pasting it', () => {
+    const { id, text } = createTokenText()
+    for (const written of [id, `pst_${id}`, text, text.slice(0, 30)]) expect(parseTokenId(written)).toBe(id)
+    for (const written of ['', 'pst_', id.slice(1), `${id}x`, `${id} `, '../../etc', `pst-${id}`])
+      expect(parseTokenId(written)).toBeUndefined()
+  })
+})
+
+describe('the scope of a token', () => {
+  const laptop = { id: 'laptop-7', tags: ['mobile', 'berlin'] }
+
+  it.each([
+    ['devices:report', true],
+    ['devices:report:tag=mobile', true],
+    ['devices:report:tag=fixed', false],
+    ['devices:report:id=laptop-7', true],
+    ['devices:report:id=laptop-6,laptop-7', true],
+    ['devices:report:id=laptop-6,laptop-70', false],
+  ])('%s permits a report on laptop-7, tagged mobile and berlin: %s', (text, isPermitted) => {
+    const scope = parseTokenScope(text)
+    if (scope === undefined) throw new Error('not a scope')
+    expect(formatTokenScope(scope)).toBe(text)
+    expect(permitsReport([scope], laptop)).toBe(isPermitted)
+  })
+
+  it.each([
+    '',
+    'devices',
+    'devices:*',
+    'devices:report:',
+    'devices:report:tag=',
+    'devices:report:id=',
+    'devices:report:id=a,,b',
+    'devices:report:id=a b',
+  ])('is not %j', (text) => {
+    expect(parseTokenScope(text)).toBeUndefined()
+  })
+
+  it('permits nothing where it is of a kind that this version does not know, or where there is none', () => {
+    expect(permitsReport([], laptop)).toBe(false)
+    expect(permitsReport([{ permission: 'devices:block' as 'devices:report' }], laptop)).toBe(false)
+  })
+})
+
+describe('an administrative event from a command', () => {
+  const event = { event: 'token.revoked', actor: 'os:ada@bastion', token: 't', name: 'n', scopes: undefined, expiresAt: undefined }
+
+  it('is taken as it is', () => {
+    expect(parseAdministrativeEvent(event)).toEqual(event)
+  })
+
+  it.each([
+    ['another event', { ...event, event: 'access.decided' }],
+    ['a method of every object', { ...event, event: 'toString' }],
+    ['nobody as actor', { ...event, actor: undefined }],
+    ['a token as actor', { ...event, actor: 'token:abc' }],
+    ['another time', { ...event, at: '2020-01-01T00:00:00.000Z' }],
+    ['another instance', { ...event, instance: 'other' }],
+    ['a field with a subject', { ...event, subject: { kind: 'person' } }],
+    ['a field with a quote in its name', { ...event, 'a":1,"b': 'x' }],
+    ['nothing', undefined],
+    ['a list', [event]],
+  ])('is refused with %s', (_, value) => {
+    expect(parseAdministrativeEvent(value)).toBeUndefined()
+  })
+})

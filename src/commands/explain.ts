@@ -1,0 +1,266 @@
+/**
+ * `postern explain WHO URL` and `postern explain REQUEST_ID`: why somebody may, or might not, do something, rule by rule.
+ *
+ * The decision is made by the function that enforces, on facts that were written on the command line, last seen of the person, or recorded
+ * with the request; the answer says which. Nothing is changed and nobody is asked but the store. Exit status: 0 allowed, 1 not, 2 could
+ * not tell.
+ */
+
+import { join } from 'node:path'
+import type { Command } from 'commander'
+import { factsOf, type Given, type GivenSignIn, type GivenSubject } from '../administration/given.ts'
+import { readRecordedDecision } from '../administration/recorded-decision.ts'
+import type { EnvironmentReader } from '../attributes/environment-facts.ts'
+import { compileSubjectReader } from '../attributes/subject-facts.ts'
+import { findDecision } from '../audit/find-decision.ts'
+import type { Administration } from '../compose-administration.ts'
+import type { InstanceConfiguration } from '../config/instance.ts'
+import { loadConfiguration } from '../config/load-configuration.ts'
+import { loadPolicy } from '../config/load-policy.ts'
+import { printProblems } from '../config/problems.ts'
+import { findAsked } from '../enforcement/asked.ts'
+import { compileRoutes } from '../enforcement/route-table.ts'
+import { PosternError } from '../errors.ts'
+import { compilePolicy } from '../policy/compile.ts'
+import { reasons } from '../policy/decision.ts'
+import type { PolicyDocument } from '../policy/document.ts'
+import { type Explanation, explainDecision } from '../policy/explain.ts'
+import type { Device, Facts } from '../policy/facts.ts'
+import { printAge, printExplanation } from './explanation-text.ts'
+
+interface ExplainOptions {
+  readonly config: string
+  readonly request: string
+  readonly group: readonly string[]
+  readonly amr: readonly string[]
+  readonly acr?: string
+  readonly signedIn?: string
+  readonly device?: string
+  readonly ip?: string
+  readonly country?: string
+  readonly userAgent?: string
+  readonly at?: string
+  readonly websocket?: true
+  readonly json?: true
+}
+
+/** What the command is given. */
+export interface ExplainParts {
+  readonly now: () => number
+  readonly openAdministration: (configuration: InstanceConfiguration) => Promise<Administration>
+  /** With the databases that the configuration names. */
+  readonly openEnvironment: (configuration: InstanceConfiguration) => EnvironmentReader
+}
+
+/** Adds `explain`. */
+export function registerExplain(program: Command, parts: ExplainParts): void {
+  const collect = (value: string, earlier: readonly string[]) => [...earlier, value]
+  program
+    .command('explain')
+    .description('why somebody may do something, rule by rule; or why a recorded request was decided as it was')
+    .argument('<who>', 'an e-mail address or sub, `service:NAME`, `nobody`; or the id of a request')
+    .argument('[url]', 'what they would open')
+    .option('--config <file>', 'instance configuration', 'config/postern.yaml')
+    .option('-X, --request <method>', 'method', 'GET')
+    .option('--websocket', 'a WebSocket handshake')
+    .option('--group <group>', 'a group, in place of those last seen; may be repeated', collect, [])
+    .option('--acr <value>', 'authentication context class of the sign-in')
+    .option('--amr <method>', 'authentication method of the sign-in; may be repeated', collect, [])
+    .option('--signed-in <age>', 'age of the authentication, such as 10m')
+    .option('--device <id>', 'a device of the inventory')
+    .option('--ip <address>', "the client's address", '192.0.2.1')
+    .option('--country <code>', 'in place of what the database says')
+    .option('--user-agent <text>', 'User-Agent header')
+    .option('--at <time>', 'an instant such as 2026-11-25T22:00+01:00; now, if left out')
+    .option('--json', 'print one JSON object')
+    .action(async (who: string, url: string | undefined, options: ExplainOptions) => {
+      process.exitCode = await explain(who, url, options, parts)
+    })
+}
+
+async function explain(who: string, address: string | undefined, options: ExplainOptions, parts: ExplainParts): Promise<0 | 1 | 2> {
+  const loaded = await loadConfiguration(options.config)
+  if (loaded.value === undefined) return complain(printProblems(loaded.problems, 'error'))
+  const configuration = loaded.value
+  const policy = await loadPolicy(configuration.policyPath, { configuration })
+  if (policy.value === undefined) return complain(printProblems(policy.problems, 'error'))
+  const found =
+    address === undefined
+      ? await findRecorded(who, configuration, policy.value)
+      : await findGiven(who, address, options, { ...parts, configuration, document: policy.value })
+  if (typeof found === 'string') return complain(`postern: ${found}`)
+  print(found, options.json === true)
+  return found.effect === 'allow' ? 0 : 1
+}
+
+interface Answer {
+  readonly effect: string
+  /** What the facts rest on, for people. */
+  readonly notes: readonly string[]
+  readonly explanation: Explanation | undefined
+  readonly facts: Facts | undefined
+  readonly at: number
+  readonly json: Readonly<Record<string, unknown>>
+}
+
+function print({ at, explanation, facts, json, notes }: Answer, isJson: boolean): void {
+  if (isJson) console.log(JSON.stringify({ ...json, notes, ...(explanation ?? {}), facts }))
+  else console.log([...notes, ...(explanation === undefined ? [] : ['', printExplanation(explanation, at)])].join('\n'))
+}
+
+interface GivenParts extends ExplainParts {
+  readonly configuration: InstanceConfiguration
+  readonly document: PolicyDocument
+}
+
+async function findGiven(who: string, address: string, options: ExplainOptions, parts: GivenParts): Promise<Answer | string> {
+  const { configuration, document } = parts
+  if (!URL.canParse(address)) return 'the second argument is not a URL'
+  const at = options.at === undefined ? parts.now() : Date.parse(options.at)
+  if (Number.isNaN(at)) return '--at is not an instant such as 2026-11-25T22:00+01:00'
+  const policy = compilePolicy(document)
+  const isUpgrade = options.websocket === true
+  const asked = findAsked({ routes: compileRoutes(document, policy) }, { method: options.request, isUpgrade, url: new URL(address) })
+  if (asked.outcome === 'refused') {
+    const { reason } = asked
+    return {
+      effect: 'deny',
+      notes: [`DENY  ${reason}`, `    ${reasons[reason]}`],
+      explanation: undefined,
+      facts: undefined,
+      at,
+      json: { reason },
+    }
+  }
+  const notes: string[] = []
+  const known = await gatherKnown(who, options, { ...parts, at, notes })
+  if (typeof known === 'string') return known
+  const signIn = signInOf(options)
+  if (typeof signIn === 'string') return signIn
+  const given: Given = {
+    ...known,
+    signIn,
+    at,
+    address: options.ip ?? '192.0.2.1',
+    country: options.country,
+    asn: undefined,
+    userAgent: options.userAgent,
+  }
+  const scheme = configuration.url.protocol === 'https:' ? 'https' : 'http'
+  const facts = factsOf(given, asked.request, parts.openEnvironment(configuration), scheme)
+  const explanation = explainDecision(asked.route.policy, facts)
+  const json = { app: asked.route.app.id, policy: document.version }
+  notes.push(`app: ${asked.route.app.id}, policy ${document.version}, ${new Date(at).toISOString()}`)
+  return { effect: explanation.decision.effect, notes, explanation, facts, at, json }
+}
+
+interface KnownParts extends GivenParts {
+  readonly at: number
+  readonly notes: string[]
+}
+
+/** Who it is and on what: from the command line where that says enough, else from the store. */
+async function gatherKnown(
+  who: string,
+  options: ExplainOptions,
+  parts: KnownParts,
+): Promise<{ readonly subject: GivenSubject; readonly device: Device | undefined } | string> {
+  const { configuration, document, notes } = parts
+  if (who === 'nobody') return { subject: { kind: 'nobody' }, device: undefined }
+  if (who.startsWith('service:')) {
+    const service = document.services.find(({ name }) => name === who.slice('service:'.length))
+    return service === undefined ? `the policy has no ${who}` : { subject: { kind: 'service', service }, device: undefined }
+  }
+  const administration = await parts.openAdministration(configuration)
+  try {
+    const subject = await findPerson(who, options, { ...parts, administration })
+    if (typeof subject === 'string') return subject
+    if (options.device === undefined) return { subject, device: undefined }
+    const device = await administration.findDeviceFacts(options.device)
+    if (device === undefined) notes.push(`device: ${options.device} is not in the inventory`)
+    const unknownDevice: Device = {
+      id: options.device,
+      identifiedBy: 'certificate',
+      isKnown: false,
+      serial: undefined,
+      tags: [],
+      attributes: Object.create(null) as Device['attributes'],
+    }
+    return { subject, device: device ?? unknownDevice }
+  } finally {
+    await administration.close()
+  }
+}
+
+async function findPerson(
+  who: string,
+  { group }: ExplainOptions,
+  { administration, at, configuration, notes }: KnownParts & { readonly administration: Administration },
+): Promise<GivenSubject | string> {
+  const { people } = administration
+  const issuer = configuration.provider.issuer.href
+  const isEmail = who.includes('@')
+  const seen = isEmail ? await people.findPeople(who) : [await people.findPerson(issuer, who)].filter((one) => one !== undefined)
+  if (seen.length > 1) return `several people have this address; name one by sub: ${seen.map(({ sub }) => sub).join(', ')}`
+  const [person] = seen
+  const groups = group.length === 0 ? undefined : group
+  if (groups !== undefined) notes.push(`groups: ${groups.join(', ')}, as given on the command line`)
+  if (person === undefined) {
+    notes.push(`who: ${who} has never signed in here`)
+    if (groups === undefined) notes.push('groups: unknown; --group says which to assume')
+    const claims: Record<string, unknown> = Object.create(null)
+    return { kind: 'person', issuer, sub: who, email: isEmail ? who : undefined, groups, claims }
+  }
+  const { claims, seenAt, sub } = person
+  const readSubject = compileSubjectReader(configuration.provider)
+  const facts = readSubject({ issuer: person.issuer, sub, claims: { at: seenAt, version: 0, all: claims } }, 'fresh')
+  if (facts.kind !== 'person') throw new TypeError('a person was read as something else')
+  notes.push(`who: ${person.email ?? who} (sub ${sub}), last seen ${printAge(at - seenAt)} before`)
+  if (groups === undefined) {
+    const { groups: known } = facts
+    notes.push(`groups: ${known.known ? known.value.join(', ') || 'none' : `unknown (${known.why})`}, as last seen`)
+    return { kind: 'seen', facts }
+  }
+  return { kind: 'seen', facts: { ...facts, groups: { known: true, value: groups } } }
+}
+
+function signInOf({ acr, amr, signedIn }: ExplainOptions): GivenSignIn | string | undefined {
+  if (acr === undefined && amr.length === 0 && signedIn === undefined) return undefined
+  const match = signedIn === undefined ? undefined : /^(\d{1,9})(s|m|h|d)$/.exec(signedIn)
+  if (match === null) return '--signed-in is not an age such as 10m'
+  const unit = { s: 1, m: 60, h: 3600, d: 86_400 }[match?.[2] ?? ''] ?? 0
+  return { acr, amr, agoSeconds: match === undefined ? undefined : Number(match[1]) * unit }
+}
+
+async function findRecorded(
+  requestId: string,
+  { dataDir, url }: InstanceConfiguration,
+  document: PolicyDocument,
+): Promise<Answer | string> {
+  const scheme = url.protocol === 'https:' ? 'https' : 'http'
+  const found = await findDecision(join(dataDir, 'audit'), requestId).catch((error: unknown) => {
+    throw new PosternError('audit_unavailable', 'the audit trail could not be read', { cause: error })
+  })
+  if (found === undefined) {
+    const hint = requestId.includes('@') ? '; to explain what a person may do, say what URL' : ''
+    return `the audit trail of this machine has no decision about a request ${JSON.stringify(requestId)}${hint}`
+  }
+  const recorded = readRecordedDecision(found, scheme)
+  const { appId, at, effect, facts, policy, reason, rule } = recorded
+  const by = rule === undefined ? '' : `, by the rule ${JSON.stringify(rule)}`
+  const notes = [`recorded: ${effect} ${reason}${by}, ${new Date(at).toISOString()}, policy ${policy}`]
+  const app = appId === undefined ? undefined : compilePolicy(document).apps.get(appId)
+  const json = { recorded: { request: requestId, effect, reason, rule, policy, at: new Date(at).toISOString() }, app: appId }
+  if (app === undefined || facts === undefined) {
+    notes.push(app === undefined ? 'its app is not in the present policy' : 'its facts are not in the trail, so it cannot be decided again')
+    return { effect, notes, explanation: undefined, facts, at, json }
+  }
+  if (policy !== document.version) notes.push(`the policy has changed since: what follows is the present one, ${document.version}`)
+  const explanation = explainDecision(app, facts)
+  return { effect, notes, explanation, facts, at, json }
+}
+
+function complain(message: string): 2 {
+  console.error(message)
+  return 2
+}

@@ -1,0 +1,76 @@
+/**
+ * `postern test`: runs the tests beside the policy and prints each failure with what was expected, what was decided and why.
+ *
+ * Needs neither store nor provider nor network: a policy is tested where it is written. Exit status: 0 all passed, 1 some failed,
+ * 2 the files could not be read.
+ */
+
+import type { Command } from 'commander'
+import { createEnvironmentReader } from '../attributes/environment-facts.ts'
+import { loadConfiguration } from '../config/load-configuration.ts'
+import { loadPolicy } from '../config/load-policy.ts'
+import { findPolicyTests, loadPolicyTests } from '../config/load-policy-tests.ts'
+import { printProblems } from '../config/problems.ts'
+import { compileRoutes } from '../enforcement/route-table.ts'
+import { compilePolicy } from '../policy/compile.ts'
+import { printPolicyTests, runPolicyTests } from './policy-tests.ts'
+
+interface TestOptions {
+  readonly config: string
+  readonly tests?: string
+  readonly json?: boolean
+}
+
+/** Adds `test`. */
+export function registerTest(program: Command, { now }: { readonly now: () => number }): void {
+  program
+    .command('test')
+    .description('run the tests beside the policy')
+    .option('--config <file>', 'instance configuration', 'config/postern.yaml')
+    .option('--tests <file>', 'tests to run; policy.test.yaml beside the policy if left out')
+    .option('--json', 'print one JSON object')
+    .action(async (options: TestOptions) => {
+      process.exitCode = await runTests(options, now)
+    })
+}
+
+async function runTests(options: TestOptions, now: () => number): Promise<0 | 1 | 2> {
+  // What a test does not need may be missing: secrets and certificates lie on the machine that serves.
+  const { parts } = await loadConfiguration(options.config)
+  if (parts.policyPath === undefined || parts.provider === undefined) {
+    const { problems } = await loadConfiguration(options.config)
+    console.error(printProblems(problems, 'error'))
+    return 2
+  }
+  const policy = await loadPolicy(parts.policyPath, { configuration: parts })
+  if (policy.value === undefined) {
+    console.error(printProblems(policy.problems, 'error'))
+    return 2
+  }
+  const file = options.tests ?? (await findPolicyTests(parts.policyPath))
+  if (file === undefined) {
+    console.error(`postern: there are no tests beside ${parts.policyPath}; docs/policy.md says how to write policy.test.yaml`)
+    return 2
+  }
+  const { services } = policy.value
+  const loaded = await loadPolicyTests(file, { strengths: parts.provider.strengths, services, at: now() })
+  if (loaded.value === undefined) {
+    console.error(printProblems(loaded.problems, 'error'))
+    return 2
+  }
+  const compiled = compilePolicy(policy.value)
+  const results = runPolicyTests({ routes: compileRoutes(policy.value, compiled) }, loaded.value, createEnvironmentReader({}))
+  const failed = results.filter(({ isPassed }) => !isPassed)
+  if (options.json === true) {
+    const tests = results.map(({ got, isPassed, test, why }) => ({
+      name: test.name,
+      file: test.file,
+      line: test.line,
+      passed: isPassed,
+      got,
+      why,
+    }))
+    console.log(JSON.stringify({ policy: policy.value.version, passed: results.length - failed.length, failed: failed.length, tests }))
+  } else console.log(printPolicyTests(results))
+  return failed.length === 0 ? 0 : 1
+}

@@ -1,0 +1,139 @@
+/**
+ * `postern token create|list|revoke`: tokens for systems that report on devices, made and ended by administrators.
+ *
+ * `create` prints the token on standard output, alone and once, so that it can be piped into where it is kept; everything for people goes
+ * to standard error. No other command prints more of a token than its id.
+ */
+
+import { type Command, InvalidArgumentError, Option } from 'commander'
+import { parseTokenId } from '../administration/token-format.ts'
+import { formatTokenScope, parseTokenScope, type TokenScope } from '../administration/token-scope.ts'
+import { longestTokenLifetimeSeconds, type TokenFacts } from '../administration/tokens.ts'
+import { duration, text } from '../config/plain-values.ts'
+import { administer, type OpenAdministration } from './administer.ts'
+
+export interface TokenParts {
+  readonly openAdministration: OpenAdministration
+  /** Epoch milliseconds. */
+  readonly now: () => number
+}
+
+interface CreateOptions {
+  readonly config: string
+  readonly name: string
+  readonly scope: readonly TokenScope[]
+  readonly expires: number
+}
+
+const lifetime = duration({ text: '400d', seconds: longestTokenLifetimeSeconds })
+const tokenName = text('a name, such as `Intune export`', 100)
+const defaultLifetime = { seconds: 90 * 86_400, text: '90d' }
+
+/** Adds `token create`, `token list` and `token revoke`. */
+export function registerToken(program: Command, { openAdministration, now }: TokenParts): void {
+  const token = program.command('token').description('tokens of systems that report on devices')
+
+  token
+    .command('create')
+    .description('make a token and print it, once')
+    .requiredOption('--scope <scope>', 'devices:report, devices:report:tag=TAG or devices:report:id=ID,ID (may be given again)', addScope)
+    .requiredOption('--name <name>', 'what it is for', parseName)
+    .addOption(
+      new Option('--expires <duration>', 'how long it is good for, at most 400d')
+        .argParser(parseLifetime)
+        .default(defaultLifetime.seconds, defaultLifetime.text),
+    )
+    .option('--config <file>', 'instance configuration', 'config/postern.yaml')
+    .action((options: CreateOptions) =>
+      administer(options.config, openAdministration, async ({ tokens, actor }) => {
+        const wish = { name: options.name, scopes: options.scope, lifetimeSeconds: options.expires }
+        const created = await tokens.create(wish, actor)
+        const scopes = created.token.scopes.map(formatTokenScope).join(' ')
+        console.error(`Token ${created.token.id} (${created.token.name}): ${scopes}, until ${instant(created.token.expiresAt)}.`)
+        console.error('It is shown this once; what is kept of it is a hash.')
+        console.log(created.text)
+      }),
+    )
+
+  token
+    .command('list')
+    .description('all tokens, and those that ended in the last 90 days')
+    .option('--json', 'one JSON object a line')
+    .option('--config <file>', 'instance configuration', 'config/postern.yaml')
+    .action((options: { readonly config: string; readonly json?: true }) =>
+      administer(options.config, openAdministration, async ({ tokens }) => {
+        for await (const facts of tokens.list()) console.log(options.json === true ? describeAsJson(facts, now()) : describe(facts, now()))
+      }),
+    )
+
+  token
+    .command('revoke')
+    .description('end a token, everywhere within seconds')
+    .argument('<id>', 'its id, or the token itself', parseId)
+    .option('--config <file>', 'instance configuration', 'config/postern.yaml')
+    .action((id: string, options: { readonly config: string }) =>
+      administer(options.config, openAdministration, async ({ tokens, actor }) => {
+        const outcome = await tokens.revoke(id, actor)
+        if (outcome === 'unknown') {
+          console.error(`postern: there is no token ${id}`)
+          process.exitCode = 1
+          return
+        }
+        console.log(outcome === 'revoked' ? `Token ${id} is revoked.` : `Token ${id} was revoked before.`)
+      }),
+    )
+}
+
+function addScope(written: string, before: readonly TokenScope[] | undefined): readonly TokenScope[] {
+  const scope = parseTokenScope(written)
+  if (scope !== undefined) return [...(before ?? []), scope]
+  throw new InvalidArgumentError('write devices:report, devices:report:tag=TAG or devices:report:id=ID,ID.')
+}
+
+function parseName(written: string): string {
+  const parsed = tokenName.safeParse(written)
+  if (parsed.success) return parsed.data
+  throw new InvalidArgumentError(`${parsed.error.issues[0]?.message ?? 'this is not a name'}.`)
+}
+
+function parseLifetime(written: string): number {
+  const parsed = lifetime.safeParse(written)
+  if (parsed.success) return parsed.data
+  throw new InvalidArgumentError(`${parsed.error.issues[0]?.message ?? 'this is not a duration'}; write something like 90d.`)
+}
+
+/** What was pasted may be a whole token: only its id goes on from here. */
+function parseId(written: string): string {
+  const id = parseTokenId(written)
+  if (id !== undefined) return id
+  throw new InvalidArgumentError('an id has 12 letters and digits; `postern token list` shows them.')
+}
+
+function stateOf({ revokedAt, expiresAt }: TokenFacts, now: number): 'active' | 'revoked' | 'expired' {
+  if (revokedAt !== undefined) return 'revoked'
+  return expiresAt <= now ? 'expired' : 'active'
+}
+
+function describe(facts: TokenFacts, now: number): string {
+  const used = facts.lastUsedAt === undefined ? 'never used' : `last used ${instant(facts.lastUsedAt)}`
+  const end = facts.revokedAt === undefined ? `until ${instant(facts.expiresAt)}` : `since ${instant(facts.revokedAt)}`
+  return `${facts.id}  ${stateOf(facts, now)} ${end}  ${facts.scopes.map(formatTokenScope).join(' ')}  ${used}  ${facts.name}`
+}
+
+function describeAsJson(facts: TokenFacts, now: number): string {
+  return JSON.stringify({
+    id: facts.id,
+    name: facts.name,
+    state: stateOf(facts, now),
+    scopes: facts.scopes.map(formatTokenScope),
+    created_at: instant(facts.createdAt),
+    created_by: facts.createdBy,
+    expires_at: instant(facts.expiresAt),
+    last_used_at: facts.lastUsedAt === undefined ? null : instant(facts.lastUsedAt),
+    revoked_at: facts.revokedAt === undefined ? null : instant(facts.revokedAt),
+  })
+}
+
+function instant(at: number): string {
+  return new Date(at).toISOString()
+}
