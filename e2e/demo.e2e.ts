@@ -7,7 +7,7 @@ import { join } from 'node:path'
 import type { Browser } from 'playwright'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { launchBrowser } from './support/browser.ts'
-import { chooseAtDemoProvider } from './support/page.ts'
+import { chooseAtDemoProvider, typeCodeAtDemoProvider } from './support/page.ts'
 import { waitFor } from './support/rig.ts'
 import { everybody, type Stage, signOutEverywhere, tellTheStory } from './support/story.ts'
 
@@ -41,6 +41,7 @@ describe('the demo', () => {
       origin: (name) => `http://${name}.corp.localhost:${access[1]}`,
       isAtProvider: (url) => new URL(url).hostname === 'login.corp.localhost',
       signIn: chooseAtDemoProvider,
+      stepUp: typeCodeAtDemoProvider,
     }
   })
   afterAll(async () => {

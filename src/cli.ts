@@ -9,10 +9,12 @@ import { Command, CommanderError } from 'commander'
 import { registerCheck } from './commands/check.ts'
 import { registerDemo } from './commands/demo.ts'
 import { registerDevice } from './commands/device.ts'
+import { registerExplain } from './commands/explain.ts'
 import { registerInit } from './commands/init.ts'
 import { registerKeys } from './commands/keys.ts'
 import { registerSchema } from './commands/schema.ts'
 import { registerServe } from './commands/serve.ts'
+import { registerTest } from './commands/test.ts'
 import { registerToken } from './commands/token.ts'
 import { liveProbes, now, readVersion, startPostern } from './compose.ts'
 import { openAdministration, resealRecords } from './compose-administration.ts'
@@ -34,6 +36,8 @@ registerSchema(program)
 registerKeys(program, { now, reseal: resealRecords })
 registerToken(program, { openAdministration, now })
 registerDevice(program, { openAdministration, now })
+registerTest(program, { now })
+registerExplain(program, { now, openAdministration, log: createLogger('error', 'stderr') })
 
 try {
   await program.parseAsync(process.argv)

@@ -21,6 +21,8 @@ import { PosternError } from './errors.ts'
 import type { CurrentKeys } from './keys.ts'
 import { createKeysFile, loadKeys } from './keys-file.ts'
 import { createLogger, type Logger } from './log.ts'
+import { createPeople, type People } from './session/people.ts'
+import { createSealedRecords } from './session/sealed-records.ts'
 import type { SessionStore } from './session/store.ts'
 
 /** What a command on a running system works with. */
@@ -30,6 +32,8 @@ export interface Administration {
   readonly store: SessionStore
   readonly keys: CurrentKeys
   readonly tokens: Tokens
+  /** Who has signed in here, as last seen. */
+  readonly people: People
   readonly devices: Devices
   /** Resolves once the running instance has it, or it waits for `close` to write it. */
   record(event: AdministrativeEvent): Promise<void>
@@ -57,6 +61,7 @@ export async function openAdministration(configuration: AdministrationConfigurat
     keys,
     tokens: createTokens({ records: createDurableRecords<TokenRecord>('token', durable), now, record: trail.record }),
     devices: createDevices({ records: createDurableRecords<DeviceRecord>('device', durable), now, onEvent: trail.record }),
+    people: createPeople(store, createSealedRecords(store, keys, log)),
     record: trail.record,
     async close() {
       try {

@@ -12,7 +12,9 @@ import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { parseAdministrativeEvent } from './administration/administrative-event.ts'
 import { startResealing } from './administration/resealing.ts'
-import { noDevices } from './attributes/device-facts.ts'
+import { compileCidrs, readClientAddress } from './attributes/client-address.ts'
+import { type AskedConnections, createCertificateReader } from './attributes/client-certificate.ts'
+import { createDeviceBinding, noBinding } from './attributes/device-binding.ts'
 import { createEnvironmentReader } from './attributes/environment-facts.ts'
 import { watchPlaces } from './attributes/place-files.ts'
 import { createServiceCallers } from './attributes/service-callers.ts'
@@ -20,6 +22,7 @@ import { compileSubjectReader } from './attributes/subject-facts.ts'
 import type { AuditEvent } from './audit/event.ts'
 import { createAuditTrail } from './audit/trail.ts'
 import { createLiveProbes } from './commands/live-probes.ts'
+import { composeDevices } from './compose-devices.ts'
 import { checkStore, listenForAdministration, loadStoreReport, openStore, storeAddresses } from './compose-store.ts'
 import type { InstanceConfiguration } from './config/instance.ts'
 import { loadPolicy } from './config/load-policy.ts'
@@ -165,6 +168,20 @@ export async function startPostern({ configuration, log, isDemo }: StartOptions)
     closers.push(() => sessions.close())
     const cookies = createSealedCookies({ keys, now })
     const readSubject = compileSubjectReader(configuration.provider)
+    const askedConnections: AskedConnections = new WeakMap()
+    const trustedProxies = compileCidrs(configuration.trustedProxies)
+    const certificates =
+      configuration.clientCertificate === undefined
+        ? undefined
+        : createCertificateReader({
+            settings: configuration.clientCertificate,
+            isTrustedPeer: (address) => trustedProxies.contains(readClientAddress(address, [], trustedProxies)),
+            asked: askedConnections,
+            now,
+            log,
+          })
+    closers.push(() => certificates?.close())
+    const devices = composeDevices({ configuration, store, keys, log, record, certificates, now, monotonicNow })
     const places = await watchPlaces(configuration.facts, { log, lookEveryMs: placesLookMs })
     closers.push(() => places.close())
     const readEnvironment = createEnvironmentReader(places)
@@ -213,7 +230,9 @@ export async function startPostern({ configuration, log, isDemo }: StartOptions)
       sessionLimits: configuration.session,
       readSubject,
       readEnvironment,
-      devices: noDevices,
+      devices: devices.reader,
+      binding: certificates === undefined ? noBinding : createDeviceBinding(certificates, devices.reader),
+      deviceReports: devices.reports,
     })
 
     const ports: EnforcementPorts = {
@@ -224,7 +243,7 @@ export async function startPostern({ configuration, log, isDemo }: StartOptions)
       log,
       readSubject,
       readEnvironment,
-      devices: noDevices,
+      devices: devices.reader,
       callers: createServiceCallers({ accessUrl, fetch: issuerFetch.fetch, now, log }),
       now,
       monotonicNow,
@@ -235,6 +254,7 @@ export async function startPostern({ configuration, log, isDemo }: StartOptions)
       signOut: createSignOut({ accessUrl, relyingParty, sessions }),
       handleAccessHost,
       observe: metrics.observeRequest,
+      countAlert: metrics.countAlert,
       findSecret: (id) => configuration.secrets.get(id)?.reveal(),
     }
     const forwarding = createForwarding({
@@ -258,6 +278,10 @@ export async function startPostern({ configuration, log, isDemo }: StartOptions)
       listen: configuration.listen,
       tls: configuration.tls,
       httpRedirect: configuration.httpRedirect,
+      clientCertificates:
+        certificates !== undefined && configuration.clientCertificate?.from === 'listener'
+          ? { authorities: certificates.authorities, asked: askedConnections }
+          : undefined,
       snapshot: policy.current,
       ports,
       forwarding,
@@ -284,6 +308,7 @@ export async function startPostern({ configuration, log, isDemo }: StartOptions)
     return {
       address,
       reload: () => {
+        certificates?.reload()
         listener.reloadCertificates()
         return policy.reload()
       },

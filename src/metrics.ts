@@ -34,6 +34,8 @@ export interface Metrics {
   countPolicyLoadFailure(): void
   countStoreError(): void
   countLostAuditLine(): void
+  /** A rule with `alert: true` decided a request for this app. */
+  countAlert(app: string): void
   /** Text in the exposition format named by `contentType`. */
   text(): Promise<string>
   readonly contentType: string
@@ -113,6 +115,12 @@ export function createMetrics(sources: MetricSources): Metrics {
     help: 'Lines of the audit trail that found no room while it could not be written.',
     registers,
   })
+  const alerts = new Counter({
+    name: 'postern_alerts_total',
+    help: 'Decisions by a rule that asks for an alert.',
+    labelNames: ['app'],
+    registers,
+  })
   // Zero is a statement, and a rate needs one to begin with.
   for (const outcome of ['started', 'continued', 'refused', 'failed']) signIns.inc({ outcome }, 0)
   for (const outcome of ['refreshed', 'refused', 'unreachable']) refreshes.inc({ outcome }, 0)
@@ -152,6 +160,7 @@ export function createMetrics(sources: MetricSources): Metrics {
     countPolicyLoadFailure: () => policyFailures.inc(),
     countStoreError: () => storeErrors.inc(),
     countLostAuditLine: () => lostAuditLines.inc(),
+    countAlert: (app) => alerts.inc({ app }),
     text: () => registry.metrics(),
     contentType: registry.contentType,
     close: stopLoopDelay,

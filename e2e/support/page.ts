@@ -8,6 +8,12 @@ export async function chooseAtDemoProvider(page: Page, person: string): Promise<
   await page.locator(`button[name="person"][value="${person}"]`).click()
 }
 
+/** Types the code that the demo provider shows. */
+export async function typeCodeAtDemoProvider(page: Page): Promise<void> {
+  await page.locator('#code').fill((await page.locator('p.code').innerText()).trim())
+  await page.locator('button.primary').click()
+}
+
 /** Signs in at Keycloak's own page. */
 export async function signInAtKeycloak(page: Page, name: string, password: string): Promise<void> {
   await page.locator('#username').fill(name)

@@ -13,6 +13,8 @@ export interface Stage {
   origin(name: 'access' | 'wiki' | 'board' | 'payroll'): string
   /** Called when the browser stands at the provider's page. */
   signIn(page: Page, person: string): Promise<void>
+  /** Called when an app wants a second factor; without it none does. */
+  stepUp?(page: Page): Promise<void>
   /** Whether the browser stands at the provider. */
   isAtProvider(url: string): boolean
 }
@@ -45,6 +47,11 @@ export async function tellTheStory(stage: Stage, { person, opens, refused }: Exp
     for (const app of opens) {
       const answer = await page.goto(`${stage.origin(app)}/`)
       expect(answer?.status(), `${person} opens ${app}`).toBe(200)
+      if (app === 'payroll' && stage.stepUp !== undefined) {
+        expect(stage.isAtProvider(page.url()), `${person} is asked for a second factor at ${app}`).toBe(true)
+        await stage.stepUp(page)
+        await page.waitForURL(`${stage.origin(app)}/`)
+      }
       expect(page.url(), `${person} is not asked to sign in again`).toBe(`${stage.origin(app)}/`)
       if (app === 'board') await useBoard(page, person)
       if (app === 'payroll') await page.locator('#runs tr').first().waitFor()

@@ -164,7 +164,16 @@ describe.each([
     await tokens.create('t', { owner: 'bob' })
     await records.setAlias('serial', 'S1', 'laptop-1')
     const retire = rotate()
+    let turns = 0
+    const count = () => {
+      turns += 1
+      timer = setImmediate(count)
+    }
+    let timer = setImmediate(count)
     expect(await resealDurable({ store, keys, log })).toEqual({ resealed: 132, unreadable: 0 })
+    clearImmediate(timer)
+    // Requests had their turn between any two records.
+    expect(turns).toBeGreaterThanOrEqual(132)
     expect(await resealDurable({ store, keys, log })).toEqual({ resealed: 0, unreadable: 0 })
     retire()
     expect(Object.keys(await listed())).toHaveLength(130)

@@ -8,6 +8,7 @@
  * before that key leaves the ring.
  */
 
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import { PosternError } from '../errors.ts'
 import type { CurrentKeys } from '../keys.ts'
 import type { Logger } from '../log.ts'
@@ -26,6 +27,8 @@ export interface DurableRecords<T> {
   create(id: string, value: T): Promise<boolean>
   /** Compare-and-set; `false` if the version moved on or the record is gone. */
   replace(id: string, value: T, version: number): Promise<boolean>
+  /** Waits a moment until a fail-over of the store would not undo what was written: call it after what ends somebody's access. */
+  confirm(): Promise<void>
   /** `false` if there was none. Also removes a record that does not open: whoever asks for it names it. */
   remove(id: string): Promise<boolean>
   /**
@@ -91,6 +94,7 @@ export function createDurableRecords<T>(kind: DurableKind, parts: DurableParts):
     },
     create: (id, value) => store.createDurable(nameOf(id), sealDurable(parts, nameOf(id), { id, value })),
     replace: (id, value, version) => store.replaceDurable(nameOf(id), { value: sealDurable(parts, nameOf(id), { id, value }), version }),
+    confirm: () => store.confirmDurable(),
     remove: (id) => store.removeDurable(nameOf(id)),
     async *list() {
       let unreadable: unknown
@@ -130,6 +134,8 @@ export async function* listDurable(store: DurableStore, kind: string | undefined
     if (last === undefined) return
     yield* batch
     after = last.name
+    // The embedded store answers at once: without this, a long listing would keep every request waiting.
+    await nextTurn()
   }
 }
 

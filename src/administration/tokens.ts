@@ -169,6 +169,7 @@ export function createTokens({ records, now, record }: TokensParts): Tokens {
         if (loaded.value.revokedAt !== null) return 'revoked_before'
         if (!(await records.replace(id, { ...loaded.value, revokedAt: now() }, loaded.version))) continue
         memory.delete(id)
+        await records.confirm()
         const { name } = loaded.value
         await record({ event: 'token.revoked', actor: by, token: id, name, scopes: undefined, expiresAt: undefined })
         return 'revoked'

@@ -260,12 +260,34 @@ describe('revocation', () => {
     expect(() => parseRevocationList(der)).toThrow(TypeError)
   })
 
-  test('parses 100,000 entries in a time that nobody notices, and never anything broken', async () => {
-    const der = derOf(
-      await authority.list(Array.from({ length: 1000 }, (_, index) => ({ serial: (0x1000000 + index).toString(16).padStart(8, '0') }))),
-    )
-    const list = parseRevocationList(der)
-    expect(list.revoked.size).toBe(1000)
-    for (let end = 0; end < der.length; end += 997) expect(() => parseRevocationList(der.subarray(0, end))).toThrow()
+  test('reads a list of 100,000 in a moment, and never a broken one', async () => {
+    const der = derOf(await authority.list([bad]))
+    for (let end = 0; end < der.length; end += 1) expect(() => parseRevocationList(der.subarray(0, end))).toThrow()
+    const entry = (index: number) =>
+      element(0x30, element(0x02, Buffer.from((0x1000000 + index).toString(16).padStart(8, '0'), 'hex')), time)
+    const time = element(0x17, Buffer.from('261122080000Z'))
+    const entries = element(0x30, ...Array.from({ length: 100_000 }, (_, index) => entry(index)))
+    const algorithm = element(0x30, Buffer.from('06082a8648ce3d040302', 'hex'))
+    const signed = element(0x30, Buffer.from('020101', 'hex'), algorithm, element(0x30), time, time, entries)
+    const large = element(0x30, signed, algorithm, element(0x03, Buffer.alloc(65)))
+    const from = performance.now()
+    const { revoked } = parseRevocationList(large)
+    expect(performance.now() - from).toBeLessThan(2_000)
+    expect([revoked.size, revoked.has('1000007'), revoked.has('2000007')]).toEqual([100_000, true, false])
   })
 })
+
+function element(tag: number, ...contents: readonly Buffer[]): Buffer {
+  const content = Buffer.concat(contents)
+  const { length } = content
+  const bytes =
+    length < 128
+      ? [length]
+      : length < 256
+        ? [0x81, length]
+        : length < 65_536
+          ? [0x82, length >> 8, length & 255]
+          : [0x84, length >>> 24, (length >> 16) & 255, (length >> 8) & 255, length & 255]
+  const shortest = bytes[0] === 0x84 && length < 0x1000000 ? [0x83, ...bytes.slice(2)] : bytes
+  return Buffer.concat([Buffer.from([tag, ...shortest]), content])
+}

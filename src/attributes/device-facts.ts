@@ -9,6 +9,7 @@
 import type { IncomingMessage } from 'node:http'
 import type { Device, Known } from '../policy/facts.ts'
 import type { Session } from '../session/session.ts'
+import type { ClaimsState } from './subject-facts.ts'
 
 /** What a request shows of its device. */
 export interface DeviceReading {
@@ -17,11 +18,14 @@ export interface DeviceReading {
   readonly isChanged: boolean
 }
 
-/** Reads the device of a request. `recall` answers at once from memory that is young enough; else `read` has to be asked. */
+/**
+ * Reads the device of a request. `recall` answers at once from memory that is young enough; else `read` has to be asked. With `unknown`
+ * claims (too old to stand) nothing is told by a claim.
+ */
 export interface DeviceReader {
-  recall(request: IncomingMessage, session: Session): DeviceReading | undefined
+  recall(request: IncomingMessage, session: Session, claimsState?: ClaimsState): DeviceReading | undefined
   /** Rejects with `session_store_unavailable` where the inventory cannot be asked. */
-  read(request: IncomingMessage, session: Session): Promise<DeviceReading>
+  read(request: IncomingMessage, session: Session, claimsState?: ClaimsState): Promise<DeviceReading>
 }
 
 /** The device facts of nobody and of services. */

@@ -139,6 +139,19 @@ describe('which device it is', () => {
     expect(await reader.read(sessionOf())).toEqual({ device: { known: false, why: 'no_device' }, isChanged: false })
   })
 
+  it('is not told by claims that are too old to stand', async () => {
+    const reader = createDeviceReader({
+      certificates: undefined,
+      directory: { recall: () => ({ device: deviceOf('laptop-7') }), find: async () => deviceOf('laptop-7') },
+      claims: { deviceId: ['device_id'] },
+    })
+    const [request, session] = [new IncomingMessage(new Socket()), sessionOf({ claims: { device_id: 'laptop-7' } })]
+    const tooOld = { device: { known: false, why: 'claims_too_old' }, isChanged: false }
+    expect(reader.recall(request, session, 'unknown')).toEqual(tooOld)
+    expect(await reader.read(request, session, 'unknown')).toEqual(tooOld)
+    expect(reader.recall(request, session, 'stale')).toMatchObject({ device: { known: true } })
+  })
+
   it('is nothing but a name once it is blocked: no attribute, no tag, no serial number', async () => {
     const blocked = deviceOf('laptop-7', {
       status: { state: 'blocked' },

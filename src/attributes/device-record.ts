@@ -75,6 +75,7 @@ const measured: Readonly<Record<string, 'boolean' | 'string'>> = {
 const wellKnown: Readonly<Record<string, 'boolean' | 'string'>> = { ...measured, managed: 'boolean' }
 
 const noCertificate: CertificateReading = { state: 'none' }
+const claimsTooOld: DeviceReading = { device: { known: false, why: 'claims_too_old' }, isChanged: false }
 const changed: DeviceReading = { ...unidentified, isChanged: true }
 
 /** A reader for sessions of people. */
@@ -83,7 +84,8 @@ export function createDeviceReader(settings: DeviceReaderSettings): DeviceReader
   const factOf = createDeviceFacts(settings.claims)
 
   return {
-    recall(request, session) {
+    recall(request, given, claimsState) {
+      const session = claimsState === 'unknown' ? withoutClaims(given) : given
       const certificate = certificates === undefined ? noCertificate : certificates.recall(request)
       if (certificate === undefined) return undefined
       const clue = clueOf(certificate, session)
@@ -94,7 +96,8 @@ export function createDeviceReader(settings: DeviceReaderSettings): DeviceReader
       const begun = other === undefined ? noDevice : directory.recall(other)
       return begun === undefined ? undefined : concludeReading(session, clue, { present: remembered.device, begun: begun.device })
     },
-    async read(request: IncomingMessage, session: Session) {
+    async read(request, given, claimsState) {
+      const session = claimsState === 'unknown' ? withoutClaims(given) : given
       const certificate = certificates === undefined ? noCertificate : await certificates.read(request)
       const clue = clueOf(certificate, session)
       if (clue === undefined) return withoutClue(request, session)
@@ -106,7 +109,8 @@ export function createDeviceReader(settings: DeviceReaderSettings): DeviceReader
 
   /** Where the connection was never asked for a certificate, that it shows none says nothing: the device is unknown, not another. */
   function withoutClue(request: IncomingMessage, session: Session): DeviceReading {
-    return isBound(session) && certificates?.isVisible(request) !== false ? changed : unidentified
+    if (isBound(session)) return certificates?.isVisible(request) === false ? unidentified : changed
+    return session.claims.all === noClaims && settings.claims.deviceId !== undefined ? claimsTooOld : unidentified
   }
 
   /** A refused certificate is worth what none is worth: whoever has a revoked one can also leave it at home. */
@@ -123,6 +127,14 @@ export function createDeviceReader(settings: DeviceReaderSettings): DeviceReader
     // Of devices that are not in the inventory nobody can tell whether they are the same.
     return present !== undefined && present.id === begun?.id ? reading : changedOf(reading)
   }
+}
+
+const noClaims: ClaimSet = Object.freeze(Object.create(null) as Record<string, unknown>)
+const sessionsWithoutClaims = new WeakMap<Session, Session>()
+
+/** What too old claims say of a device is as unknown as what they say of its person. */
+function withoutClaims(session: Session): Session {
+  return getOrAdd(sessionsWithoutClaims, session, () => ({ ...session, claims: { ...session.claims, all: noClaims } }))
 }
 
 /** The device of the request, and the one that the session began on if it had another certificate then. */
@@ -147,21 +159,16 @@ const begunClues = new WeakMap<BoundDevice, DeviceClue>()
 
 /** Where the session kept the names of its certificate, they find the device of one that was registered by name. */
 function begunClueOf(device: BoundDevice & { readonly names?: readonly string[] }): DeviceClue {
-  const earlier = begunClues.get(device)
-  if (earlier !== undefined) return earlier
-  const clue: DeviceClue = { kind: 'certificate', certificate: { fingerprint: device.certificate, names: device.names ?? [] } }
-  begunClues.set(device, clue)
-  return clue
+  return getOrAdd(begunClues, device, () => {
+    const { certificate: fingerprint, names = [] } = device
+    return { kind: 'certificate', certificate: { fingerprint, names } }
+  })
 }
 
 const changedReadings = new WeakMap<DeviceReading, DeviceReading>()
 
 function changedOf(reading: DeviceReading): DeviceReading {
-  const earlier = changedReadings.get(reading)
-  if (earlier !== undefined) return earlier
-  const made = { ...reading, isChanged: true }
-  changedReadings.set(reading, made)
-  return made
+  return getOrAdd(changedReadings, reading, () => ({ ...reading, isChanged: true }))
 }
 
 type Factory = (session: Session, clue: DeviceClue, device: InventoryDevice | undefined) => DeviceReading

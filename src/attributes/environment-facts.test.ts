@@ -1,9 +1,9 @@
 /** Places from databases of every shape, user agents, and what stays unknown. */
 
-import { mkdtemp, rename, rm, writeFile } from 'node:fs/promises'
+import { mkdtemp, rename, rm, stat, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import type { FactGroup } from '../policy/facts.ts'
 import { createEnvironmentReader, readBareEnvironment } from './environment-facts.ts'
 import { asnRecord, countryRecord, type WrittenDatabase, writePlaceDatabase } from './place-database.fixture.ts'
@@ -143,7 +143,7 @@ describe('a user agent', () => {
     expect(clientOf(userAgent)).toEqual(expected)
   })
 
-  test.each([undefined, '', 'curl/8.4.0', '\u0000', '((((', 'Mozilla/5.0', 'x'.repeat(100_000)])(
+  test.each([undefined, '', 'curl/8.4.0', '\u0000', '((((', 'Mozilla/5.0', `${chrome} ${'x'.repeat(512)}`])(
     '%j says nothing that is known',
     (userAgent) => {
       expect(clientOf(userAgent)).toEqual(['not_stated', 'not_stated', 'not_stated'])
@@ -231,6 +231,36 @@ describe('the files of places', () => {
     await replace(writePlaceDatabase({ networks: { '198.51.100.0/24': countryRecord('SE') } }))
     await expect.poll(() => country()).toBe('SE')
     expect(complaints()).toBe(3)
+  })
+
+  test('are not even tried while they still change', async () => {
+    vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] })
+    try {
+      const whole = writePlaceDatabase({ networks })
+      await replace(whole)
+      const country = await watch()
+      const look = async () => {
+        vi.advanceTimersByTime(10)
+        for (let turn = 0; turn < 10; turn += 1) await stat(folder)
+      }
+      for (const part of [100, 200, 300]) {
+        await writeFile(file, whole.subarray(0, part))
+        await look()
+      }
+      expect(complaints()).toBe(0)
+      await writeFile(file, whole.subarray(0, -1))
+      await look()
+      await look()
+      await vi.waitFor(() => expect(complaints() + said.length).toBeGreaterThan(1))
+      expect(country()).toBe('DE')
+      // Gone for good or between two renames: what was read is still true, and nothing is wrong with it.
+      const before = complaints()
+      await rm(file)
+      for (let turn = 0; turn < 3; turn += 1) await look()
+      expect(complaints()).toBe(before)
+    } finally {
+      vi.useRealTimers()
+    }
   })
 
   test('are described for check', async () => {

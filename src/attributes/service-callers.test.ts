@@ -6,6 +6,7 @@ import { createProviderFetch } from '../oidc/provider-fetch.ts'
 import type { Service } from '../policy/document.ts'
 import { createServiceCallers, type ServiceCallers } from './service-callers.ts'
 import { createSigningKey, encode, mint, type SigningKey, startIssuer, type TestIssuer } from './service-issuer.fixture.ts'
+import { parseKeySet } from './service-key-set.ts'
 
 const silent = { info: () => undefined, warn: () => undefined, error: () => undefined }
 const fetcher = createProviderFetch(2)
@@ -274,6 +275,35 @@ describe('a signature', () => {
     const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' })
     issuer.keys = [{ ...privateKey.export({ format: 'jwk' }), kid: 'es' }]
     expect(await outcomeOf(mint({ ...es, privateKey }, claims()))).toBe('billing')
+  })
+})
+
+describe('a key set', () => {
+  test('leaves out RSA keys that are too short to be safe or too long to be meant', () => {
+    const keys = [1024, 2048].map((bits) => createSigningKey('RS256', String(bits), bits).jwk)
+    const endless = { ...keys[1], kid: 'endless', n: Buffer.alloc(1088, 0xff).toString('base64url') }
+    const set = parseKeySet({ keys: [keys[0], keys[1], endless] })
+    expect(['1024', '2048', 'endless'].filter((kid) => set?.has(kid))).toEqual(['2048'])
+  })
+
+  test('leaves out an EC key whose coordinate lost its leading zeros', () => {
+    let key = createSigningKey('ES256', 'short')
+    while (Buffer.from(key.jwk.x ?? '', 'base64url')[0] !== 0) key = createSigningKey('ES256', 'short')
+    const short = {
+      ...key.jwk,
+      x: Buffer.from(key.jwk.x ?? '', 'base64url')
+        .subarray(1)
+        .toString('base64url'),
+    }
+    expect(parseKeySet({ keys: [key.jwk] })?.has('short')).toBe(true)
+    expect(parseKeySet({ keys: [short] })?.has('short')).toBe(false)
+  })
+
+  test('gives at most three keys to try', () => {
+    const keys = Array.from({ length: 5 }, () => createSigningKey('ES256', 'same').jwk)
+    expect(parseKeySet({ keys })?.find('ES256', 'same')).toHaveLength(3)
+    expect(parseKeySet({ keys })?.find('ES256', undefined)).toHaveLength(3)
+    expect(parseKeySet({ keys })?.find('RS256', 'same')).toHaveLength(0)
   })
 })
 

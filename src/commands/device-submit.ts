@@ -5,7 +5,6 @@
  * Exit status: 0 accepted, 1 refused (the answer is printed), 2 could not run.
  */
 
-import { readFile } from 'node:fs/promises'
 import { request as requestHttp } from 'node:http'
 import { request as requestHttps } from 'node:https'
 import { type Command, InvalidArgumentError } from 'commander'
@@ -14,6 +13,7 @@ import { loadConfiguration, printProblems } from '../config/load-configuration.t
 import { parsePosture } from '../config/posture-report-schema.ts'
 import { PosternError } from '../errors.ts'
 import { lookupName } from '../name-resolution.ts'
+import { readText } from './read-text.ts'
 
 interface SubmitOptions {
   readonly config: string
@@ -44,7 +44,7 @@ export function registerDeviceSubmit(device: Command, { now }: { readonly now: (
     .action(async (id: string, options: SubmitOptions) => {
       const audience = options.url ?? (await readAccessUrl(options.config))
       if (audience === undefined) return
-      const key = readReportKey(await readFile(options.key, 'utf8'))
+      const key = readReportKey(await readText(options.key))
       if (key === undefined) throw new PosternError('configuration_invalid', `${options.key} holds no private key for Ed25519 or P-256`)
       const posture = parsePosture(mergeSettings(await readPosture(options.file), options.set ?? {}))
       if ('problems' in posture) {
@@ -55,6 +55,7 @@ export function registerDeviceSubmit(device: Command, { now }: { readonly now: (
       const jws = await signReport(key, { audience, deviceId: id, posture: posture.value, at: now() })
       if (options.dryRun === true) return console.log(jws)
       const answer = await post(new URL(`/api/v1/devices/${encodeURIComponent(id)}/reports`, audience), jws, options.ca)
+      if (answer === undefined) return
       if (answer.status === 200) return console.log(answer.body)
       console.error(`postern: the report was refused (${answer.status}): ${answer.body}`)
       process.exitCode = answer.status >= 500 ? 2 : 1
@@ -72,10 +73,11 @@ async function readAccessUrl(file: string): Promise<URL | undefined> {
 
 async function readPosture(file: string | undefined): Promise<unknown> {
   if (file === undefined) return {}
+  const text = await readText(file)
   try {
-    return JSON.parse(await readFile(file, 'utf8')) as unknown
+    return JSON.parse(text) as unknown
   } catch (error) {
-    throw new PosternError('configuration_invalid', `${file} cannot be read as JSON`, { cause: error })
+    throw new PosternError('configuration_invalid', `${file} is not JSON`, { cause: error })
   }
 }
 
@@ -99,18 +101,22 @@ function scalarOf(text: string): string | number | boolean {
   return /^-?(?:0|[1-9]\d{0,14})(?:\.\d{1,6})?$/.test(text) ? Number(text) : text
 }
 
-/** Posts and reads the answer, bounded in time and size. Rejects with the system's error where nobody answers. */
-async function post(url: URL, jws: string, caFile: string | undefined): Promise<{ readonly status: number; readonly body: string }> {
-  const ca = caFile === undefined ? {} : { ca: await readFile(caFile) }
+interface Answer {
+  readonly status: number
+  readonly body: string
+}
+
+/** Posts and reads the answer, bounded in time and size. `undefined`, and said so, where nobody answered. */
+async function post(url: URL, jws: string, caFile: string | undefined): Promise<Answer | undefined> {
+  const ca = caFile === undefined ? {} : { ca: await readText(caFile) }
   const headers = { 'content-type': 'application/jose', 'content-length': Buffer.byteLength(jws), accept: 'application/json' }
   const options = { method: 'POST', headers, lookup: lookupName, signal: AbortSignal.timeout(answerMs) }
-  return await new Promise((resolve, reject) => {
-    const fail = (cause: unknown) =>
-      reject(
-        new PosternError('upstream_unreachable', `${url.origin} did not take the report: ${cause instanceof Error ? cause.message : ''}`, {
-          cause,
-        }),
-      )
+  return await new Promise((resolve) => {
+    const fail = (cause: Error) => {
+      console.error(`postern: ${url.origin} did not take the report: ${cause.message}`)
+      process.exitCode = 2
+      resolve(undefined)
+    }
     const request = url.protocol === 'https:' ? requestHttps(url, { ...options, ...ca }) : requestHttp(url, options)
     request.on('error', fail)
     request.on('response', (response) => {

@@ -6,7 +6,6 @@
  */
 
 import { X509Certificate } from 'node:crypto'
-import { readFile } from 'node:fs/promises'
 import { dirname, resolve } from 'node:path'
 import { type Command, InvalidArgumentError } from 'commander'
 import { type DeviceRow, type LineProblem, parseDeviceCsv } from '../administration/device-csv.ts'
@@ -14,8 +13,10 @@ import { type DeviceDefinition, type DeviceInput, parseDeviceDefinition } from '
 import { describeRegistrationProblem, type ImportRow, importDevices } from '../administration/device-import.ts'
 import type { DeviceRecord, Devices } from '../administration/devices.ts'
 import { stateDevice } from '../attributes/device-record.ts'
+import { isPosternError } from '../errors.ts'
 import { administer, type OpenAdministration } from './administer.ts'
 import { collectPair, registerDeviceSubmit } from './device-submit.ts'
+import { readText } from './read-text.ts'
 
 export interface DeviceParts {
   readonly openAdministration: OpenAdministration
@@ -112,8 +113,8 @@ interface ReadFiles {
 
 async function readFiles(certificates: readonly string[], publicKey: string | undefined): Promise<ReadFiles> {
   return {
-    certificates: await Promise.all(certificates.map((file) => readFile(file, 'utf8'))),
-    publicKey: publicKey === undefined ? undefined : await readFile(publicKey, 'utf8'),
+    certificates: await Promise.all(certificates.map((file) => readText(file))),
+    publicKey: publicKey === undefined ? undefined : await readText(publicKey),
   }
 }
 
@@ -143,7 +144,7 @@ function fingerprintOf(pem: string): string | undefined {
 
 /** Reads a list and the files that its rows name. Problems are complete: no row is imported while there is one. */
 async function readList(file: string): Promise<{ readonly rows: readonly ImportRow[]; readonly problems: readonly LineProblem[] }> {
-  const { rows, problems } = parseDeviceCsv(await readFile(file, 'utf8'))
+  const { rows, problems } = parseDeviceCsv(await readText(file))
   const good: ImportRow[] = []
   const bad = [...problems]
   for (const row of rows) {
@@ -163,7 +164,8 @@ async function defineRow({ input, certificateFile, publicKeyFile }: DeviceRow, f
     )
     return define(input, files)
   } catch (error) {
-    return { problems: [`a file of this row cannot be read: ${error instanceof Error ? error.message : String(error)}`] }
+    if (!isPosternError(error)) throw error
+    return { problems: [error.message] }
   }
 }
 
@@ -231,7 +233,7 @@ function describeAsJson(record: DeviceRecord): string {
     blocked: status.state === 'blocked' ? { reason: status.reason, by: status.by, at: instant(status.at) } : null,
     fingerprints,
     sans: names,
-    key: key === undefined || key === null ? null : { algorithm: key.algorithm, thumbprint: key.thumbprint },
+    key: key === undefined ? null : { algorithm: key.algorithm, thumbprint: key.thumbprint },
     attributes: Object.fromEntries(
       Object.entries(attributes).map(([attribute, { at, source, value }]) => [attribute, { value, source, at: instant(at) }]),
     ),

@@ -10,7 +10,9 @@ import { join } from 'node:path'
 import type { Command } from 'commander'
 import { factsOf, type Given, type GivenSignIn, type GivenSubject } from '../administration/given.ts'
 import { readRecordedDecision } from '../administration/recorded-decision.ts'
-import type { EnvironmentReader } from '../attributes/environment-facts.ts'
+import { stateDevice } from '../attributes/device-record.ts'
+import { createEnvironmentReader } from '../attributes/environment-facts.ts'
+import { watchPlaces } from '../attributes/place-files.ts'
 import { compileSubjectReader } from '../attributes/subject-facts.ts'
 import { findDecision } from '../audit/find-decision.ts'
 import type { Administration } from '../compose-administration.ts'
@@ -21,6 +23,7 @@ import { printProblems } from '../config/problems.ts'
 import { findAsked } from '../enforcement/asked.ts'
 import { compileRoutes } from '../enforcement/route-table.ts'
 import { PosternError } from '../errors.ts'
+import type { Logger } from '../log.ts'
 import { compilePolicy } from '../policy/compile.ts'
 import { reasons } from '../policy/decision.ts'
 import type { PolicyDocument } from '../policy/document.ts'
@@ -47,9 +50,8 @@ interface ExplainOptions {
 /** What the command is given. */
 export interface ExplainParts {
   readonly now: () => number
-  readonly openAdministration: (configuration: InstanceConfiguration) => Promise<Administration>
-  /** With the databases that the configuration names. */
-  readonly openEnvironment: (configuration: InstanceConfiguration) => EnvironmentReader
+  readonly openAdministration: (configuration: InstanceConfiguration, log: Logger) => Promise<Administration>
+  readonly log: Logger
 }
 
 /** Adds `explain`. */
@@ -92,6 +94,9 @@ async function explain(who: string, address: string | undefined, options: Explai
   print(found, options.json === true)
   return found.effect === 'allow' ? 0 : 1
 }
+
+/** The databases are read once for one question. */
+const neverAgainMs = 86_400_000
 
 interface Answer {
   readonly effect: string
@@ -147,7 +152,9 @@ async function findGiven(who: string, address: string, options: ExplainOptions, 
     userAgent: options.userAgent,
   }
   const scheme = configuration.url.protocol === 'https:' ? 'https' : 'http'
-  const facts = factsOf(given, asked.request, parts.openEnvironment(configuration), scheme)
+  const places = await watchPlaces(configuration.facts, { log: parts.log, lookEveryMs: neverAgainMs })
+  const facts = factsOf(given, asked.request, createEnvironmentReader(places), scheme)
+  places.close()
   const explanation = explainDecision(asked.route.policy, facts)
   const json = { app: asked.route.app.id, policy: document.version }
   notes.push(`app: ${asked.route.app.id}, policy ${document.version}, ${new Date(at).toISOString()}`)
@@ -171,13 +178,15 @@ async function gatherKnown(
     const service = document.services.find(({ name }) => name === who.slice('service:'.length))
     return service === undefined ? `the policy has no ${who}` : { subject: { kind: 'service', service }, device: undefined }
   }
-  const administration = await parts.openAdministration(configuration)
+  const administration = await parts.openAdministration(configuration, parts.log)
   try {
     const subject = await findPerson(who, options, { ...parts, administration })
     if (typeof subject === 'string') return subject
     if (options.device === undefined) return { subject, device: undefined }
-    const device = await administration.findDeviceFacts(options.device)
-    if (device === undefined) notes.push(`device: ${options.device} is not in the inventory`)
+    const record = await administration.devices.find(options.device)
+    const hasCertificate = record !== undefined && record.fingerprints.length + record.names.length > 0
+    const device = record === undefined ? undefined : stateDevice(record, hasCertificate ? 'certificate' : 'claim')
+    if (record === undefined) notes.push(`device: ${options.device} is not in the inventory`)
     const unknownDevice: Device = {
       id: options.device,
       identifiedBy: 'certificate',

@@ -6,7 +6,7 @@
  */
 
 import type { Command } from 'commander'
-import { createEnvironmentReader } from '../attributes/environment-facts.ts'
+import { readBareEnvironment } from '../attributes/environment-facts.ts'
 import { loadConfiguration } from '../config/load-configuration.ts'
 import { loadPolicy } from '../config/load-policy.ts'
 import { findPolicyTests, loadPolicyTests } from '../config/load-policy-tests.ts'
@@ -59,7 +59,7 @@ async function runTests(options: TestOptions, now: () => number): Promise<0 | 1 
     return 2
   }
   const compiled = compilePolicy(policy.value)
-  const results = runPolicyTests({ routes: compileRoutes(policy.value, compiled) }, loaded.value, createEnvironmentReader({}))
+  const results = runPolicyTests({ routes: compileRoutes(policy.value, compiled) }, loaded.value, readBareEnvironment)
   const failed = results.filter(({ isPassed }) => !isPassed)
   if (options.json === true) {
     const tests = results.map(({ got, isPassed, test, why }) => ({

@@ -56,8 +56,6 @@ interface Case {
   readonly message: RegExp
   readonly fix?: RegExp
   readonly isWarning?: boolean
-  /** More than one is right where one mistake has two sides. */
-  readonly count?: number
 }
 
 const office = (text: string) => ['{ network: { cidrs: [10.0.0.0/8] } }', text] as const
@@ -313,7 +311,7 @@ const cases: readonly Case[] = [
     policy: ['services:', 'services:\n  «prototype: { jwt: { issuer: "https://a.example", audience: a, scopes_all: [a] } }'],
     message: /never given/,
   },
-  { name: 'another kind of service', policy: ['services:', 'services:\n  x: { «mtls: {} }'], message: /unknown key `mtls`/, count: 2 },
+  { name: 'another kind of service', policy: ['services:', 'services:\n  x: { «jtw: { audience: x } }'], message: /unknown key `jtw`/ },
 
   {
     name: 'a strength that nothing meets',
@@ -447,7 +445,7 @@ describe('a broken condition is reported with its place and its fix', () => {
     } else expect(found.line).toBeGreaterThan(0)
     if (broken.fix !== undefined) expect(`${found.expected ?? ''} ${found.suggestion ?? ''} ${found.message}`).toMatch(broken.fix)
     if (broken.isWarning === true) expect(problems).toEqual([])
-    else expect(problems, 'one mistake is one problem').toHaveLength(broken.count ?? 1)
+    else expect(problems, 'one mistake is one problem').toHaveLength(1)
     expect((broken.instance === undefined ? loaded : configuration).value === undefined).toBe(broken.isWarning !== true)
   })
 })
@@ -499,11 +497,8 @@ describe('levels', () => {
   })
 
   it('that are a chain without end are refused, not followed', async () => {
-    const levels = Array.from({ length: 20_000 }, (_, n) => `  l${n}: { not: l${n + 1} }`).join('\n')
-    const { loaded } = await load(
-      goodInstance,
-      goodPolicy.replace('levels:\n', `levels:\n  l20000: { time: { days: [mon] } }\n${levels}\n`),
-    )
+    const levels = Array.from({ length: 2_000 }, (_, n) => `  l${n}: { not: l${n + 1} }`).join('\n')
+    const { loaded } = await load(goodInstance, goodPolicy.replace('levels:\n', `levels:\n  l2000: { time: { days: [mon] } }\n${levels}\n`))
     expect(loaded.problems[0]?.message).toMatch(/more than 100 deep/)
   })
 })

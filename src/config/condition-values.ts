@@ -105,7 +105,8 @@ const dayWords = 'a day or a range of days, such as `mon` or `mon-fri`'
 /** `mon`, or a range, which may wrap: `fri-mon` is four days. */
 export const dayRange = converted<readonly Weekday[]>(dayWords, (text) => {
   const ends = text.split('-').map(parseDay)
-  const [first, last = first] = ends
+  const first = ends[0]
+  const last = ends.length === 1 ? first : ends[1]
   if (ends.length <= 2 && typeof first === 'number' && typeof last === 'number') {
     const count = ((last - first + 7) % 7) + 1
     return Array.from({ length: count }, (_, step) => weekdays[(first + step) % 7] as Weekday)

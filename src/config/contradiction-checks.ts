@@ -6,8 +6,9 @@
  */
 
 import type { AppAddress } from '../policy/document.ts'
-import type { WrittenCondition, WrittenLeaf } from './condition-schema.ts'
+import type { WrittenCondition } from './condition-schema.ts'
 import { listConditions } from './condition-tree.ts'
+import type { WrittenLeaf } from './leaf-condition-schema.ts'
 import { type FoundRule, type PolicyParts, verbOf } from './policy-parts.ts'
 import { quote } from './problems.ts'
 import { findConditions } from './reference-checks.ts'
@@ -19,6 +20,13 @@ export function checkContradictions(policy: PolicyParts, today: string | undefin
     if (condition.kind !== 'time') continue
     const message = explainDates(condition, today)
     if (message !== undefined) report.warning([...path, 'time', 'until'], `${message}: this never holds`)
+  }
+  for (const { app, path, report } of policy.apps) {
+    const until = app.report?.until
+    if (until !== undefined && today !== undefined && until < today)
+      report.warning([...path, 'report', 'until'], 'report mode has ended on this day', {
+        suggestion: 'remove `report`, or give it another day',
+      })
   }
   const impossible = new Set<string>()
   for (const level of policy.levels.values()) {

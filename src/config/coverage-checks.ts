@@ -9,7 +9,7 @@ import type { Who } from '../policy/document.ts'
 import type { WrittenCondition } from './condition-schema.ts'
 import { listConditions } from './condition-tree.ts'
 import type { FactSources } from './fact-checks.ts'
-import { type FoundApp, type FoundRule, nameOf, type PolicyParts, reaches, verbOf, whoOf } from './policy-parts.ts'
+import { type FoundRule, type PolicyParts, reaches, verbOf, whoOf } from './policy-parts.ts'
 import { type Path, quote } from './problems.ts'
 import { isForServicesOnly, isWithin } from './rule-checks.ts'
 import { partsOf } from './who-schema.ts'
@@ -32,7 +32,7 @@ export function checkCoverage(policy: PolicyParts, sources: FactSources | undefi
     for (const required of rules.filter(({ rule }) => verbOf(rule) === 'require')) {
       if (allows.some((allow) => mayTouch(required, allow))) touched.add(required)
     }
-    if (app.app.sensitivity === 'restricted') for (const found of rules) warnOfWeakProof(found, app, { leaves, sources, warn })
+    if (app.app.sensitivity === 'restricted') for (const found of rules) warnOfWeakProof(found, { leaves, sources, warn })
   }
   for (const allow of company.filter(({ rule }) => verbOf(rule) === 'allow')) {
     const denies = company.filter(({ rule }) => verbOf(rule) === 'deny' && rule.apps === undefined && rule.sensitivity === undefined)
@@ -83,10 +83,10 @@ function warnIfShadowed(allow: FoundRule, denies: readonly FoundRule[], warn: Wa
   warn(allow, [...allow.path, 'allow'], message, 'remove one of the two, or name other people')
 }
 
-/** Whoever a deny on identity keeps out need only sign out to be let in by `public`. */
+/** Whoever a deny on identity keeps out need only sign out to be let in by `public`, unless that asks for something else as well. */
 function warnIfOpenBesideDeny(allow: FoundRule, denies: readonly FoundRule[], warn: Warn): void {
   const who = whoOf(allow.rule)
-  if (who === undefined || ![...partsOf(who)].some(({ kind }) => kind === 'public')) return
+  if (who === undefined || allow.rule.when !== undefined || ![...partsOf(who)].some(({ kind }) => kind === 'public')) return
   for (const deny of denies) {
     const denied = whoOf(deny.rule)
     if (denied === undefined || isForEverybody(denied) || !mayOverlap(allow, deny)) continue
@@ -185,15 +185,14 @@ interface Proof {
 }
 
 /** A claim repeats what the provider believed at sign-in: the device may be in another room by now. */
-function warnOfWeakProof(found: FoundRule, app: FoundApp, { leaves, sources, warn }: Proof): void {
+function warnOfWeakProof(found: FoundRule, { leaves, sources, warn }: Proof): void {
   if (verbOf(found.rule) === 'deny') return
   for (const keyword of ['when', 'require'] as const) {
     for (const { condition, path } of listConditions(found.rule, found.path, keyword)) {
       const proofs = leaves(condition)
       const isOnlyClaimed = proofs.has('device') && sources?.hasDevices === true && !sources.hasCertificates
       if (proofs.has('device by certificate') || !(proofs.has('device by claim') || isOnlyClaimed)) continue
-      const place = found.app === undefined ? '' : ` (${nameOf(app)})`
-      const message = `on a restricted app${place} the device is only what a claim says, which does not prove that it is here`
+      const message = 'on a restricted app the device is only what a claim says, which does not prove that it is here'
       warn(found, path, message, 'configure `client_certificate` and write `identified_by: certificate`')
     }
   }

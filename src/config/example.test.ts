@@ -61,7 +61,7 @@ describe('the example files', () => {
 
   it('show the defaults that hold, in what is commented out', async () => {
     const example = await readFile(join(root, 'config', 'postern.yaml'), 'utf8')
-    const limits = /(?:^# {3}\w+: \S+\n)+/m.exec(example)?.[0].replace(/^# +/gm, '') ?? ''
+    const limits = /^# limits:\n((?:^# {3}\w+: \S+\n)+)/m.exec(example)?.[1]?.replace(/^# +/gm, '') ?? ''
     const shown = parseDocument(limits).toJS() as Record<string, unknown>
     expect(Object.keys(shown)).toHaveLength(6)
     expect(instanceSchema.shape.limits.parse(shown)).toEqual(instanceSchema.shape.limits.parse(undefined))

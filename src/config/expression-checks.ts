@@ -14,6 +14,14 @@ export function checkExpressions(policy: PolicyParts): void {
     if (condition.kind !== 'expression') continue
     const found = checkExpression(condition.source)
     if (found === undefined) continue
-    report.problem([...path, 'expression'], found.problem, { within: found.start, expected: 'a CEL expression that is true or false' })
+    report.problem([...path, 'expression'], printable(found.problem), {
+      within: found.start,
+      expected: 'a CEL expression that is true or false',
+    })
   }
+}
+
+/** The engine's words may repeat a piece of the expression, which may hold what a terminal would obey. */
+function printable(words: string): string {
+  return words.replace(/[^\x20-\x7e\u00a1-\u024f\u2010-\u2026]/g, '?').slice(0, 300)
 }

@@ -276,11 +276,12 @@ describe('a policy', () => {
   it('in a folder warns about files that nobody reads, and tells rules of all files apart by name', async () => {
     const policies = join(folder, 'policies')
     await mkdir(join(policies, 'team'), { recursive: true })
+    await write('policies/b.test.yaml', 'tests: []\n')
     await write('policies/team/more.yaml', 'rules: [{ name: nobody, deny: { everyone: true } }]\n')
     await write('policies/a.yaml', 'rules: [{ name: one, deny: { groups: [a] } }, { deny: { groups: [b] } }]\n')
     await write('policies/b.yaml', 'rules: [{ name: one, deny: { groups: [c] } }]\n')
     const { problems, warnings } = await loadPolicy(policies, { configuration: undefined })
-    expect(warnings.map(({ file }) => file)).toEqual([join(policies, 'team')])
+    expect(warnings.map(({ file }) => file)).toEqual([join(policies, 'b.test.yaml'), join(policies, 'team')])
     expect(problems.map(describeProblem)).toEqual([expect.stringMatching(/b\.yaml:1:\d+: the rule `one` is already there in .*a\.yaml:1/)])
   })
 

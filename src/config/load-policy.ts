@@ -7,7 +7,7 @@
 
 import { createHash, X509Certificate } from 'node:crypto'
 import { readdir, stat } from 'node:fs/promises'
-import { dirname, join, resolve } from 'node:path'
+import { basename, dirname, join, resolve } from 'node:path'
 import { maxPictureBytes, pictureWords, recognisePicture } from '../pictures.ts'
 import type { Level, PolicyDocument, Rule, Service, Strength } from '../policy/document.ts'
 import { buildApp, buildCompanyRule } from './build-app.ts'
@@ -23,6 +23,7 @@ import { findConditions } from './reference-checks.ts'
 import { type Resolution, resolveCondition, versionedCondition } from './resolve-condition.ts'
 import { explainFileError, loadFile, loadYamlSource } from './yaml-source.ts'
 
+/** What a policy is judged beside. */
 export interface PolicyContext {
   /** What is known of the instance: the whole of it, or the parts of one that has problems. `undefined` skips what depends on it. */
   readonly configuration: Partial<InstanceConfiguration> | undefined
@@ -30,6 +31,7 @@ export interface PolicyContext {
   readonly now?: number | undefined
 }
 
+/** A policy as it was loaded, with what else it was made of. */
 export interface LoadedPolicy extends Loaded<PolicyDocument> {
   /** Files that count for the document besides its own, by absolute path, readable or not: a change of one is a change of the policy. */
   readonly files: readonly string[]
@@ -82,13 +84,13 @@ async function findFiles(path: string, lists: { problems: Problem[]; warnings: P
     if (!(await stat(path)).isDirectory()) return [path]
     const entries = (await readdir(path, { withFileTypes: true })).filter(({ name }) => !name.startsWith('.'))
     const names = entries.map(({ name }) => name).sort()
-    const files = names.filter((name) => name.endsWith('.yaml'))
-    for (const name of names.filter((other) => /\.(?:yml|YAML|YML)$/.test(other))) {
+    const files = names.filter((name) => name.endsWith('.yaml') && !name.endsWith('.test.yaml'))
+    for (const name of names.filter((other) => /\.(?:test\.yaml|yml|YAML|YML)$/.test(other))) {
       const file = join(path, name)
-      createReport(file, () => ({ file, line: 0, column: 0 }), lists).warning(
-        [],
-        'this file is not read: names of policy files end in .yaml',
-      )
+      const why = name.endsWith('.test.yaml')
+        ? `tests of a folder lie beside it, in \`${basename(path)}.test.yaml\``
+        : 'names of policy files end in .yaml'
+      createReport(file, () => ({ file, line: 0, column: 0 }), lists).warning([], `this file is not read: ${why}`)
     }
     // A rule that denies, in a file that nobody reads, would be missed by nobody.
     for (const entry of entries.filter((one) => one.isDirectory() && !one.name.endsWith('.yaml'))) {

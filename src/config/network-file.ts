@@ -29,7 +29,7 @@ export async function loadNetworks(file: string, report: Report, path: Path): Pr
     .replace(/^\ufeff/, '')
     .split('\n')
     .entries()) {
-    const text = line.replace(/#.*$/, '').trim()
+    const text = line.replace(/#[\s\S]*/, '').trim()
     if (text === '') continue
     const cidr = parseCidr(text)
     if (typeof cidr === 'string') networks.add(cidr)

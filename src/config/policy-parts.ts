@@ -36,6 +36,7 @@ export interface FoundRule {
   readonly app: FoundApp | undefined
 }
 
+/** A level with its place. */
 export interface FoundLevel {
   readonly name: string
   readonly condition: WrittenCondition
@@ -43,12 +44,14 @@ export interface FoundLevel {
   readonly report: Report
 }
 
+/** A service with its place. */
 export interface FoundService {
   readonly service: Omit<Service, 'name'>
   readonly path: Path
   readonly report: Report
 }
 
+/** A policy, over all its files. */
 export interface PolicyParts {
   readonly files: readonly ReadPolicy[]
   readonly apps: readonly FoundApp[]

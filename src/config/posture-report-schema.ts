@@ -42,13 +42,16 @@ export interface ManagementReportBody {
 /** A body, or everything that is wrong with it, in words that repeat no value. */
 export type ParsedBody<T> = { readonly value: T } | { readonly problems: readonly string[] }
 
+/** No control characters, no marks that turn or hide text. Written out, so that every reader of the published schema understands it. */
+const printable = /^[^\u0000-\u001f\u007f-\u009f\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]*$/
+
 const line = (expected: string, most: number) => {
   const error = `${expected}, of at most ${most} characters`
   return z
     .string({ error })
     .min(1, { error })
     .max(most, { error })
-    .regex(/^[^\p{Cc}\p{Cf}\p{Zl}\p{Zp}]*$/u, { error: `${expected}, without control characters` })
+    .regex(printable, { error: `${expected}, without control characters` })
 }
 const yesOrNo = z.boolean({ error: '`true` or `false`' })
 const scalar = z.union([line('text', 256), z.number().min(-1e15).max(1e15), yesOrNo])

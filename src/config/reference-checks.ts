@@ -60,13 +60,13 @@ export function checkReferences(policy: PolicyParts, instance: Partial<InstanceC
       }
     } else if (condition.kind === 'subject') checkSubject(condition.who, { condition, path, report }, policy)
   }
-  const isFinite = checkCircles(policy)
+  const isBounded = checkCircles(policy)
   checkIssuers(policy, instance.url)
   for (const level of policy.levels.values()) {
     if (!used.has(level.name))
       level.report.warning(level.path, `the level ${quote(level.name)} is used nowhere`, { suggestion: 'use it or remove it', at: 'key' })
   }
-  return isFinite
+  return isBounded
 }
 
 function checkSubject(who: Who, { path, report }: FoundCondition, policy: PolicyParts): void {
@@ -92,7 +92,7 @@ export function checkServices(who: Who, at: FoundCondition['path'], report: Repo
 
 /** Reports each circle once, where it closes, as `a → b → a`; and levels that come to more than anybody can review. */
 function checkCircles({ levels }: PolicyParts): boolean {
-  let isFinite = true
+  let isBounded = true
   const sizes = new Map<string, number>()
   const trail: string[] = []
 
@@ -107,7 +107,7 @@ function checkCircles({ levels }: PolicyParts): boolean {
       const next = condition.kind === 'level' ? levels.get(condition.name) : undefined
       if (next === undefined) continue
       const start = trail.indexOf(next.name)
-      if (start !== -1 || trail.length >= maxLevelDepth) isFinite = false
+      if (start !== -1 || trail.length >= maxLevelDepth) isBounded = false
       if (start === -1 && trail.length >= maxLevelDepth) {
         level.report.problem(path, `levels build on each other more than ${maxLevelDepth} deep`, {
           suggestion: 'let fewer levels build on each other',
@@ -124,7 +124,7 @@ function checkCircles({ levels }: PolicyParts): boolean {
     }
     trail.pop()
     if (size > maxConditionsInLevel) {
-      isFinite = false
+      isBounded = false
       level.report.problem(level.path, `this level comes to more than ${maxConditionsInLevel} conditions`, {
         suggestion: 'let fewer levels build on each other',
         at: 'key',
@@ -137,7 +137,7 @@ function checkCircles({ levels }: PolicyParts): boolean {
   }
 
   for (const level of levels.values()) measure(level)
-  return isFinite
+  return isBounded
 }
 
 /** Our own assertions and sessions are for apps; a service that they prove would be any signed-in person's script. */

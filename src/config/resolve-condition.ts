@@ -8,6 +8,7 @@
 import type { Condition, Strength } from '../policy/document.ts'
 import type { WrittenCondition } from './condition-schema.ts'
 
+/** What names in conditions stand for. */
 export interface Resolution {
   /** The document's, for hours and dates that name none. */
   readonly zone: string

@@ -17,8 +17,9 @@ export function checkRules(policy: PolicyParts): void {
     checkSelection(found, policy)
   }
   for (const found of policy.appRules) checkWho(found, policy)
+  const byApp = Map.groupBy(policy.appRules, ({ app }) => app)
   for (const app of policy.apps) {
-    const own = policy.appRules.filter((found) => found.app === app)
+    const own = byApp.get(app) ?? []
     checkRuleNames(own)
     checkReport(app, policy)
     warnIfUnreachable(app, own, policy)

@@ -11,6 +11,7 @@ import { calendarDate } from './condition-values.ts'
 import { bool, id, listOf, method, pathPattern, refuse, text } from './plain-values.ts'
 import { whoSchema } from './who-schema.ts'
 
+/** How much an error would cost. */
 export const sensitivity = z.enum(['open', 'internal', 'confidential', 'restricted'])
 
 const verbs = ['allow', 'deny', 'require'] as const
@@ -68,11 +69,13 @@ function mustHaveOneVerb(rule: Verbs, context: z.core.$RefinementCtx): void {
   }
 }
 
+/** A rule of an app. */
 export const ruleSchema = z
   .strictObject(ruleKeys, { error: 'a rule: `{ name: …, allow: WHO }`' })
   .superRefine(mustHaveOneVerb)
   .meta({ id: 'rule' })
 
+/** A rule at the top level. */
 export const companyRuleSchema = z
   .strictObject(
     {
@@ -84,5 +87,7 @@ export const companyRuleSchema = z
   )
   .superRefine(mustHaveOneVerb)
 
+/** A rule as it was read. */
 export type WrittenRule = z.output<typeof ruleSchema>
+/** A rule at the top level as it was read. */
 export type WrittenCompanyRule = z.output<typeof companyRuleSchema>

@@ -74,6 +74,7 @@ const jwt = z
     jwksUri: written.jwks_uri,
   }))
 
+/** One service. */
 export const serviceSchema = z.strictObject(
   { jwt: jwt.meta({ description: 'Recognised by a signed access token.' }) },
   { error: 'a service: `{ jwt: { issuer: …, audience: …, scopes_all: […] } }`' },

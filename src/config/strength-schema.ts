@@ -83,6 +83,5 @@ const strength = z
     }
   })
 
+/** All strengths, by name. */
 export const strengthsSchema = z.record(definedName, strength, { error: 'a map of names to `{ acr: […], amr: […], ask: {…} }`' })
-
-export type WrittenStrengths = z.output<typeof strengthsSchema>

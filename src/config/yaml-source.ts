@@ -100,9 +100,9 @@ export function parseYamlSource(file: string, text: string, lists: { problems: P
 
   const report = createReport(
     file,
-    (path, part, within = 0) => {
+    (path, part, within) => {
       const { offset, node } = findNode(document, path, part)
-      return placeAt(within === 0 ? offset : offset + findInnerOffset(node, text.slice(offset), within))
+      return placeAt(within === undefined ? offset : offset + findInnerOffset(node, text.slice(offset), within))
     },
     lists,
   )

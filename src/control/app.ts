@@ -8,6 +8,7 @@
 
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import express, { type Request, type Response, Router } from 'express'
+import type { DeviceBinding } from '../attributes/device-binding.ts'
 import type { DeviceReader } from '../attributes/device-facts.ts'
 import type { EnvironmentReader } from '../attributes/environment-facts.ts'
 import type { AuditTrail } from '../audit/event.ts'
@@ -53,6 +54,8 @@ export interface ControlPlaneSettings extends ReadPerson {
   readonly logoOf: (appId: string) => string | undefined
   readonly readEnvironment: EnvironmentReader
   readonly devices: DeviceReader
+  /** Ties sessions to the devices that they begin on. */
+  readonly binding: DeviceBinding
   /** Accepts what devices and management systems report; without it there is no such path. */
   readonly deviceReports?: DeviceReportsPorts
   readonly sessionLimits: { readonly idleTimeoutSeconds: number; readonly lifetimeSeconds: number }

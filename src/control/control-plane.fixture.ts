@@ -12,6 +12,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { vi } from 'vitest'
 import { type HostileProvider, startHostileProvider } from '../../e2e/support/hostile-provider.ts'
+import { noBinding } from '../attributes/device-binding.ts'
 import { noDevices } from '../attributes/device-facts.ts'
 import { readBareEnvironment } from '../attributes/environment-facts.ts'
 import { compileSubjectReader } from '../attributes/subject-facts.ts'
@@ -159,6 +160,7 @@ export async function startAccessHost(
     readSubject: compileSubjectReader(configuration),
     readEnvironment: readBareEnvironment,
     devices: noDevices,
+    binding: noBinding,
     ...change,
   })
   let requests = 0

@@ -3,11 +3,13 @@
  *
  * A session that is continued keeps its id and its cookie, so that ten tabs and step-ups disturb nobody; another person's is ended. After
  * an end only a sign-in that came later begins a session. What a session says about its sign-in is the latest authentication, whole.
+ * A session that begins with a device certificate is bound to it; a sign-in on another device never takes it over.
  */
 
 import type { Request, Response } from 'express'
+import type { DeviceBinding } from '../attributes/device-binding.ts'
 import type { AccessAttempt, SealedCookies } from '../session/sealed-cookies.ts'
-import type { Session, SessionLookup, SignedIn } from '../session/session.ts'
+import type { BoundDevice, Session, SessionLookup, SignedIn } from '../session/session.ts'
 import type { RequestCause, Sessions } from '../session/sessions.ts'
 import { isNewerThan, latestSignIn } from './fresh-sign-in.ts'
 import { getContext } from './request-context.ts'
@@ -17,6 +19,8 @@ export interface SessionPorts {
   readonly accessUrl: URL
   readonly cookies: SealedCookies
   readonly sessions: Sessions
+  /** Which device the sign-in comes from. */
+  readonly binding: DeviceBinding
   /** Epoch milliseconds. */
   readonly now: () => number
 }
@@ -31,7 +35,7 @@ export function presentOf(lookup: SessionLookup): Session | undefined {
  * cannot be continued has ended; that end counts like any other.
  */
 export async function establishSession(
-  { accessUrl, cookies, now, sessions }: SessionPorts,
+  { accessUrl, binding, cookies, now, sessions }: SessionPorts,
   request: Request,
   response: Response,
   { attempt, signedIn }: { readonly attempt: AccessAttempt; readonly signedIn: SignedIn },
@@ -42,7 +46,8 @@ export async function establishSession(
   const lookup: SessionLookup = accessSecret === undefined ? { state: 'none' } : await sessions.findByAccessSecret(accessSecret)
   const present = presentOf(lookup)
   const isSamePerson = present !== undefined && present.issuer === issuer && present.sub === sub
-  const continued = isSamePerson ? await continueSession(sessions, present, { attempt, signedIn, by, at: now() }) : undefined
+  const device = await binding.deviceOf(request)
+  const continued = isSamePerson ? await continueSession(sessions, present, { attempt, signedIn, by, device, at: now() }) : undefined
   if (continued !== undefined) return continued
 
   // 5
@@ -51,8 +56,9 @@ export async function establishSession(
 
   // 6
   const userAgent = request.headers['user-agent'] ?? ''
-  const { secret, session } = await sessions.begin(signedIn, { address: by.address, userAgent }, by)
-  if (present !== undefined && !isSamePerson) await sessions.endSession(present.id, 'replaced', by)
+  const { secret, session } = await sessions.begin(signedIn, { address: by.address, userAgent }, by, device)
+  const isOfAnother = present !== undefined && (!isSamePerson || isBoundElsewhere(present, device))
+  if (isOfAnother) await sessions.endSession(present.id, 'replaced', by)
   response.append('Set-Cookie', cookies.writeSession('session', secret, accessUrl))
   return session
 }
@@ -61,7 +67,7 @@ export async function establishSession(
 async function continueSession(
   sessions: Sessions,
   remembered: Session,
-  { attempt: { prompt, stepUp }, signedIn, by, at }: Continuation,
+  { attempt: { prompt, stepUp }, signedIn, by, device, at }: Continuation,
 ): Promise<Session | undefined> {
   const present = presentOf(await sessions.findById(remembered.id)) ?? remembered
   const { signIn: before } = present
@@ -70,12 +76,17 @@ async function continueSession(
   const isStronger = stepUp !== undefined && after.authTime === before.authTime && isStrongEnough(stepUp, after, at)
   const isProof = isStronger || (stepUp !== undefined && isMetBy(stepUp, after, at))
   const signIn = latestSignIn(before, after, { isFresh: prompt === 'login', isProof })
-  return await sessions.continueWith(present, { ...signedIn, signIn }, by)
+  return await sessions.continueWith(present, { ...signedIn, signIn }, by, device)
+}
+
+function isBoundElsewhere({ device: bound }: Session, device: BoundDevice | undefined): boolean {
+  return bound !== undefined && bound.certificate !== device?.certificate
 }
 
 interface Continuation {
   readonly attempt: AccessAttempt
   readonly signedIn: SignedIn
   readonly by: RequestCause
+  readonly device: BoundDevice | undefined
   readonly at: number
 }

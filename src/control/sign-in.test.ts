@@ -4,6 +4,7 @@
 
 import { createHash } from 'node:crypto'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import type { DeviceBinding } from '../attributes/device-binding.ts'
 import {
   type AccessHost,
   accessUrl,
@@ -133,6 +134,40 @@ describe('an honest sign-in', () => {
     await browser.signIn()
     expect(browser.secret).not.toBe(planted)
     expect(await host.sessions.findByAccessSecret(planted)).toEqual({ state: 'none' })
+  })
+})
+
+describe('a device certificate', () => {
+  const showing = { certificate: 'aa' }
+  const binding: DeviceBinding = {
+    deviceOf: () => Promise.resolve({ certificate: showing.certificate, names: [] }),
+    isElsewhere: (_request, { device }) => Promise.resolve(device?.certificate !== showing.certificate),
+  }
+  const sessionNow = async () => {
+    const lookup = await host.sessions.findByAccessSecret(browser.secret ?? '')
+    return lookup.state === 'live' ? lookup.session : undefined
+  }
+
+  it('shown at the sign-in binds the session, and a sign-in on another device begins another', async () => {
+    await host.close()
+    host = await startAccessHost({ binding })
+    browser = host.browser()
+    const tabs = await Promise.all([1, 2, 3].map((tab) => browser.visit(signInPath(`${wikiUrl}/${tab}`))))
+    const [first = '', second = '', third = ''] = await Promise.all(tabs.map((tab) => browser.throughProvider(tab)))
+    await browser.visit(first)
+    const bound = await sessionNow()
+    expect(bound?.device?.certificate).toBe('aa')
+    await browser.visit(second)
+    expect((await sessionNow())?.id).toBe(bound?.id)
+    showing.certificate = 'bb'
+    await browser.visit(third)
+    expect(await sessionNow()).toMatchObject({ device: { certificate: 'bb' } })
+    expect(await host.sessions.findById(bound?.id ?? '')).toMatchObject({ state: 'ended', cause: 'replaced' })
+  })
+
+  it('is not asked for where none is, and then binds nothing', async () => {
+    await browser.signIn()
+    expect(await sessionNow()).toMatchObject({ device: undefined })
   })
 })
 

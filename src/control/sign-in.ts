@@ -22,9 +22,8 @@ import type { CurrentKeys } from '../keys.ts'
 import type { Logger } from '../log.ts'
 import type { RelyingParty } from '../oidc/relying-party.ts'
 import type { App } from '../policy/document.ts'
-import type { AccessAttempt, SealedCookies } from '../session/sealed-cookies.ts'
+import type { AccessAttempt } from '../session/sealed-cookies.ts'
 import type { Session, SessionLookup } from '../session/session.ts'
-import type { Sessions } from '../session/sessions.ts'
 import type { SessionStore } from '../session/store.ts'
 import type { Answers, ControlReason, RefusalDetails } from './answers.ts'
 import { reasonOf, setRetryPath } from './failures.ts'
@@ -32,24 +31,19 @@ import { renewalFor } from './fresh-sign-in.ts'
 import { onlyMethods } from './guards.ts'
 import { findSingle, getContext, readQuery } from './request-context.ts'
 import { findAppOf, parseReturnUrl } from './return-url.ts'
-import { establishSession, presentOf } from './sign-in-session.ts'
+import { establishSession, presentOf, type SessionPorts } from './sign-in-session.ts'
 import { findShortfall, isMetBy, readStepUp, signInPath, takeTurn } from './sign-in-step-up.ts'
 
-export interface SignInPorts {
-  readonly accessUrl: URL
+export interface SignInPorts extends SessionPorts {
   readonly relyingParty: RelyingParty
-  readonly sessions: Sessions
   /** Asked before anybody is sent away: a person who typed a password must not come back to a closed door. */
   readonly store: Pick<SessionStore, 'loadNow'>
-  readonly cookies: SealedCookies
   readonly keys: CurrentKeys
   readonly audit: AuditTrail
   readonly answers: Answers
   readonly log: Logger
   /** Apps of the snapshot in force. */
   readonly apps: () => Iterable<{ readonly app: Pick<App, 'address' | 'session'> }>
-  /** Epoch milliseconds. */
-  readonly now: () => number
 }
 
 /** What an attempt has to remember beside the provider's own secrets. */
@@ -75,7 +69,7 @@ export function mountSignIn(router: Router, ports: SignInPorts): void {
 }
 
 async function startSignIn(ports: SignInPorts, request: Request, response: Response): Promise<void> {
-  const { accessUrl, answers, apps, cookies, now, sessions, store } = ports
+  const { accessUrl, answers, apps, binding, cookies, now, sessions, store } = ports
   const query = readQuery(request)
   const returnTo = parseReturnUrl(findSingle(query, 'return_to'), apps())
   const attempt = returnTo === undefined ? undefined : parseAttempt(findSingle(query, 'attempt'))
@@ -100,7 +94,8 @@ async function startSignIn(ports: SignInPorts, request: Request, response: Respo
   const app = returnTo === undefined ? undefined : findAppOf(returnTo, apps())
   const present = presentOf(lookup)
   const renewal = app === undefined || present === undefined ? 'none' : renewalFor(app.app.session, present, storeNow)
-  if (lookup.state === 'live' && renewal === 'none') {
+  // A cookie that was carried to another device is worth a new sign-in there, and no hand-off.
+  if (lookup.state === 'live' && renewal === 'none' && !(await binding.isElsewhere(request, lookup.session))) {
     const { session } = lookup
     // Another tab may have been to the provider already.
     const isEnough =

@@ -3,6 +3,7 @@
  */
 
 import type { Request, RequestHandler } from 'express'
+import type { DeviceBinding } from '../attributes/device-binding.ts'
 import type { SealedCookies } from '../session/sealed-cookies.ts'
 import type { Sessions } from '../session/sessions.ts'
 import type { Answers } from './answers.ts'
@@ -19,18 +20,21 @@ export interface SignedInRequests {
 export interface SignedInPorts {
   readonly accessUrl: URL
   readonly sessions: Sessions
+  readonly binding: DeviceBinding
   readonly cookies: SealedCookies
   readonly answers: Answers
 }
 
 /** The guard and the sessions it let through. */
-export function createSignedInRequests({ accessUrl, answers, cookies, sessions }: SignedInPorts): SignedInRequests {
+export function createSignedInRequests({ accessUrl, answers, binding, cookies, sessions }: SignedInPorts): SignedInRequests {
   const live = new WeakMap<Request, LiveSession>()
   return {
     guard: async (request, response, next) => {
       const secret = cookies.readSession('session', request.headers.cookie, accessUrl)
       const lookup = secret === undefined ? undefined : await sessions.findByAccessSecret(secret)
-      if (lookup?.state === 'live') {
+      if (lookup?.state === 'live' && (await binding.isElsewhere(request, lookup.session))) {
+        answers.refuse(request, response, 'device_changed')
+      } else if (lookup?.state === 'live') {
         live.set(request, lookup)
         next()
       } else if (isNavigation(request)) {

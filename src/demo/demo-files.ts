@@ -34,6 +34,7 @@ provider:
   client_id: postern
   client_secret_file: client-secret
   claims: { groups: [groups] }
+  strengths: { mfa: { acr: ["2"] } } # what this provider says of a sign-in with a second factor
 
 session:
   store: embedded # one process; production uses Redis
@@ -57,6 +58,9 @@ export function writePolicy({ apps }: DemoAddresses): string {
 #
 # Nothing is allowed that no rule allows. A deny wins over every allow. The order of rules never matters.
 # The people: alice (engineering, postern-admins), bob (finance), carol (contractors).
+
+levels:
+  mfa_1h: { sign_in: { strength: mfa, within: 1h } } # who has it not is sent to the sign-in service, and comes back
 
 apps:
   - id: wiki
@@ -96,6 +100,7 @@ apps:
     rules:
       - name: finance runs payroll
         allow: { groups: [finance] }
+        when: [mfa_1h]
         paths: [/, /api/**, /assets/**]
       - name: salary bands are for administrators
         allow: { groups: [postern-admins] }

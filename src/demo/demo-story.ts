@@ -22,7 +22,7 @@ export function tellDemo(demo: Pick<RunningDemo, 'addresses' | 'folder' | 'polic
 
   Who may open what                          wiki          board    payroll
     alice  engineering, postern-admins       write         yes      /admin/ only
-    bob    finance                           write         no       yes, not /admin/
+    bob    finance                           write         no       with a code, not /admin/
     carol  contractors                       read only     no       no
 
   Five minutes
@@ -32,10 +32,12 @@ export function tellDemo(demo: Pick<RunningDemo, 'addresses' | 'folder' | 'polic
        ${apps.payroll.url}/admin/ is open to her, by another rule.
     4. Open ${access.origin}: the portal shows what she may open. Sign out there:
        wiki and board ask for a sign-in again.
-    5. Sign in as Carol: she reads the wiki, and saving a page is refused.
-    6. Change ${policy}: give contractors the board. Save, and reload the page as Carol.
+    5. Sign in as Bob and open ${apps.payroll.url}: it wants a second factor,
+       so he is asked for a code once, and is back where he wanted to go.
+    6. Sign in as Carol: she reads the wiki, and saving a page is refused.
+    7. Change ${policy}: give contractors the board. Save, and reload the page as Carol.
        Break the file: the last good policy stays, and this window says what is wrong.
-    7. Read what was decided, and by which rule:  tail -f ${audit}/*/*.ndjson
+    8. Read what was decided, and by which rule:  tail -f ${audit}/*/*.ndjson
 
   Sign-in service ${issuer.origin} · health and metrics http://127.0.0.1:${operationsPort}/metrics
   Safari, and other browsers that do not find these names: add two lines to /etc/hosts

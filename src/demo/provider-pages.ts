@@ -48,6 +48,31 @@ export function renderSignIn(view: SignInView): Markup {
   )
 }
 
+export interface CodeView {
+  readonly action: string
+  readonly person: Person
+  readonly code: string
+  /** Another code was typed. */
+  readonly isWrong: boolean
+}
+
+/** The second factor: the code that the person's phone would show, and a field for it. */
+export function renderCode(view: CodeView): Markup {
+  return layout(
+    'One more step · Corp (demo)',
+    html`<h1>One more step</h1>
+      <p class="lead">The app asks for a second factor. ${view.person.name}’s phone would now show this code:</p>
+      <p class="code">${view.code}</p>
+      <form method="post" action="${view.action}">
+        <input type="hidden" name="person" value="${view.person.id}">
+        <p class="field"><label for="code">${view.isWrong ? 'That was another code. Type the one above' : 'Type it here'}</label>
+        <input id="code" name="code" inputmode="numeric" autocomplete="one-time-code" pattern="[0-9]{6}" maxlength="6" required autofocus></p>
+        <p><button class="primary">Continue</button></p>
+      </form>
+      <form method="post" action="${view.action}"><p class="aside"><button class="quiet" name="person" value="">Cancel and go back</button></p></form>`,
+  )
+}
+
 /** The provider's half of signing out. `form` is the library's own, with its XSRF token. */
 export function renderSignOut(view: { readonly form: string; readonly isAskedByRelyingParty: boolean }): Markup {
   return layout(

@@ -2,8 +2,8 @@
  * The demo's OpenID Provider: `oidc-provider` with three people, nobody's password, and everything in memory.
  *
  * It behaves like the provider of a company where it matters to a relying party: authorization code flow with PKCE required,
- * groups, `auth_time`, `acr`, `amr` and `sid` in the ID Token, rotating refresh tokens that die with the provider's session,
- * RP-initiated and back-channel logout. It is not one: whoever reaches it may be anybody. It therefore listens on
+ * groups, `auth_time`, `acr`, `amr` and `sid` in the ID Token, a second factor where a request wants one, rotating refresh tokens that
+ * die with the provider's session, RP-initiated and back-channel logout. It is not one: whoever reaches it may be anybody. It therefore listens on
  * loopback unless told otherwise and answers only to the name in its issuer, so that no foreign page can rebind a name to it.
  */
 
@@ -14,7 +14,8 @@ import { Provider, type ProviderContext } from 'oidc-provider'
 import { fetchLoopbackNames } from './loopback-names.ts'
 import { claimsOf, type Person } from './people.ts'
 import { createProviderMemory } from './provider-memory.ts'
-import { providerAssets, renderNotice, renderSignIn, renderSignOut } from './provider-pages.ts'
+import { providerAssets, renderCode, renderNotice, renderSignIn, renderSignOut } from './provider-pages.ts'
+import { createDemoCodes, demoLevels, lacksOnlyCode, wantsCode } from './second-factor.ts'
 
 /** Postern's registration, as it would stand in any provider's admin console. */
 export interface DemoClient {
@@ -50,6 +51,7 @@ export async function startDemoProvider(options: DemoProviderOptions): Promise<{
   })
   provider.on('backchannel.error', (_context, error) => options.onLogoutFailure?.(error))
   const protocol = provider.callback()
+  const codeOf = createDemoCodes()
 
   const server = createServer((request, response) => {
     handle(request, response).catch(() => {
@@ -98,13 +100,18 @@ export async function startDemoProvider(options: DemoProviderOptions): Promise<{
 
   async function interact(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const interaction = await provider.interactionDetails(request, response)
+    const action = `/interaction/${interaction.uid}`
+    const again = options.people.find(({ id }) => id === interaction.session?.accountId)
+    const wantsSecond = wantsCode(interaction.params)
+    const askForCode = (person: Person, isWrong: boolean) =>
+      page(response, 200, renderCode({ action, person, code: codeOf(interaction.uid, person.id), isWrong }).toString(), targets)
     if (request.method !== 'POST') {
+      if (again !== undefined && wantsSecond && lacksOnlyCode(interaction.prompt.reasons)) return askForCode(again, false)
       const hint = interaction.params['login_hint']
-      const again = interaction.session?.accountId
       const view = {
-        action: `/interaction/${interaction.uid}`,
+        action,
         people: options.people,
-        again: options.people.find((person) => person.id === again)?.name,
+        again: again?.name,
         hint: typeof hint === 'string' ? hint : undefined,
       }
       page(response, 200, renderSignIn(view).toString(), targets)
@@ -112,12 +119,15 @@ export async function startDemoProvider(options: DemoProviderOptions): Promise<{
     }
     // The interaction cookie is SameSite=Lax, and every app of the demo is the same site.
     if (!['same-origin', undefined].includes(fieldOf(request, 'sec-fetch-site'))) throw new Error('a form of another origin')
-    const chosen = new URLSearchParams(await readSmallBody(request)).get('person')
-    const person = options.people.find(({ id }) => id === chosen)
+    const form = new URLSearchParams(await readSmallBody(request))
+    const person = options.people.find(({ id }) => id === form.get('person'))
+    const code = form.get('code')
+    if (person !== undefined && wantsSecond && code !== codeOf(interaction.uid, person.id)) return askForCode(person, code !== null)
+    const [acr, amr] = wantsSecond ? [demoLevels.code, ['pwd', 'otp']] : [demoLevels.password, ['pwd']]
     const result =
       person === undefined
         ? { error: 'access_denied', error_description: 'The person cancelled the sign-in' }
-        : { login: { accountId: person.id, acr: '1', amr: ['pwd'], remember: true } }
+        : { login: { accountId: person.id, acr, amr, remember: true } }
     await provider.interactionFinished(request, response, result, { mergeWithLastSubmission: false })
   }
 
@@ -159,13 +169,14 @@ async function createProvider({ issuer, client, people }: DemoProviderOptions): 
       email: ['email', 'email_verified'],
     },
     scopes: ['openid', 'offline_access'],
-    acrValues: ['1'],
+    acrValues: Object.values(demoLevels),
     // Groups belong in the ID Token too, as with most providers; else every refresh would need userinfo.
     conformIdTokenClaims: false,
     pkce: { required: () => true },
     features: {
       devInteractions: { enabled: false },
       backchannelLogout: { enabled: true },
+      claimsParameter: { enabled: true },
       rpInitiatedLogout: { enabled: true, logoutSource: renderLogout, postLogoutSuccessSource: renderLoggedOut },
       userinfo: { enabled: true },
     },

@@ -6,6 +6,7 @@
  */
 
 import type { IncomingMessage } from 'node:http'
+import type { FactsLedger } from '../audit/recorded-facts.ts'
 import type { Exchange, ExchangeOutcome, Target } from './exchange.ts'
 import type { IdentityIssuer } from './identity.ts'
 import type { EnforcementPorts, EnforcementSettings, Snapshot } from './ports.ts'
@@ -41,4 +42,6 @@ export interface EnforcementPoint {
   readonly ports: EnforcementPorts
   readonly responder: Responder
   readonly issueIdentity: IdentityIssuer
+  /** What decisions were made from, for the trail. */
+  readonly factsLedger: FactsLedger
 }

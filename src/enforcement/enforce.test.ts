@@ -2,6 +2,7 @@
 
 import { createHash } from 'node:crypto'
 import { afterEach, describe, expect, test } from 'vitest'
+import type { AuditEvent } from '../audit/event.ts'
 import { PosternError } from '../errors.ts'
 import { rule } from '../policy/policy.fixture.ts'
 import { type FlowRig, type FlowRigOptions, get, isComplete, navigation, startFlow, wiki, wikiOrigin } from './enforcement.fixture.ts'
@@ -77,8 +78,11 @@ describe('a person who is allowed', () => {
   })
 
   test('is refused on a restricted app where its own line was the first that found no room', async () => {
-    const told: unknown[] = []
-    const audit = { record: (event: unknown) => void told.push(event), isWritable: () => told.length === 0, close: () => Promise.resolve() }
+    const told: AuditEvent[] = []
+    const record = (event: AuditEvent) => {
+      if (event.event === 'access.decided') told.push(event)
+    }
+    const audit = { record, isWritable: () => told.length === 0, close: () => Promise.resolve() }
     const rig = await begin({ apps: [wiki({ sensitivity: 'restricted' })], ports: { audit } })
     const { cookie } = await rig.signIn('alice')
     expect(await rig.ask(get('/page', [`Cookie: ${cookie}`]))).toMatchObject({ status: 503, headers: { 'x-postern': 'audit_unavailable' } })

@@ -47,6 +47,9 @@ export interface FlowRig {
   readonly clock: TestClock
   readonly events: AuditEvent[]
   readonly observed: Parameters<EnforcementPorts['observe']>[0][]
+  /** Ids of the apps that an alert was raised for. */
+  readonly alerts: string[]
+  readonly factLines: AuditEvent[]
   readonly signedOut: Session[]
   readonly logged: { readonly level: string; readonly facts: unknown; readonly message: unknown }[]
   /** Puts another policy in force. */
@@ -103,6 +106,8 @@ export async function startFlow(options: FlowRigOptions = {}): Promise<FlowRig> 
   const cookies = createSealedCookies({ keys: () => ring, now: place.clock.now })
   const events: AuditEvent[] = []
   const observed: FlowRig['observed'] = []
+  const alerts: string[] = []
+  const factLines: AuditEvent[] = []
   const signedOut: Session[] = []
   const logged: FlowRig['logged'] = []
   const say = (level: string) => (facts: unknown, message?: unknown) => void logged.push({ level, facts, message })
@@ -128,7 +133,12 @@ export async function startFlow(options: FlowRigOptions = {}): Promise<FlowRig> 
     sessions,
     cookies,
     keys: () => ring,
-    audit: { record: (event) => void events.push(event), isWritable: () => true, close: () => Promise.resolve() },
+    // What decisions were made from has tests of its own; here it would stand between a request and its line.
+    audit: {
+      record: (event) => void (event.event === 'facts.recorded' ? factLines : events).push(event),
+      isWritable: () => true,
+      close: () => Promise.resolve(),
+    },
     log,
     readSubject: compileSubjectReader({
       claims: { groups: [['groups']] },
@@ -153,6 +163,7 @@ export async function startFlow(options: FlowRigOptions = {}): Promise<FlowRig> 
       response.end(JSON.stringify({ url: request.url, headers: request.headers, context }))
     },
     observe: (exchange) => void observed.push(exchange),
+    countAlert: (appId) => void alerts.push(appId),
     findSecret: () => undefined,
     ...options.ports,
   }
@@ -201,6 +212,8 @@ export async function startFlow(options: FlowRigOptions = {}): Promise<FlowRig> 
     clock: place.clock,
     events,
     observed,
+    alerts,
+    factLines,
     signedOut,
     logged,
     load,

@@ -37,6 +37,8 @@ export interface Judgement {
   readonly identity: readonly HeaderLine[]
   /** `Authorization` held a token for us. */
   readonly isAuthorizationOurs: boolean
+  /** What was decided on; `undefined` where it was settled before there was anything to decide. */
+  readonly facts: Facts | undefined
 }
 
 /** Judges one request for one app. */
@@ -45,9 +47,20 @@ export async function judge(point: EnforcementPoint, arrival: Arrival, route: Ro
   let lookup: SessionLookup = { state: 'none' }
   let subject: SubjectFacts = nobody
   let isAuthorizationOurs = false
+  let facts: Facts | undefined
   const conclude = (decision: Decision, identity: Judgement['identity'] = []): Judgement => {
     const live = lookup.state === 'live' ? lookup : undefined
-    return { route, target, decision, subject, session: live?.session, claimsState: live?.claimsState, identity, isAuthorizationOurs }
+    return {
+      route,
+      target,
+      decision,
+      subject,
+      session: live?.session,
+      claimsState: live?.claimsState,
+      identity,
+      isAuthorizationOurs,
+      facts,
+    }
   }
   try {
     const secret = cookies.readSession('app', arrival.request.headers.cookie, route.origin)
@@ -90,7 +103,7 @@ export async function judge(point: EnforcementPoint, arrival: Arrival, route: Ro
       if (reading?.isChanged === true) return conclude(deny('device_changed'))
       device = reading !== undefined && needs.has('device') ? reading.device : deviceNotGathered
     }
-    const facts: Facts = {
+    facts = {
       subject,
       signIn: lookup.state === 'live' ? readSignInFacts(lookup.session) : noSignIn,
       device,

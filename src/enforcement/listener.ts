@@ -9,6 +9,7 @@ import { createServer, type Server, type ServerOptions } from 'node:http'
 import { createServer as createTlsServer } from 'node:https'
 import type { Server as NetServer, Socket } from 'node:net'
 import type { AskedConnections } from '../attributes/client-certificate.ts'
+import { createFactsLedger } from '../audit/recorded-facts.ts'
 import { PosternError } from '../errors.ts'
 import { type CertificateFiles, type ClientAuthorities, loadCertificates } from './certificates.ts'
 import { attachConnections, type ConnectionParts, type Connections } from './connections.ts'
@@ -75,7 +76,13 @@ export function createListener(options: ListenerOptions): Listener {
   const { settings, ports } = options
   const responder = createResponder(settings, ports)
   const signer = createAssertionSigner({ keys: ports.keys, now: ports.now, settings })
-  const point = { settings, ports, responder, issueIdentity: createIdentityIssuer({ signer, now: ports.now }) }
+  const point = {
+    settings,
+    ports,
+    responder,
+    issueIdentity: createIdentityIssuer({ signer, now: ports.now }),
+    factsLedger: createFactsLedger(ports.audit.record),
+  }
 
   const { clientCertificates } = options
   if (clientCertificates !== undefined && options.tls.length === 0)

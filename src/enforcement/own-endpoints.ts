@@ -141,6 +141,7 @@ async function whoami(own: OwnRequest): Promise<Answer> {
     return refuse(own, 'login_required', { audience: 'program' })
   }
   const { session, claimsState } = lookup
+  if (session.device !== undefined && (await isChanged(own, session))) return refuse(own, 'device_changed', { audience: 'program' })
   const subject = point.ports.readSubject(session, claimsState)
   // Script of the app reads this: it learns what the app's own assertion says, and not more.
   const known = route.app.identity.kind === 'none' || subject.kind !== 'person' ? undefined : stateIdentity(route.app, subject)
@@ -159,6 +160,12 @@ async function whoami(own: OwnRequest): Promise<Answer> {
     claims_at: seconds(session.claims.at),
   }
   return point.responder.json(200, body, { requestId: arrival.id })
+}
+
+/** Whether a session that is bound to a device is used on another. */
+async function isChanged({ point, arrival: { request } }: OwnRequest, session: Session): Promise<boolean> {
+  const { devices } = point.ports
+  return (devices.recall(request, session) ?? (await devices.read(request, session))).isChanged
 }
 
 function jwks({ point, arrival }: OwnRequest): Answer {

@@ -102,6 +102,8 @@ export interface EnforcementPorts {
     readonly status: number
     readonly seconds: number
   }) => void
+  /** Hears of each decision by a rule with `alert: true`. */
+  readonly countAlert: (appId: string) => void
   /** Value of a secret header; `undefined` cannot happen for a checked policy. */
   readonly findSecret: (id: string) => string | undefined
 }

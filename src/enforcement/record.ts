@@ -9,7 +9,7 @@ import type { IncomingMessage } from 'node:http'
 import type { AuditEvent, AuditSubject } from '../audit/event.ts'
 import type { Reason } from '../policy/decision.ts'
 import type { App } from '../policy/document.ts'
-import type { SubjectFacts } from '../policy/facts.ts'
+import type { FactGroup, Facts, SubjectFacts } from '../policy/facts.ts'
 import type { Arrival, EnforcementPoint } from './arrival.ts'
 import type { ExchangeOutcome, Target } from './exchange.ts'
 import type { Judgement } from './judge.ts'
@@ -31,7 +31,41 @@ export function recordDecision(point: EnforcementPoint, arrival: Arrival, judgem
     rule: 'rule' in decision ? decision.rule : undefined,
     claimsAt: session?.claims.at,
     claimsState,
+    ...describeEvidence(point, arrival, judgement),
   })
+  if (decision.isAlert === true) raiseAlert(point, arrival, judgement)
+}
+
+/** What the decision was made from. Of strangers who were sent away there is nothing: they are counted, not listed. */
+function describeEvidence(point: EnforcementPoint, arrival: Arrival, { decision, facts, route }: Judgement) {
+  const outcome = { would: decision.would, alert: decision.isAlert }
+  if (facts === undefined || (facts.subject.kind === 'nobody' && decision.effect !== 'allow')) return outcome
+  const { environment, request } = facts
+  return {
+    ...outcome,
+    decidedAt: environment.at,
+    methodClass: request.methodClass,
+    facts: point.factsLedger.refer(facts, arrival.snapshot.policy.claimPaths),
+    tlsVersion: environment.tlsVersion.known ? environment.tlsVersion.value : undefined,
+    circumstances: describeCircumstances(environment, route.policy.needs),
+  }
+}
+
+/** Country, network and browser, where a rule of the app asks for them. */
+function describeCircumstances({ asn, client, country }: Facts['environment'], needs: ReadonlySet<FactGroup>): string | undefined {
+  const named = {
+    ...(needs.has('country') ? { country } : {}),
+    ...(needs.has('asn') ? { asn } : {}),
+    ...(needs.has('client') ? { client } : {}),
+  }
+  return Object.keys(named).length === 0 ? undefined : JSON.stringify(named)
+}
+
+/** A rule that asks for an alert is what decided: said in the log and in the metrics as well as in the trail. */
+function raiseAlert({ ports }: EnforcementPoint, { id, address }: Arrival, { decision, route, subject }: Judgement): void {
+  const rule = 'rule' in decision ? decision.rule : undefined
+  ports.log.warn({ request: id, app: route.app.id, rule, effect: decision.effect, subject: describeSubject(subject), address }, 'alert')
+  ports.countAlert(route.app.id)
 }
 
 /** Records a refusal of something that never came to a decision: malformed, nobody's address, a path of ours that went wrong. */

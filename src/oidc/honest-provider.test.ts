@@ -120,6 +120,35 @@ it('signs in, refreshes, and after a sign-out believes the logout token and gets
   expect(await rp.refresh(refreshed.signedIn.tokens.refreshToken ?? '', expected)).toEqual({ outcome: 'refused' })
 })
 
+it('asks for a second factor by an essential claim, gets it, and a fresh one when that is wanted too', async () => {
+  const visit = browser()
+  const first = await signInAs(visit, 'bob')
+  expect(first.signIn).toMatchObject({ acr: '1', amr: ['pwd'] })
+
+  const stepUp = { acrValues: ['2'], maxAgeSeconds: 3600, ask: {} }
+  const { url, pending } = await rp.beginSignIn({ prompt: undefined, loginHint: undefined, stepUp })
+  expect(url.searchParams.has('acr_values')).toBe(false)
+  const page = await visit(url)
+  // Who it is, is known: only the code is asked for.
+  const wrong = await visit(new URL(/action="([^"]+)"/.exec(page.body)?.[1] ?? '', issuer), { person: 'bob', code: '' })
+  expect(wrong.location).toBeUndefined()
+  const answer = await submit(visit, wrong, { person: 'bob', code: codeOn(wrong) })
+  const result = await rp.completeSignIn(answer, pending)
+  if (result.outcome !== 'signed_in') throw new Error(result.error)
+  expect(result.signedIn.signIn).toMatchObject({ acr: '2', amr: ['pwd', 'otp'] })
+  expect(result.signedIn.signIn.authTime).toBeGreaterThanOrEqual(first.signIn.authTime ?? Number.POSITIVE_INFINITY)
+
+  // Strong and recent enough: nobody is asked.
+  expect(
+    (await visit((await rp.beginSignIn({ prompt: undefined, loginHint: undefined, stepUp })).url)).location?.searchParams.has('code'),
+  ).toBe(true)
+  const fresh = { ...stepUp, maxAgeSeconds: 1 }
+  await vi.waitUntil(() => Date.now() > (result.signedIn.signIn.authTime ?? 0) + 1_000, { timeout: 3000, interval: 50 })
+  const again = await visit((await rp.beginSignIn({ prompt: undefined, loginHint: undefined, stepUp: fresh })).url)
+  expect(again.location).toBeUndefined()
+  expect(again.body).toContain('fresh sign-in')
+})
+
 it('gets access_denied when the person cancels', async () => {
   const visit = browser()
   const { url, pending } = await rp.beginSignIn({ prompt: undefined, loginHint: undefined })
@@ -141,6 +170,10 @@ async function signInAs(visit: Visit, person: string) {
   const result = await rp.completeSignIn(answer, pending)
   if (result.outcome !== 'signed_in') throw new Error(result.error)
   return result.signedIn
+}
+
+function codeOn({ body }: Page): string {
+  return /<p class="code">(\d{6})<\/p>/.exec(body)?.[1] ?? ''
 }
 
 async function submit(visit: Visit, page: Page, fields: Record<string, string>): Promise<URLSearchParams> {

@@ -120,7 +120,10 @@ describe('an honest provider', () => {
   it('reports a sign-in that is older or weaker than was asked for, or says neither, and leaves the judging to the caller', async () => {
     const stepUp = { acrValues: ['2'], maxAgeSeconds: 60, ask: {} }
     for (const [person, expected] of [
-      [{ authTime: 1_000, acr: '1' }, { at: 1_000_000, authTime: 1_000_000, acr: '1' }],
+      [
+        { authTime: 1_000, acr: '1' },
+        { at: 1_000_000, authTime: 1_000_000, acr: '1' },
+      ],
       [{ authTime: undefined }, { authTime: undefined, acr: undefined, amr: [] }],
     ] as const) {
       provider.behaviour.person = { sub: 'alice', claims: {}, ...person }

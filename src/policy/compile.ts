@@ -9,6 +9,7 @@
  * all of them as if in force, for `would`.
  */
 
+import { collectClaimPaths } from './claim-paths.ts'
 import { type CompiledLevels, compileLevels } from './compose-condition.ts'
 import type { App, CompanyRule, PolicyDocument, Rule } from './document.ts'
 import type { FactGroup, Facts, SubjectFacts } from './facts.ts'
@@ -21,6 +22,8 @@ export interface CompiledPolicy {
   readonly version: string
   /** By app id. */
   readonly apps: ReadonlyMap<string, CompiledApp>
+  /** Paths of the claims that rules speak of: what the trail keeps of them. */
+  readonly claimPaths: readonly (readonly string[])[]
 }
 
 export interface CompiledApp {
@@ -81,7 +84,7 @@ export function compilePolicy(document: PolicyDocument): CompiledPolicy {
     const touching = company.filter(({ rule }) => touches(rule, app)).map(({ compiled }) => compiled)
     apps.set(app.id, compileApp(app, [...own, ...touching].sort(compareRules), zone))
   }
-  return { version: document.version, apps }
+  return { version: document.version, apps, claimPaths: collectClaimPaths(document) }
 }
 
 function compileApp(app: App, rules: readonly CompiledRule[], zone: string): CompiledApp {
@@ -102,12 +105,12 @@ function compileApp(app: App, rules: readonly CompiledRule[], zone: string): Com
   }
 }
 
-/** An unknown passes nobody, and nobody who is not signed in passes: report mode replaces a missing allow, not a missing sign-in. */
+/** An unknown passes nobody, and no *who* outside an allow names a stranger: report mode replaces a missing allow, not a missing sign-in. */
 function compileReport(report: App['report'], zone: string): CompiledApp['passesInReport'] {
   if (report === undefined) return () => false
   const who = compileWho(report.pass, 'condition')
   const end = report.until === undefined ? Number.POSITIVE_INFINITY : dayBounds(report.until, zone).to
-  return ({ subject, environment }) => subject.kind !== 'nobody' && environment.at < end && who.judge(subject) === 'true'
+  return ({ subject, environment }) => environment.at < end && who.judge(subject) === 'true'
 }
 
 function createRuleSet(rules: readonly CompiledRule[]): RuleSet {

@@ -49,4 +49,3 @@ export function isVariable(name: string): name is VariableName {
 export function isBelowLocal(node: ASTNode, locals: Locals): boolean {
   return node.op === '.' ? isBelowLocal(node.args[0], locals) : node.op === 'id' && locals.has(node.args)
 }
-

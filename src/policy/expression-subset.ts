@@ -9,7 +9,7 @@
 
 import type { ASTNode } from '@marcbachmann/cel-js'
 import { expressionFields } from './expression-facts.ts'
-import { findPath, isBelowLocal, isVariable, literalOf, typeOf, type FactPath } from './expression-path.ts'
+import { type FactPath, findPath, isBelowLocal, isVariable, literalOf, typeOf } from './expression-path.ts'
 import { compilePattern } from './expression-pattern.ts'
 import {
   anyFact,
@@ -175,8 +175,8 @@ function measureList(node: Extract<ASTNode, { op: 'list' }>, scope: Scope): Meas
   const sum = (pick: (item: Measure) => number) => items.reduce((total, item) => total + pick(item), 0)
   return {
     text: sum((item) => item.text),
-    items: items.length,
-    values: sum((item) => item.values),
+    items: Math.max(items.length, 1),
+    values: 1 + sum((item) => item.values),
     isText: items.every((item) => item.isText && item.items === 0),
     work: 1 + sum((item) => item.work),
     canFail: items.some((item) => item.canFail),
@@ -208,6 +208,10 @@ function measureMembership(node: Extract<ASTNode, { op: 'in' }>, scope: Scope): 
     return { ...scalar, work: 8 + measure(item, scope).work, canFail: true }
   }
   const [left, right] = pair(node, scope)
+  // The right side may turn out to be a map, and only a text can be a key: the engine would call a list no key, where it is none to ask for.
+  if (left.items > 0 && !right.isText && list.op !== 'list') {
+    throw new Offence('it is not certain what is looked for in what: write list.exists(x, x == …)', node)
+  }
   const size = bothSizes(left, right, 'joined')
   return {
     ...scalar,

@@ -28,7 +28,9 @@ export function convertClaims(claims: ClaimSet): ReadonlyMap<string, unknown> {
   let map = converted.get(claims)
   if (map === undefined) {
     const entries = Object.entries(claims).filter(([name, value]) => !isPrototypeName(name) && value !== null && value !== undefined)
-    map = new Map(entries.map(([name, value]) => [name, convertWhole(value)]))
+    // The engine takes the type of a map's values from the first, and fails on a symbol: those come last.
+    const values = entries.map(([name, value]): [string, unknown] => [name, convertWhole(value)])
+    map = new Map([...values.filter(([, value]) => typeof value !== 'symbol'), ...values.filter(([, value]) => typeof value === 'symbol')])
     converted.set(claims, map)
   }
   return map

@@ -71,6 +71,15 @@ export function expressionFacts(source: string): readonly string[] {
   return 'problem' in read ? [] : read.facts.map(({ variable, field, rest }) => [variable, field, ...rest].join('.'))
 }
 
+/** Paths of the claims that an expression reads by name; none for one that cannot be used. */
+export function expressionClaims(source: string): readonly (readonly string[])[] {
+  const read = readExpression(source)
+  if ('problem' in read) return []
+  return read.facts
+    .filter(({ variable, field, rest }) => variable === 'subject' && field === 'claims' && rest.length > 0)
+    .map(({ rest }) => rest)
+}
+
 interface Expression {
   readonly evaluate: (variables: ExpressionVariables) => unknown
   readonly facts: readonly FactPath[]
@@ -92,6 +101,7 @@ function readExpression(source: string): Expression | ExpressionProblem {
   if ('problem' in survey) return survey
   const { valid, type, error } = parsed.check()
   if (!valid) return { ...everything, ...problemOf(error) }
+  if (type === 'dyn') return { problem: 'it has to be true or false, and could be anything: write `== true`', ...everything }
   if (type !== 'bool') return { problem: `it has to be true or false, and is ${type}`, ...everything }
   return { evaluate: parsed, facts: survey.facts, needs: findNeeds(survey.facts) }
 }

@@ -1,21 +1,17 @@
 /** Which apps a portal shows: the `portal:` setting against what a person may do. */
 
 import { describe, expect, it } from 'vitest'
-import { compilePolicy } from './compile.ts'
 import type { App, Rule, Who } from './document.ts'
 import type { SubjectFacts } from './facts.ts'
-import { appWith, documentWith, facts, person, rule } from './policy.fixture.ts'
+import { compileApp, deviceWith, facts, person, rule } from './policy.fixture.ts'
 import { decidePortal } from './portal.ts'
 
 const staff: Who = { kind: 'groups', groups: ['staff'] }
 const admins: Who = { kind: 'groups', groups: ['admins'] }
 
-function entryOf(portal: App['portal'], rules: readonly Rule[], subject: SubjectFacts = person(), prefix = '/') {
-  const address = { origin: 'https://tools.corp.example', hostname: 'tools.corp.example', port: 443, prefix }
-  const app = compilePolicy(documentWith([appWith(rules, { portal, address })])).apps.get('wiki')
-  if (app === undefined) throw new Error('the app is missing')
+function entryOf(portal: App['portal'], rules: readonly Rule[], subject: SubjectFacts = person(), changes: Partial<App> = {}) {
   const { request: _, ...given } = facts(subject)
-  return decidePortal(app, given)
+  return decidePortal(compileApp(rules, { portal, ...changes }), given)
 }
 
 describe('an app', () => {
@@ -44,6 +40,23 @@ describe('an app', () => {
     }
   })
 
+  it('is relevant where circumstances keep it closed now, and closed where a deny is about the person alone', () => {
+    const managed = deviceWith({ managed: true })
+    const isRelevant = (rules: readonly Rule[]) => entryOf('if_relevant', rules).isVisible
+    expect(isRelevant([rule('allow', staff, { when: [managed] })])).toBe(true)
+    expect(isRelevant([rule('allow', staff), rule('deny', staff, { unless: [managed] })])).toBe(true)
+    expect(isRelevant([rule('allow', staff), rule('require', staff, { require: [managed] })])).toBe(true)
+    expect(isRelevant([rule('allow', staff), rule('deny', staff, { isReport: true })])).toBe(true)
+    expect(isRelevant([rule('allow', staff, { isReport: true })])).toBe(false)
+  })
+
+  it('in report mode is relevant to those whom it lets pass', () => {
+    const report = { until: undefined, pass: staff }
+    expect(entryOf('if_relevant', [], person(), { report })).toMatchObject({ isVisible: true, decision: { reason: 'report_mode' } })
+    expect(entryOf('if_relevant', [rule('deny', staff)], person(), { report }).isVisible).toBe(false)
+    expect(entryOf('if_relevant', [], person({ groups: { known: true, value: [] } }), { report }).isVisible).toBe(false)
+  })
+
   it('is not given away by a fact that is unknown', () => {
     const unknown = person({ groups: { known: false, why: 'claim_absent' } })
     expect(entryOf('if_relevant', [rule('allow', staff)], unknown).isVisible).toBe(false)
@@ -52,7 +65,11 @@ describe('an app', () => {
 
   it('is judged at the path where it begins', () => {
     const rules = [rule('allow', staff, { paths: ['/wiki/**'] })]
-    expect(entryOf('if_allowed', rules, person(), '/wiki')).toMatchObject({ isVisible: true, decision: { effect: 'allow' } })
-    expect(entryOf('if_allowed', rules, person(), '/')).toMatchObject({ isVisible: false, decision: { effect: 'deny' } })
+    expect(entryOf('if_allowed', rules, person(), startingAt('/wiki'))).toMatchObject({ isVisible: true, decision: { effect: 'allow' } })
+    expect(entryOf('if_allowed', rules, person(), startingAt('/'))).toMatchObject({ isVisible: false, decision: { effect: 'deny' } })
   })
 })
+
+function startingAt(prefix: string): Partial<App> {
+  return { address: { origin: 'https://tools.corp.example', hostname: 'tools.corp.example', port: 443, prefix } }
+}

@@ -70,6 +70,15 @@ describe('dates', () => {
     )
   })
 
+  it('are unknown where the time is', () => {
+    const dated = { from: '2027-01-14' }
+    expect(decide(compileApp([rule('allow', people, dated)]), at(Number.NaN))).toMatchObject({
+      effect: 'deny',
+      unmet: [{ condition: 'dates', outcome: 'unknown', remedy: 'condition_unknown' }],
+    })
+    expect(effectOf([open, rule('deny', people, dated)], at(Number.NaN))).toBe('deny')
+  })
+
   it('are those of the document’s zone', () => {
     const document = {
       ...documentWith([appWith([rule('allow', people, { from: '2027-07-01', until: '2027-07-01' })])]),

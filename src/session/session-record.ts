@@ -88,7 +88,7 @@ export function restoreSession(stored: Session): Session {
     startedAt: stored.startedAt,
     lastUsedAt: stored.lastUsedAt,
     origin: stored.origin,
-    device: stored.device == null ? undefined : { certificate: stored.device.certificate },
+    device: stored.device == null ? undefined : { certificate: stored.device.certificate, names: stored.device.names },
   }
 }
 

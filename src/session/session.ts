@@ -45,6 +45,8 @@ export interface SignedIn {
 export interface BoundDevice {
   /** SHA-256 of the certificate's DER, lower-case hex. */
   readonly certificate: string
+  /** The certificate's names, by which the same device is known after its certificate was renewed. */
+  readonly names: readonly string[]
 }
 
 export interface Session {

@@ -42,7 +42,7 @@ export interface NamedDurableRecord extends DurableRecord {
   readonly name: string
 }
 
-/** State that outlives sessions. A write is on the disk before it is confirmed, as far as the store itself can say. */
+/** State that outlives sessions. A write is on the disk before it resolves, as far as the store itself can say. */
 export interface DurableStore {
   /** Writes a record that must not exist yet; `false` if it does. */
   createDurable(name: string, value: Buffer): Promise<boolean>
@@ -56,6 +56,11 @@ export interface DurableStore {
    * What is written meanwhile may be missing from a listing of several batches; what was there throughout never is.
    */
   listDurable(kind: string | undefined, after: string | undefined, limit: number): Promise<readonly NamedDurableRecord[]>
+  /**
+   * Waits a moment for replicas to have what was written, so that a fail-over does not undo it: after a block or a revocation, not after each
+   * report, since other work on the store may wait meanwhile. Says in the log where none confirmed, and does not reject for it.
+   */
+  confirmDurable(): Promise<void>
 }
 
 export interface SessionStore extends DurableStore {

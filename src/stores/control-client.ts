@@ -120,6 +120,7 @@ function createClient(socket: Socket): ControlClient {
     replaceDurable: (name, { value, version }) => ask<boolean>('replaceDurable', name, { value, version }),
     removeDurable: (name, version) => ask<boolean>('removeDurable', name, version),
     listDurable: (kind, after, limit) => ask<readonly NamedDurableRecord[]>('listDurable', kind, after, limit),
+    confirmDurable: () => ask<undefined>('confirmDurable'),
     checkReady: () => ask<undefined>('checkReady'),
     recordEvent: (event) => ask<undefined>('recordEvent', event),
     async close() {

@@ -65,6 +65,7 @@ const operations: Readonly<Record<Operation, readonly Form[]>> = {
   replaceDurable: [isText, hasShape({ value: isBytes, version: isWhole })],
   removeDurable: [isText, isOptional(isWhole)],
   listDurable: [isOptional(isText), isOptional(isText), isBatchSize],
+  confirmDurable: [],
   checkReady: [],
   recordEvent: [isMap],
 }

@@ -122,6 +122,7 @@ export function createEmbeddedStore(options: EmbeddedStoreOptions): SessionStore
     removeDurable: (name, version) =>
       answer(() => durably(database, () => statements.removeDurable.run(name, version ?? null, version ?? null).changes === 1)),
     listDurable: (kind, after, limit) => answer(() => listDurable(statements, { kind, after, limit })),
+    confirmDurable: () => answer(() => undefined),
 
     checkReady: () => answer(() => void statements.probe.get()),
     async close() {

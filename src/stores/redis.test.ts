@@ -127,6 +127,9 @@ describe('the Redis store', () => {
       lines.length = 0
       await store.recordEnds([{ kind: 'session', idHash: 'a', cause: 'revoked' }], 60)
       expect(await atReplica.hget('{postern}:ends', 'session:a')).toContain('revoked')
+      await store.createDurable('token:a', Buffer.from('sealed'))
+      await store.confirmDurable()
+      expect(await atReplica.get('{postern}:durable:token:a')).toBe('1 sealed')
       expect(lines).toEqual([])
       replica.pause()
       await store.recordEnds([{ kind: 'session', idHash: 'b', cause: 'revoked' }], 60)

@@ -1,7 +1,7 @@
 /**
  * The session store on Redis: for production, and for more than one worker or instance.
  *
- * Every method is one round trip; an end or a durable write takes another, or waits for replicas. It trusts Redis to keep what it was given and to tell the time; it does not trust it with
+ * Every method is one round trip; an end takes another, or waits for replicas. It trusts Redis to keep what it was given and to tell the time; it does not trust it with
  * a readable name or value (names arrive hashed, values sealed). Any failure is `session_store_unavailable`: at once while
  * the connection is known to be down, else within the command limit.
  */
@@ -84,27 +84,20 @@ export function createRedisStore(options: RedisStoreOptions): RedisStore {
       isOne(await redis.run(scripts.renewLock, [keys.lock(name)], [shift(), token, whole(holdSeconds * 1000)])),
     releaseLock: async (name, token) => void (await redis.run(scripts.releaseLock, [keys.lock(name)], [shift(), token])),
 
-    async createDurable(name, value) {
-      const reply = await redis.run(scripts.createDurable, [keys.durable(name), keys.durableNames], [name, value])
-      await confirmByReplicas(redis, options.log)
-      return isOne(reply)
-    },
+    createDurable: async (name, value) =>
+      isOne(await redis.run(scripts.createDurable, [keys.durable(name), keys.durableNames], [name, value])),
     loadDurable: async (name) => durableOf(await redis.run(scripts.loadDurable, [keys.durable(name)], [])),
-    async replaceDurable(name, { value, version }) {
-      const reply = await redis.run(scripts.replaceDurable, [keys.durable(name)], [version, value])
-      await confirmByReplicas(redis, options.log)
-      return isOne(reply)
-    },
-    async removeDurable(name, version) {
-      const reply = await redis.run(scripts.removeDurable, [keys.durable(name), keys.durableNames], [name, version ?? ''])
-      await confirmByReplicas(redis, options.log)
-      return isOne(reply)
-    },
+    replaceDurable: async (name, { value, version }) =>
+      isOne(await redis.run(scripts.replaceDurable, [keys.durable(name)], [version, value])),
+    removeDurable: async (name, version) =>
+      isOne(await redis.run(scripts.removeDurable, [keys.durable(name), keys.durableNames], [name, version ?? ''])),
     async listDurable(kind, after, limit) {
       const from = kind === undefined ? '' : `${kind}:`
       const range = [after === undefined || after < from ? `[${from}` : `(${after}`, kind === undefined ? '+' : `(${kind};`, whole(limit)]
       return namedOf(listOf(await redis.run(scripts.listDurable, [keys.durableNames], [keys.durable(''), ...range])))
     },
+
+    confirmDurable: () => confirmByReplicas(redis, options.log),
 
     // A write, because a replica, a full server and one that is still loading all answer PING.
     checkReady: async () => void (await redis.call('SET', keys.probe, '', 'PX', 10_000)),

@@ -343,6 +343,7 @@ export function storeContract(name: string, makeStore: () => Promise<StoreUnderT
         expect(await store.removeDurable(name, 1)).toBe(false)
         expect(await store.removeDurable(name, 2)).toBe(true)
         expect(await store.loadDurable(name)).toBeUndefined()
+        await store.confirmDurable()
         await store.createDurable(name, value('again'))
         expect(await store.loadDurable(name)).toEqual({ value: value('again'), version: 1 })
         expect(await store.removeDurable(name)).toBe(true)

@@ -1,0 +1,63 @@
+/**
+ * The part of the composition root about devices: the inventory, its memory, reports into it, and the reader that makes facts of it.
+ *
+ * Everything over one store; a report that is accepted here counts here with the next request, on other instances within five seconds.
+ */
+
+import { createDeviceDirectory } from './administration/device-directory.ts'
+import { createDevices, type DeviceRecord, type Devices } from './administration/devices.ts'
+import { createDurableRecords } from './administration/durable-records.ts'
+import { createPostureReports } from './administration/posture-report.ts'
+import { createTokens, type TokenRecord } from './administration/tokens.ts'
+import type { CertificateReader } from './attributes/client-certificate.ts'
+import type { DeviceReader } from './attributes/device-facts.ts'
+import { createDeviceReader } from './attributes/device-record.ts'
+import type { AuditEvent } from './audit/event.ts'
+import type { InstanceConfiguration } from './config/instance.ts'
+import { parseManagementReport, parseSignedReport } from './config/posture-report-schema.ts'
+import type { DeviceReportsPorts } from './control/api/device-reports.ts'
+import type { CurrentKeys } from './keys.ts'
+import type { Logger } from './log.ts'
+import type { SessionStore } from './session/store.ts'
+
+/** What an instance knows of devices, and how it hears of them. */
+export interface DeviceParts {
+  /** For the enforcement point and the portal. */
+  readonly reader: DeviceReader
+  /** For the API. */
+  readonly reports: DeviceReportsPorts
+  readonly inventory: Devices
+}
+
+/** What they are made of. */
+export interface ComposeDevicesParts {
+  readonly configuration: Pick<InstanceConfiguration, 'url' | 'provider'>
+  readonly store: SessionStore
+  readonly keys: CurrentKeys
+  readonly log: Logger
+  readonly record: (event: AuditEvent) => void
+  /** `undefined` where no certificate is ever asked for. */
+  readonly certificates: CertificateReader | undefined
+  readonly now: () => number
+  readonly monotonicNow: () => number
+}
+
+/** Connects them. Holds nothing that needs closing. */
+export function composeDevices({ configuration, record, certificates, now, monotonicNow, ...durable }: ComposeDevicesParts): DeviceParts {
+  const inventory = createDevices({ records: createDurableRecords<DeviceRecord>('device', durable), onEvent: record, now })
+  const directory = createDeviceDirectory({ devices: inventory, monotonicNow })
+  const postureReports = createPostureReports({
+    devices: inventory,
+    forms: { signed: parseSignedReport, management: parseManagementReport },
+    accessUrl: configuration.url,
+    now,
+    onEvent: record,
+    onAccepted: directory.forget,
+  })
+  const tokens = createTokens({ records: createDurableRecords<TokenRecord>('token', durable), now, record })
+  return {
+    reader: createDeviceReader({ certificates, directory, claims: configuration.provider.claims }),
+    reports: { reports: postureReports, tokens },
+    inventory,
+  }
+}
