@@ -70,7 +70,15 @@ const house: Readonly<Record<string, Allowance>> = {
 
 /** Files beside the folders that everyone but `policy` may import, and what they may import themselves: types of the policy. */
 const openFiles = ['errors.ts', 'log.ts', 'keys.ts', 'metrics.ts', 'name-resolution.ts', 'pictures.ts', 'rate-limits.ts']
-const wiring = ['compose.ts', 'compose-store.ts', 'compose-administration.ts', 'cli.ts', 'main.ts']
+const wiring = [
+  'compose.ts',
+  'compose-store.ts',
+  'compose-devices.ts',
+  'compose-policy.ts',
+  'compose-administration.ts',
+  'cli.ts',
+  'main.ts',
+]
 /** An instance and a command on a running system open the store in different ways, and both ways stand in one file. */
 const storeWiring = 'compose-store.ts'
 

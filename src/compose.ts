@@ -23,10 +23,9 @@ import type { AuditEvent } from './audit/event.ts'
 import { createAuditTrail } from './audit/trail.ts'
 import { createLiveProbes } from './commands/live-probes.ts'
 import { composeDevices } from './compose-devices.ts'
+import { composePolicy } from './compose-policy.ts'
 import { checkStore, listenForAdministration, loadStoreReport, openStore, storeAddresses } from './compose-store.ts'
 import type { InstanceConfiguration } from './config/instance.ts'
-import { loadPolicy } from './config/load-policy.ts'
-import { describeProblem, printProblems } from './config/problems.ts'
 import { createControlPlane } from './control/app.ts'
 import { createAppLogos } from './control/app-logos.ts'
 import { createPageRenderer } from './control/page-renderer.ts'
@@ -34,7 +33,6 @@ import { createSignOut, formActionOriginsOf } from './control/sign-out.ts'
 import { createForwarding } from './enforcement/forwarding.ts'
 import { createListener } from './enforcement/listener.ts'
 import type { EnforcementPorts } from './enforcement/ports.ts'
-import { PosternError } from './errors.ts'
 import { createKeysFile, watchKeys } from './keys-file.ts'
 import type { Logger } from './log.ts'
 import { createMetrics, type Metrics } from './metrics.ts'
@@ -42,7 +40,6 @@ import { createRelyingParty } from './oidc/openid-relying-party.ts'
 import { createProviderFetch } from './oidc/provider-fetch.ts'
 import type { RelyingParty } from './oidc/relying-party.ts'
 import { startOperations } from './operations.ts'
-import { openPolicySource } from './policy-source.ts'
 import { createSealedCookies } from './session/cookies.ts'
 import { createSessions } from './session/session-service.ts'
 
@@ -188,15 +185,10 @@ export async function startPostern({ configuration, log, isDemo }: StartOptions)
     const issuerFetch = createProviderFetch(issuerTimeoutSeconds)
     closers.push(() => issuerFetch.close())
 
-    const first = await loadPolicy(configuration.policyPath, { configuration })
-    if (first.value === undefined)
-      throw new PosternError('configuration_invalid', `the policy has problems\n${printProblems(first.problems, 'error')}`)
-    for (const warning of first.warnings) log.warn({ warning: describeProblem(warning) }, 'policy warning')
-    const policy = await openPolicySource(first.value, {
-      path: configuration.policyPath,
-      load: () => loadPolicy(configuration.policyPath, { configuration }),
-      describe: describeProblem,
+    const policy = await composePolicy({
+      configuration,
       log,
+      now,
       lookEveryMs: policyLookMs,
       onReload: (outcome, snapshot, problems) => {
         record({ event: outcome === 'loaded' ? 'policy.loaded' : 'policy.refused', policy: snapshot.version, problems })

@@ -35,11 +35,14 @@ interface Cookie {
 export class Client {
   readonly #cookies = new Map<string, Cookie>()
   readonly ca: string | undefined
+  /** What it shows to servers that ask for a certificate; may be exchanged. */
+  certificate: { readonly cert: string; readonly key: string } | undefined
   /** Ports to connect to instead of the URL's: another instance behind the same address. */
   readonly detours = new Map<number, number>()
 
-  constructor(options: { readonly ca?: string } = {}) {
+  constructor(options: { readonly ca?: string; readonly certificate?: Client['certificate'] } = {}) {
     this.ca = options.ca
+    this.certificate = options.certificate
   }
 
   /** One request; cookies are sent and taken. Never follows. */
@@ -65,6 +68,7 @@ export class Client {
         headers,
         lookup: toLoopback,
         ...(this.ca === undefined ? {} : { ca: this.ca }),
+        ...this.certificate,
         ...(detour === undefined ? {} : { port: detour }),
         agent: false as const,
       }

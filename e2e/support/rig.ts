@@ -49,6 +49,8 @@ export interface RigOptions {
   readonly scheme?: 'http' | 'https'
   /** Another program than the sources: `cli.js` of a build. */
   readonly program?: string
+  /** Added to the environment of the instances. */
+  readonly environment?: Readonly<Record<string, string>>
 }
 
 export interface Instance {
@@ -129,7 +131,8 @@ export async function startRig(options: RigOptions = {}): Promise<Rig> {
     const file = join(folder, `postern-${index}.yaml`)
     await writeFile(file, JSON.stringify(configuration, undefined, 1), { mode: 0o600 })
     const listenPort = Number(String(configuration.listen).split(':')[1])
-    instances.push(createInstance([options.program ?? sources, file], { port: listenPort, operationsPort, folder: dataFolder }))
+    const command = [options.program ?? sources, file] as const
+    instances.push(createInstance(command, { port: listenPort, operationsPort, folder: dataFolder }, options.environment))
   }
   if (redis !== undefined) await runCommand(['keys', 'generate', '--config', join(folder, 'postern-0.yaml')])
 
@@ -242,7 +245,11 @@ async function readAudit(folder: string): Promise<readonly Readonly<Record<strin
   return lines
 }
 
-function createInstance([program, file]: readonly [string, string], facts: Pick<Instance, 'port' | 'operationsPort' | 'folder'>): Instance {
+function createInstance(
+  [program, file]: readonly [string, string],
+  facts: Pick<Instance, 'port' | 'operationsPort' | 'folder'>,
+  environment: Readonly<Record<string, string>> = {},
+): Instance {
   let child: ChildProcess | undefined
   let log = ''
   return {
@@ -253,7 +260,10 @@ function createInstance([program, file]: readonly [string, string], facts: Pick<
     log: () => log,
     isRunning: () => child !== undefined,
     start: async () => {
-      const started = spawn(process.execPath, [program, 'serve', '--config', file], { stdio: ['ignore', 'pipe', 'pipe'] })
+      const started = spawn(process.execPath, [program, 'serve', '--config', file], {
+        stdio: ['ignore', 'pipe', 'pipe'],
+        env: { ...process.env, ...environment },
+      })
       child = started
       started.stdout.on('data', (chunk: Buffer) => {
         log += chunk.toString('utf8')
@@ -289,9 +299,13 @@ function createInstance([program, file]: readonly [string, string], facts: Pick<
 export function runCommand(
   args: readonly string[],
   input = '',
+  environment: Readonly<Record<string, string>> = {},
 ): Promise<{ readonly code: number | null; readonly stdout: string; readonly stderr: string }> {
   return new Promise((resolve, reject) => {
-    const child = spawn(process.execPath, [sources, ...args], { stdio: ['pipe', 'pipe', 'pipe'] })
+    const child = spawn(process.execPath, [sources, ...args], {
+      stdio: ['pipe', 'pipe', 'pipe'],
+      env: { ...process.env, ...environment },
+    })
     let stdout = ''
     let stderr = ''
     child.stdout.on('data', (chunk: Buffer) => {

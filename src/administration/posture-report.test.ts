@@ -2,6 +2,7 @@
 
 import fc from 'fast-check'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { parseManagementReport, parseSignedReport } from '../config/posture-report-schema.ts'
 import {
   createSigningKey,
   createTestInventory,
@@ -11,7 +12,9 @@ import {
   type SigningKey,
   signAs,
   type TestInventory,
+  testAccessUrl,
 } from './devices.fixture.ts'
+import { createPostureReports } from './posture-report.ts'
 
 const origin = { requestId: 'r1', address: '192.0.2.7' }
 const everyDevice = { id: 'mdm', scopes: [{ permission: 'devices:report' as const }] }
@@ -171,6 +174,27 @@ describe('A234c a report that is right for somebody else, or was', () => {
     expect(await send(signAs(key, claims()))).toMatchObject({ outcome: 'accepted' })
   })
 
+  it('is refused if the device got another key while its signature was checked', async () => {
+    const { devices } = inventory
+    const reports = createPostureReports({
+      devices: {
+        find: devices.find,
+        async update(id, change) {
+          await devices.remove(id, 'os:admin@test')
+          await inventory.add({ id, publicKey: createSigningKey().publicPem })
+          return await devices.update(id, change)
+        },
+      },
+      forms: { signed: parseSignedReport, management: parseManagementReport },
+      accessUrl: testAccessUrl,
+      now,
+      onEvent: () => undefined,
+      onAccepted: () => undefined,
+    })
+    expect(await reports.acceptSigned('laptop-7', signAs(key, claims()), origin)).toEqual({ outcome: 'refused', reason: 'not_verified' })
+    expect(await stored()).toEqual({ report: {}, management: {} })
+  })
+
   it('is refused once the device has gone', async () => {
     const jws = signAs(key, claims())
     await inventory.devices.remove('laptop-7', 'os:admin@test')
@@ -201,6 +225,18 @@ describe('what a report says', () => {
     const text = JSON.stringify(claims()).replace('"posture":{', '"posture":{"__proto__":{"disk_encrypted":true},')
     expect(await send(signAs(key, text))).toMatchObject({ reason: 'malformed' })
     expect(({} as Record<string, unknown>)['disk_encrypted']).toBeUndefined()
+  })
+
+  it('A258e: nor does an attribute of that name', async () => {
+    const text = JSON.stringify(claims({}, { attributes: { a: 1 } })).replace('"a":1', '"__proto__":1')
+    expect(await send(signAs(key, text))).toMatchObject({ reason: 'malformed' })
+  })
+
+  it('counts here with the next request', async () => {
+    const clue = { kind: 'claim' as const, id: 'laptop-7' }
+    await inventory.directory.find(clue)
+    await send(signAs(key, claims({}, { disk_encrypted: true })))
+    expect((await inventory.directory.find(clue))?.reported.report['disk_encrypted']?.value).toBe(true)
   })
 
   it('leaves alone what it does not mention', async () => {

@@ -44,7 +44,7 @@ function sessionOf({ claims = {}, begunWith, names }: SessionStart = {}): Sessio
     startedAt: 0,
     lastUsedAt: 0,
     origin: { address: '192.0.2.1', userAgent: '' },
-    device: begunWith === undefined ? undefined : { certificate: begunWith, ...(names === undefined ? {} : { names }) },
+    device: begunWith === undefined ? undefined : { certificate: begunWith, names: names ?? [] },
   } as Session
 }
 

@@ -157,10 +157,9 @@ function otherCertificateOf({ device }: Session, clue: DeviceClue): DeviceClue |
 
 const begunClues = new WeakMap<BoundDevice, DeviceClue>()
 
-/** Where the session kept the names of its certificate, they find the device of one that was registered by name. */
-function begunClueOf(device: BoundDevice & { readonly names?: readonly string[] }): DeviceClue {
+function begunClueOf(device: BoundDevice): DeviceClue {
   return getOrAdd(begunClues, device, () => {
-    const { certificate: fingerprint, names = [] } = device
+    const { certificate: fingerprint, names } = device
     return { kind: 'certificate', certificate: { fingerprint, names } }
   })
 }

@@ -149,14 +149,14 @@ const cases: readonly Case[] = [
   },
   { name: 'yes in place of true', policy: office('{ device: { managed: «yes } }'), message: /text/, fix: /`true`/ },
 
-  { name: 'a long prefix', policy: office('{ network: { cidrs: [«10.0.0.0/33] } }'), message: /at most 32/ },
-  { name: 'everything in IPv6, with a blank', policy: office('{ network: { cidrs: [«"::/0 "] } }'), message: /not a network/ },
+  { name: 'A238: a long prefix', policy: office('{ network: { cidrs: [«10.0.0.0/33] } }'), message: /at most 32/ },
+  { name: 'A238: everything in IPv6, with a blank', policy: office('{ network: { cidrs: [«"::/0 "] } }'), message: /not a network/ },
   { name: 'everything in IPv6', policy: office('{ network: { cidrs: [«"::/0"] } }'), message: /every address/ },
-  { name: 'everything, written longer', policy: office('{ network: { cidrs: [«0.0.0.0/00] } }'), message: /not a network/ },
-  { name: 'host bits', policy: office('{ network: { cidrs: [«10.0.0.5/24] } }'), message: /host bits/, fix: /`10.0.0.0\/24`/ },
-  { name: 'an octal network', policy: office('{ network: { cidrs: [«010.0.0.1] } }'), message: /not a network/ },
-  { name: 'a wildcard network', policy: office('{ network: { cidrs: [«"*.*"] } }'), message: /not a network/ },
-  { name: 'two stars', policy: office('{ network: { cidrs: [«"**"] } }'), message: /not a network/ },
+  { name: 'A238: everything, written longer', policy: office('{ network: { cidrs: [«0.0.0.0/00] } }'), message: /not a network/ },
+  { name: 'A238: host bits', policy: office('{ network: { cidrs: [«10.0.0.5/24] } }'), message: /host bits/, fix: /`10.0.0.0\/24`/ },
+  { name: 'A238: an octal network', policy: office('{ network: { cidrs: [«010.0.0.1] } }'), message: /not a network/ },
+  { name: 'A238: a wildcard network', policy: office('{ network: { cidrs: [«"*.*"] } }'), message: /not a network/ },
+  { name: 'A238: two stars', policy: office('{ network: { cidrs: [«"**"] } }'), message: /not a network/ },
   {
     name: 'IPv4 in IPv6',
     policy: office('{ network: { cidrs: [«"::ffff:10.0.0.0/104"] } }'),
@@ -463,7 +463,7 @@ describe('a file of networks', () => {
     ['10.0.0.0/8, 192.0.2.0/24', 1, 1, /not a network/],
     ['# nothing\n\n', 1, 1, /names no network/],
     ['', 1, 1, /names no network/],
-  ])('with %j is refused with its line', async (text, line, column, message) => {
+  ])('A238: with %j is refused with its line', async (text, line, column, message) => {
     const file = join(folder, 'hooks.txt')
     await writeFile(file, text)
     const { loaded } = await load(goodInstance, policy)

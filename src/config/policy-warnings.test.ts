@@ -173,12 +173,12 @@ const cases: readonly Case[] = [
   },
 
   {
-    name: 'an allow that a deny shadows',
+    name: 'A239: an allow that a deny shadows',
     policy: wiki('{ name: s, allow: { groups: [a] } }\n{ name: d, deny: { groups: [a, b] } }'),
     warnings: [/rules\[0\]\.allow: this never lets anybody in: the deny `d`/],
   },
   {
-    name: 'an allow that a company deny shadows',
+    name: 'A239: an allow that a company deny shadows',
     policy: `rules: [{ name: d, deny: { signed_in: true } }]\n${wiki(staff)}`,
     warnings: [/this never lets anybody in: the deny `d`/],
   },

@@ -43,6 +43,7 @@ export interface ManagementReportBody {
 export type ParsedBody<T> = { readonly value: T } | { readonly problems: readonly string[] }
 
 /** No control characters, no marks that turn or hide text. Written out, so that every reader of the published schema understands it. */
+// biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is refused
 const printable = /^[^\u0000-\u001f\u007f-\u009f\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]*$/
 
 const line = (expected: string, most: number) => {

@@ -19,6 +19,7 @@ export type ControlReason = Extract<
   | 'provider_refused'
   | 'sign_in_too_old'
   | 'step_up_failed'
+  | 'device_changed'
   | 'cross_origin'
   | 'path_not_found'
   | 'method_not_allowed'
@@ -38,6 +39,7 @@ export const statusByReason: Readonly<Record<ControlReason, number>> = {
   provider_refused: 403,
   sign_in_too_old: 403,
   step_up_failed: 403,
+  device_changed: 403,
   cross_origin: 403,
   path_not_found: 404,
   method_not_allowed: 405,

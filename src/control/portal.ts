@@ -45,7 +45,7 @@ export function mountPortal(router: Router, ports: PortalPorts): void {
   router.get('/', async (request, response) => {
     const { session, claimsState } = signedIn.get(request)
     const subject = readSubject(session, claimsState)
-    const reading = devices.recall(request, session) ?? (await devices.read(request, session))
+    const reading = devices.recall(request, session, claimsState) ?? (await devices.read(request, session, claimsState))
     const signIn = readSignInFacts(session)
     const circumstances: Circumstances = {
       address: getContext(request).address,

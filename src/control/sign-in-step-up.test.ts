@@ -4,6 +4,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import type { StepUp } from '../policy/decision.ts'
 import { stepUpFor } from '../policy/step-up.ts'
 import { sealStepUp } from '../session/sealed-step-up.ts'
+import { createTestSessions } from '../session/session.fixture.ts'
 import { type AccessHost, type Answer, accessUrl, type Browser, payrollUrl, startAccessHost, wikiUrl } from './control-plane.fixture.ts'
 
 let host: AccessHost
@@ -187,6 +188,24 @@ describe('what a provider may do instead ends in a page after one round', () => 
     expect(failure(await round(stepUpPath(demand(5))))).toEqual([403, 'step_up_failed'])
     expect((await factsOf()).signIn).toEqual(signIn)
   })
+})
+
+it('a silent round takes nothing from a step-up that another instance has just written', async () => {
+  await browser.signIn()
+  const session = await factsOf()
+  const pending = host.browser()
+  const start = await pending.visit('/sign-in')
+  pending.cookies.set('__Host-postern', browser.secret ?? '')
+  await factsOf()
+  const clock = { now: host.sealer.now, move: () => undefined }
+  const other = createTestSessions({ store: host.store, clock }, host.sealer.keys())
+  const strong = { at: host.sealer.now(), authTime: host.sealer.now(), acr: '2', amr: ['otp'] }
+  const { issuer, sub, claims, tokens, providerSid } = session
+  await other.sessions.continueWith(session, { issuer, sub, claims: claims.all, tokens, providerSid, signIn: strong })
+  signInAs({ ago: undefined })
+  expect((await pending.visit(await pending.throughProvider(start))).status).toBe(303)
+  expect((await factsOf()).signIn).toEqual(strong)
+  await other.sessions.close()
 })
 
 describe('an app that is never satisfied with what satisfies us', () => {

@@ -94,11 +94,11 @@ export async function judge(point: EnforcementPoint, arrival: Arrival, route: Ro
     const { needs } = route.policy
     let device: Facts['device'] = noDeviceOfOwn
     if (lookup.state === 'live') {
-      const { session } = lookup
+      const { session, claimsState } = lookup
       // A session that began with a certificate is bound to it also where no rule asks for a device, as far as it can be seen there.
       const reading =
         needs.has('device') || session.device !== undefined
-          ? (devices.recall(arrival.request, session) ?? (await devices.read(arrival.request, session)))
+          ? (devices.recall(arrival.request, session, claimsState) ?? (await devices.read(arrival.request, session, claimsState)))
           : undefined
       if (reading?.isChanged === true) return conclude(deny('device_changed'))
       device = reading !== undefined && needs.has('device') ? reading.device : deviceNotGathered

@@ -268,7 +268,7 @@ describe('what is shown is believed', () => {
     const wrong: Record<string, IssuedCertificate | undefined> = {
       none: undefined,
       revoked: lost,
-      expired: await devices.issue({ notAfter: now - 1000 }),
+      expired: await devices.issue({ notAfter: now - 5000 }),
       'not yet valid': await devices.issue({ notBefore: now + 86_400_000 }),
       'of another authority': await stranger.issue({ commonName: 'laptop-7' }),
       'for servers': await devices.issue({ extendedKeyUsage: [usages.serverAuth] }),

@@ -67,7 +67,12 @@ function readHello(socket: Socket, timeoutMs: number, choose: (name: string | un
     // Nothing may be read between here and the handshake, which begins with what was put back.
     socket.pause()
     socket.unshift(reader.bytes)
-    choose(hello.name).emit('connection', socket)
+    try {
+      choose(hello.name).emit('connection', socket)
+    } catch {
+      // Out of an event this would end the process; a mistake in a policy's tables may cost a connection and no more.
+      socket.destroy()
+    }
   }
   socket.on('data', onData)
   socket.on('end', onEnd)

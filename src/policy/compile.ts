@@ -105,7 +105,7 @@ function compileApp(app: App, rules: readonly CompiledRule[], zone: string): Com
   }
 }
 
-/** An unknown passes nobody, and no *who* outside an allow names a stranger: report mode replaces a missing allow, not a missing sign-in. */
+/** An unknown passes nobody, and no *who* here names a stranger: report mode replaces a missing allow, not a missing sign-in. */
 function compileReport(report: App['report'], zone: string): CompiledApp['passesInReport'] {
   if (report === undefined) return () => false
   const who = compileWho(report.pass, 'condition')
@@ -146,7 +146,7 @@ function touches(rule: CompanyRule, app: App): boolean {
   return (rule.apps?.includes(app.id) ?? true) && (rule.sensitivity?.includes(app.sensitivity) ?? true)
 }
 
-/** A rule about particular people says more about an allowance than a public one; then by name, in code units. Own rules stay before company rules. */
+/** A rule about particular people says more than a public one; then by name, in code units. Own rules stay before company rules. */
 function compareRules(left: CompiledRule, right: CompiledRule): number {
   if (left.who.isPublic !== right.who.isPublic) return left.who.isPublic ? 1 : -1
   return left.name === right.name ? 0 : left.name < right.name ? -1 : 1

@@ -4,7 +4,7 @@
  * Precedence, first that holds:
  *   1 nobody signed in, and a deny that is true for strangers too → deny
  *   2 nobody signed in, and no public allow → challenge: sign in
- *   3 a deny that nothing disproves → deny; or challenge: step up, where a better sign-in alone would disprove every such deny and open an allow
+ *   3 a deny that nothing disproves → deny; or challenge: step up, where a better sign-in alone disproves every such deny and opens an allow
  *   4 an allow that is proven, and with it everything that a require adds → allow
  *   5 the app's report mode lets this subject pass → allow
  *   6 an allow that a better sign-in alone would prove → challenge: step up

@@ -110,13 +110,12 @@ function traceParts({ who, parts, demands }: CompiledRule, facts: Facts): readon
   ]
 }
 
-/** A name is unique within its app and at the top level, and may stand in both: then the one whose standing fits is meant, the app's own first. */
+/** A name is unique within its app and at the top level, and may stand in both: then the first whose standing fits, as in the decision. */
 function findDeciding(rules: readonly RuleTrace[], decision: Decision): RuleTrace | undefined {
   if (!('rule' in decision) || decision.rule === undefined) return undefined
   const named = rules.filter(({ name, isReport }) => name === decision.rule && !isReport)
   const wanted = namedVerbs(decision)
-  const fitting = named.filter(({ verb, standing }) => wanted.includes(verb) && (verb === 'allow' || !standing.startsWith('does_not')))
-  return fitting.find(({ origin }) => origin === 'app') ?? fitting[0]
+  return named.find(({ verb, standing }) => wanted.includes(verb) && (verb === 'allow' || !standing.startsWith('does_not')))
 }
 
 function namedVerbs({ effect, reason }: Decision): readonly Rule['verb'][] {

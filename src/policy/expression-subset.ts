@@ -230,7 +230,7 @@ function measureCall(node: Extract<ASTNode, { op: 'call' | 'rcall' }>, scope: Sc
     if (form === 'has/1') return measureHas(first, node, scope)
     if (form === 'size/1' || form === '.size/1') {
       const { text, work, canFail, isText } = measure(first, scope)
-      return { ...scalar, work: 5 + work + text / 4, canFail: canFail || !isText }
+      return { ...scalar, work: 5 + work + text / 2, canFail: canFail || !isText }
     }
   }
   if (first !== undefined && second !== undefined) {
@@ -272,7 +272,7 @@ function measurePattern(text: ASTNode, pattern: ASTNode, scope: Scope): Measure 
   const compiled = compilePattern(source)
   if (typeof compiled === 'string') throw new Offence(compiled, pattern)
   const measured = measure(text, scope)
-  const work = measured.work + measurePatternWork(measured, compiled.size)
+  const work = measured.work + measurePatternWork(measured, compiled.stepsPerCharacter)
   return { ...scalar, work, canFail: measured.canFail || !measured.isText || measured.items > 0 }
 }
 

@@ -59,8 +59,7 @@ export function bothSizes(left: Size, right: Size, together: 'either' | 'joined'
   }
 }
 
-/** Trying a pattern: each of its instructions at each character, once. A text that could be more than a string is at most a string. */
-export function measurePatternWork(text: Size, instructions: number): number {
-  const length = text.items === 0 ? text.text : Math.min(text.text, factLimits.text)
-  return 20 + (length * instructions) / 4
+/** Trying a pattern. A text that could be more than a string is at most a string. */
+export function measurePatternWork(text: Size, stepsPerCharacter: number): number {
+  return 20 + stepsPerCharacter * (text.items === 0 ? text.text : Math.min(text.text, factLimits.text))
 }

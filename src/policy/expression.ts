@@ -44,10 +44,8 @@ export function compileExpression(source: string): LeafCondition {
       if (paths.length === 0) {
         return [{ fact: 'expression', wanted: source, value: { known: true, value: outcome }, source: 'policy', at: undefined, outcome }]
       }
-      return paths.map((path) => {
-        const input = traceFact(facts, path)
-        return { ...input, wanted: source, outcome: input.value.known ? outcome : 'unknown' }
-      })
+      // Which of them decided cannot be said of an expression: each is shown with what the whole came to.
+      return paths.map((path) => ({ ...traceFact(facts, path), wanted: source, outcome }))
     },
     needs,
   }

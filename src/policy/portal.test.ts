@@ -3,7 +3,7 @@
 import { describe, expect, it } from 'vitest'
 import type { App, Rule, Who } from './document.ts'
 import type { SubjectFacts } from './facts.ts'
-import { compileApp, deviceWith, facts, person, rule } from './policy.fixture.ts'
+import { compileApp, deviceWith, facts, mfa, person, rule, signInWith } from './policy.fixture.ts'
 import { decidePortal } from './portal.ts'
 
 const staff: Who = { kind: 'groups', groups: ['staff'] }
@@ -61,6 +61,15 @@ describe('an app', () => {
     const unknown = person({ groups: { known: false, why: 'claim_absent' } })
     expect(entryOf('if_relevant', [rule('allow', staff)], unknown).isVisible).toBe(false)
     expect(entryOf('if_relevant', [rule('allow', { kind: 'signed_in' }), rule('deny', admins)], unknown).isVisible).toBe(false)
+  })
+
+  it('is as good as open where only a stronger sign-in is missing', () => {
+    const strong = signInWith({ strength: mfa })
+    expect(entryOf('if_allowed', [rule('allow', staff, { when: [strong] })])).toMatchObject({
+      isVisible: true,
+      decision: { challenge: 'step_up' },
+    })
+    expect(entryOf('if_allowed', [rule('allow', staff, { when: [strong, deviceWith({ managed: true })] })]).isVisible).toBe(false)
   })
 
   it('is judged at the path where it begins', () => {

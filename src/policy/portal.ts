@@ -31,13 +31,14 @@ function isVisible(app: CompiledApp, facts: Facts, decision: Decision): boolean 
     case 'hidden':
       return false
     case 'if_allowed':
-      return decision.effect === 'allow'
+      // One visit to the provider away: an app that vanished whenever a sign-in grew old could never be opened from here again.
+      return decision.effect === 'allow' || (decision.effect === 'challenge' && decision.challenge === 'step_up')
     case 'if_relevant':
       return isRelevant(app, facts)
   }
 }
 
-/** Circumstances change, so that an allow which does not apply now is still of interest, and a deny under circumstances shuts nobody out. */
+/** Circumstances change: an allow that does not apply now is still of interest, and a deny under circumstances shuts nobody out. */
 function isRelevant(app: CompiledApp, facts: Facts): boolean {
   const { allows, denies } = app.enforced.shortlist(facts.subject)
   return (allows.length > 0 || app.passesInReport(facts)) && !denies.some(({ rule }) => shutsOut(rule))

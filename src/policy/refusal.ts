@@ -16,7 +16,7 @@ import { compareUnmet, joinUnmet, nearestUnmet } from './unmet.ts'
 
 /** How near a request came. */
 export interface NearestWay {
-  /** The allow that it nearly was; where that one holds by itself, the first `require` that it lacks. `undefined` where there is no allow. */
+  /** The allow that it nearly was; where that one holds by itself, the first `require` that it lacks. `undefined`: there is no allow. */
   readonly rule: CompiledRule | undefined
   readonly unmet: readonly Unmet[]
 }

@@ -1,6 +1,6 @@
 /**
- * One rule, compiled: its *who* and a list of parts (methods, dates, paths, `when`, `unless`), each with a three-valued outcome; the rule is
- * their conjunction. A `require` has besides them what it demands of the requests that it touches.
+ * One rule, compiled: its *who* and a list of parts (methods, dates, paths, `when`, `unless`), each with a three-valued outcome; the
+ * rule is their conjunction. A `require` has besides them what it demands of the requests that it touches.
  */
 
 import { type CompiledCondition, compileCondition, fromLeaf, negate } from './compose-condition.ts'

@@ -1,6 +1,5 @@
 /**
- * The truth table of the policy language: every condition, true, false and unknown, in each place where it can stand; and the
- * precedence, row by row. Both print as tables.
+ * The truth table of the policy language: every condition, true, false and unknown, in each place where it can stand. It prints as a table.
  *
  * It is also the guard against a kind of condition or rule that quietly stops doing anything (A240): each has rows that end in a denial.
  */
@@ -10,7 +9,7 @@ import { decide } from './decide.ts'
 import type { Decision } from './decision.ts'
 import type { App, Condition, Rule, Who } from './document.ts'
 import { explainDecision } from './explain.ts'
-import type { Device, EnvironmentFacts, Facts, Known, SignIn } from './facts.ts'
+import type { Device, EnvironmentFacts, Facts, Known } from './facts.ts'
 import {
   compileApp,
   deviceWith,
@@ -19,12 +18,10 @@ import {
   level,
   mfa,
   networkWith,
-  nobody,
   now,
   person,
   reportedDevice,
   rule,
-  service,
   signedIn,
   signInWith,
   timeWith,
@@ -162,166 +159,104 @@ const conditions: Readonly<Record<string, readonly [Condition, Partial<Record<St
   expression: [{ kind: 'expression', source: "'staff' in subject.groups" }, isStaff],
 }
 
-// The allow, the deny and the require each under the condition; open: everybody who is signed in. `unless` takes the rule away. "touch": what is
-// required cannot be met; without a time no report mode is known to last. "report": the deny in report mode, then the require where the app is in report mode.
+// The allow, the deny and the require each under the condition; what is open is so to everybody who is signed in. `unless` takes the rule
+// away. "touch": what is required cannot be met. "report": the deny in report mode, then the require where the app is in report mode (which
+// is not known to last where the time is unknown); in brackets what would have been decided otherwise.
 const conditionTable = `
-  condition                 | state   | allow   | unless  | deny    | deny unless | require | touch   | report deny         | report app
-  subject                   | true    | allow   | deny    | deny    | allow       | allow   | deny    | allow, would deny   | allow, would allow
-  subject                   | false   | deny    | allow   | allow   | deny        | deny    | allow   | allow, would allow  | pass, would deny
-  subject                   | unknown | deny    | deny    | deny    | deny        | deny    | deny    | allow, would deny   | pass, would deny
-  level                     | true    | allow   | deny    | deny    | allow       | allow   | deny    | allow, would deny   | allow, would allow
-  level                     | false   | deny    | allow   | allow   | deny        | deny    | allow   | allow, would allow  | pass, would deny
-  level                     | unknown | deny    | deny    | deny    | deny        | deny    | deny    | allow, would deny   | pass, would deny
-  all_of                    | true    | allow   | deny    | deny    | allow       | allow   | deny    | allow, would deny   | allow, would allow
-  all_of                    | false   | deny    | allow   | allow   | deny        | deny    | allow   | allow, would allow  | pass, would deny
-  all_of                    | unknown | deny    | deny    | deny    | deny        | deny    | deny    | allow, would deny   | pass, would deny
-  any_of                    | true    | allow   | deny    | deny    | allow       | allow   | deny    | allow, would deny   | allow, would allow
-  any_of                    | false   | deny    | allow   | allow   | deny        | deny    | allow   | allow, would allow  | pass, would deny
-  any_of                    | unknown | deny    | deny    | deny    | deny        | deny    | deny    | allow, would deny   | pass, would deny
-  not                       | true    | allow   | deny    | deny    | allow       | allow   | deny    | allow, would deny   | allow, would allow
-  not                       | false   | deny    | allow   | allow   | deny        | deny    | allow   | allow, would allow  | pass, would deny
-  not                       | unknown | deny    | deny    | deny    | deny        | deny    | deny    | allow, would deny   | pass, would deny
-  sign_in strength          | true    | allow   | deny    | deny    | allow       | allow   | deny    | allow, would deny   | allow, would allow
-  sign_in strength          | false   | step_up | allow   | allow   | step_up     | step_up | allow   | allow, would allow  | pass, would challenge
-  sign_in strength          | unknown | step_up | deny    | deny    | step_up     | step_up | deny    | allow, would deny   | pass, would challenge
-  sign_in acr               | true    | allow   | deny    | deny    | allow       | allow   | deny    | allow, would deny   | allow, would allow
-  sign_in acr               | false   | step_up | allow   | allow   | step_up     | step_up | allow   | allow, would allow  | pass, would challenge
-  sign_in acr               | unknown | step_up | deny    | deny    | step_up     | step_up | deny    | allow, would deny   | pass, would challenge
-  sign_in amr               | true    | allow   | deny    | deny    | allow       | allow   | deny    | allow, would deny   | allow, would allow
-  sign_in amr               | false   | step_up | allow   | allow   | step_up     | step_up | allow   | allow, would allow  | pass, would challenge
-  sign_in amr               | unknown | step_up | deny    | deny    | step_up     | step_up | deny    | allow, would deny   | pass, would challenge
-  sign_in within            | true    | allow   | deny    | deny    | allow       | allow   | deny    | allow, would deny   | allow, would allow
-  sign_in within            | false   | step_up | allow   | allow   | step_up     | step_up | allow   | allow, would allow  | pass, would challenge
-  sign_in within            | unknown | step_up | deny    | deny    | step_up     | step_up | deny    | allow, would deny   | pass, would challenge
-  device known              | true    | allow   | deny    | deny    | allow       | allow   | deny    | allow, would deny   | allow, would allow
-  device known              | false   | deny    | allow   | allow   | deny        | deny    | allow   | allow, would allow  | pass, would deny
-  device known              | unknown | deny    | deny    | deny    | deny        | deny    | deny    | allow, would deny   | pass, would deny
-  device managed            | true    | allow   | deny    | deny    | allow       | allow   | deny    | allow, would deny   | allow, would allow
-  device managed            | false   | deny    | allow   | allow   | deny        | deny    | allow   | allow, would allow  | pass, would deny
-  device managed            | unknown | deny    | deny    | deny    | deny        | deny    | deny    | allow, would deny   | pass, would deny
-  device disk_encrypted     | true    | allow   | deny    | deny    | allow       | allow   | deny    | allow, would deny   | allow, would allow
-  device disk_encrypted     | false   | deny    | allow   | allow   | deny        | deny    | allow   | allow, would allow  | pass, would deny
-  device disk_encrypted     | unknown | deny    | deny    | deny    | deny        | deny    | deny    | allow, would deny   | pass, would deny
-  device screen_lock        | true    | allow   | deny    | deny    | allow       | allow   | deny    | allow, would deny   | allow, would allow
-  device screen_lock        | false   | deny    | allow   | allow   | deny        | deny    | allow   | allow, would allow  | pass, would deny
-  device screen_lock        | unknown | deny    | deny    | deny    | deny        | deny    | deny    | allow, would deny   | pass, would deny
-  device firewall           | true    | allow   | deny    | deny    | allow       | allow   | deny    | allow, would deny   | allow, would allow
-  device firewall           | false   | deny    | allow   | allow   | deny        | deny    | allow   | allow, would allow  | pass, would deny
-  device firewall           | unknown | deny    | deny    | deny    | deny        | deny    | deny    | allow, would deny   | pass, would deny
-  device os                 | true    | allow   | deny    | deny    | allow       | allow   | deny    | allow, would deny   | allow, would allow
-  device os                 | false   | deny    | allow   | allow   | deny        | deny    | allow   | allow, would allow  | pass, would deny
-  device os                 | unknown | deny    | deny    | deny    | deny        | deny    | deny    | allow, would deny   | pass, would deny
-  device serials            | true    | allow   | deny    | deny    | allow       | allow   | deny    | allow, would deny   | allow, would allow
-  device serials            | false   | deny    | allow   | allow   | deny        | deny    | allow   | allow, would allow  | pass, would deny
-  device serials            | unknown | deny    | deny    | deny    | deny        | deny    | deny    | allow, would deny   | pass, would deny
-  device tags               | true    | allow   | deny    | deny    | allow       | allow   | deny    | allow, would deny   | allow, would allow
-  device tags               | false   | deny    | allow   | allow   | deny        | deny    | allow   | allow, would allow  | pass, would deny
-  device tags               | unknown | deny    | deny    | deny    | deny        | deny    | deny    | allow, would deny   | pass, would deny
-  device attributes         | true    | allow   | deny    | deny    | allow       | allow   | deny    | allow, would deny   | allow, would allow
-  device attributes         | false   | deny    | allow   | allow   | deny        | deny    | allow   | allow, would allow  | pass, would deny
-  device attributes         | unknown | deny    | deny    | deny    | deny        | deny    | deny    | allow, would deny   | pass, would deny
-  device reported_within    | true    | allow   | deny    | deny    | allow       | allow   | deny    | allow, would deny   | allow, would allow
-  device reported_within    | unknown | deny    | deny    | deny    | deny        | deny    | deny    | allow, would deny   | pass, would deny
-  device, report too old    | unknown | deny    | deny    | deny    | deny        | deny    | deny    | allow, would deny   | pass, would deny
-  device identified_by      | true    | allow   | deny    | deny    | allow       | allow   | deny    | allow, would deny   | allow, would allow
-  device identified_by      | false   | deny    | allow   | allow   | deny        | deny    | allow   | allow, would allow  | pass, would deny
-  device identified_by      | unknown | deny    | deny    | deny    | deny        | deny    | deny    | allow, would deny   | pass, would deny
-  network cidrs             | true    | allow   | deny    | deny    | allow       | allow   | deny    | allow, would deny   | allow, would allow
-  network cidrs             | false   | deny    | allow   | allow   | deny        | deny    | allow   | allow, would allow  | pass, would deny
-  network cidrs             | unknown | deny    | deny    | deny    | deny        | deny    | deny    | allow, would deny   | pass, would deny
-  network countries         | true    | allow   | deny    | deny    | allow       | allow   | deny    | allow, would deny   | allow, would allow
-  network countries         | false   | deny    | allow   | allow   | deny        | deny    | allow   | allow, would allow  | pass, would deny
-  network countries         | unknown | deny    | deny    | deny    | deny        | deny    | deny    | allow, would deny   | pass, would deny
-  network asns              | true    | allow   | deny    | deny    | allow       | allow   | deny    | allow, would deny   | allow, would allow
-  network asns              | false   | deny    | allow   | allow   | deny        | deny    | allow   | allow, would allow  | pass, would deny
-  network asns              | unknown | deny    | deny    | deny    | deny        | deny    | deny    | allow, would deny   | pass, would deny
-  time days                 | true    | allow   | deny    | deny    | allow       | allow   | deny    | allow, would deny   | allow, would allow
-  time days                 | false   | deny    | allow   | allow   | deny        | deny    | allow   | allow, would allow  | pass, would deny
-  time days                 | unknown | deny    | deny    | deny    | deny        | deny    | deny    | allow, would deny   | deny, would deny
-  time between              | true    | allow   | deny    | deny    | allow       | allow   | deny    | allow, would deny   | allow, would allow
-  time between              | false   | deny    | allow   | allow   | deny        | deny    | allow   | allow, would allow  | pass, would deny
-  time between              | unknown | deny    | deny    | deny    | deny        | deny    | deny    | allow, would deny   | deny, would deny
-  time from                 | true    | allow   | deny    | deny    | allow       | allow   | deny    | allow, would deny   | allow, would allow
-  time from                 | false   | deny    | allow   | allow   | deny        | deny    | allow   | allow, would allow  | pass, would deny
-  time from                 | unknown | deny    | deny    | deny    | deny        | deny    | deny    | allow, would deny   | deny, would deny
-  time until                | true    | allow   | deny    | deny    | allow       | allow   | deny    | allow, would deny   | allow, would allow
-  time until                | false   | deny    | allow   | allow   | deny        | deny    | allow   | allow, would allow  | pass, would deny
-  time until                | unknown | deny    | deny    | deny    | deny        | deny    | deny    | allow, would deny   | deny, would deny
-  client browser            | true    | allow   | deny    | deny    | allow       | allow   | deny    | allow, would deny   | allow, would allow
-  client browser            | false   | deny    | allow   | allow   | deny        | deny    | allow   | allow, would allow  | pass, would deny
-  client browser            | unknown | deny    | deny    | deny    | deny        | deny    | deny    | allow, would deny   | pass, would deny
-  client browser_version    | true    | allow   | deny    | deny    | allow       | allow   | deny    | allow, would deny   | allow, would allow
-  client browser_version    | false   | deny    | allow   | allow   | deny        | deny    | allow   | allow, would allow  | pass, would deny
-  client browser_version    | unknown | deny    | deny    | deny    | deny        | deny    | deny    | allow, would deny   | pass, would deny
-  client os                 | true    | allow   | deny    | deny    | allow       | allow   | deny    | allow, would deny   | allow, would allow
-  client os                 | false   | deny    | allow   | allow   | deny        | deny    | allow   | allow, would allow  | pass, would deny
-  client os                 | unknown | deny    | deny    | deny    | deny        | deny    | deny    | allow, would deny   | pass, would deny
-  expression                | true    | allow   | deny    | deny    | allow       | allow   | deny    | allow, would deny   | allow, would allow
-  expression                | false   | deny    | allow   | allow   | deny        | deny    | allow   | allow, would allow  | pass, would deny
-  expression                | unknown | deny    | deny    | deny    | deny        | deny    | deny    | allow, would deny   | pass, would deny
-`
-
-// What each kind of rule comes out as: a deny on `everyone`, or for this subject under a condition that is true, false, unknown or that of a
-// person without MFA; a require of everyone; an allow. `!`: the app is in report mode for whoever is signed in. The first row that fits decides.
-const precedenceTable = `
-  subject | deny     | require | allow    | decision
-  nobody  | everyone | none    | public   | deny denied_by_rule
-  nobody  | everyone | none    | none     | deny denied_by_rule
-  nobody  | true     | none    | public   | deny denied_by_rule
-  nobody  | unknown  | none    | none     | challenge login_required
-  nobody  | unknown  | none    | true     | challenge login_required
-  nobody  | not mfa  | none    | none     | challenge login_required
-  nobody  | false    | none    | none     | challenge login_required
-  nobody  | none     | none    | none     | challenge login_required
-  nobody  | none     | none    | true     | challenge login_required
-  nobody  | none     | none    | false !  | challenge login_required
-  nobody  | none     | false   | public   | challenge login_required
-  nobody  | none     | mfa     | public   | challenge login_required
-  nobody  | unknown  | none    | public   | deny denied_by_rule
-  nobody  | not mfa  | none    | public   | deny denied_by_rule
-  nobody  | false    | none    | public   | allow public
-  nobody  | none     | true    | public   | allow public
-  nobody  | none     | none    | public   | allow public
-  person  | everyone | none    | true     | deny denied_by_rule
-  person  | everyone | none    | true !   | deny denied_by_rule
-  person  | true     | none    | true     | deny denied_by_rule
-  person  | unknown  | none    | true     | deny denied_by_rule
-  person  | unknown  | none    | true !   | deny denied_by_rule
-  person  | unknown  | none    | none     | deny denied_by_rule
-  person  | not mfa  | none    | none     | deny denied_by_rule
-  person  | not mfa  | none    | false    | deny denied_by_rule
-  person  | not mfa  | false   | true     | deny denied_by_rule
-  person  | not mfa  | none    | true     | challenge insufficient_user_authentication
-  person  | not mfa  | none    | mfa      | challenge insufficient_user_authentication
-  person  | not mfa  | mfa     | true     | challenge insufficient_user_authentication
-  person  | not mfa  | none    | false !  | challenge insufficient_user_authentication
-  person  | mfa      | none    | true     | allow rule_matched
-  person  | false    | none    | true     | allow rule_matched
-  person  | none     | true    | true     | allow rule_matched
-  person  | none     | none    | true     | allow rule_matched
-  person  | none     | none    | true !   | allow rule_matched
-  person  | none     | none    | public   | allow public
-  person  | none     | false   | true !   | allow report_mode
-  person  | none     | mfa     | true !   | allow report_mode
-  person  | none     | none    | mfa !    | allow report_mode
-  person  | none     | none    | none !   | allow report_mode
-  person  | none     | mfa     | true     | challenge insufficient_user_authentication
-  person  | none     | mfa     | public   | challenge insufficient_user_authentication
-  person  | none     | none    | mfa      | challenge insufficient_user_authentication
-  person  | none     | mfa     | false    | deny no_rule_matched
-  person  | none     | mfa     | none     | deny no_rule_matched
-  person  | none     | false   | mfa      | deny no_rule_matched
-  person  | none     | false   | true     | deny no_rule_matched
-  person  | none     | unknown | true     | deny no_rule_matched
-  person  | none     | none    | unknown  | deny no_rule_matched
-  person  | none     | none    | false    | deny no_rule_matched
-  person  | none     | none    | none     | deny no_rule_matched
-  service | everyone | none    | true     | deny denied_by_rule
-  service | not mfa  | none    | true     | deny denied_by_rule
-  service | none     | none    | true     | allow rule_matched
-  service | none     | none    | false !  | allow report_mode
-  service | none     | mfa     | true     | deny no_rule_matched
-  service | none     | none    | mfa      | deny no_rule_matched
+  condition                 | state   | allow   | unless  | deny    | deny unless | require | touch   | report deny   | report app
+  subject                   | true    | allow   | deny    | deny    | allow       | allow   | deny    | allow (deny)  | allow (allow)
+  subject                   | false   | deny    | allow   | allow   | deny        | deny    | allow   | allow (allow) | pass (deny)
+  subject                   | unknown | deny    | deny    | deny    | deny        | deny    | deny    | allow (deny)  | pass (deny)
+  level                     | true    | allow   | deny    | deny    | allow       | allow   | deny    | allow (deny)  | allow (allow)
+  level                     | false   | deny    | allow   | allow   | deny        | deny    | allow   | allow (allow) | pass (deny)
+  level                     | unknown | deny    | deny    | deny    | deny        | deny    | deny    | allow (deny)  | pass (deny)
+  all_of                    | true    | allow   | deny    | deny    | allow       | allow   | deny    | allow (deny)  | allow (allow)
+  all_of                    | false   | deny    | allow   | allow   | deny        | deny    | allow   | allow (allow) | pass (deny)
+  all_of                    | unknown | deny    | deny    | deny    | deny        | deny    | deny    | allow (deny)  | pass (deny)
+  any_of                    | true    | allow   | deny    | deny    | allow       | allow   | deny    | allow (deny)  | allow (allow)
+  any_of                    | false   | deny    | allow   | allow   | deny        | deny    | allow   | allow (allow) | pass (deny)
+  any_of                    | unknown | deny    | deny    | deny    | deny        | deny    | deny    | allow (deny)  | pass (deny)
+  not                       | true    | allow   | deny    | deny    | allow       | allow   | deny    | allow (deny)  | allow (allow)
+  not                       | false   | deny    | allow   | allow   | deny        | deny    | allow   | allow (allow) | pass (deny)
+  not                       | unknown | deny    | deny    | deny    | deny        | deny    | deny    | allow (deny)  | pass (deny)
+  sign_in strength          | true    | allow   | deny    | deny    | allow       | allow   | deny    | allow (deny)  | allow (allow)
+  sign_in strength          | false   | step_up | allow   | allow   | step_up     | step_up | allow   | allow (allow) | pass (challenge)
+  sign_in strength          | unknown | step_up | deny    | deny    | step_up     | step_up | deny    | allow (deny)  | pass (challenge)
+  sign_in acr               | true    | allow   | deny    | deny    | allow       | allow   | deny    | allow (deny)  | allow (allow)
+  sign_in acr               | false   | step_up | allow   | allow   | step_up     | step_up | allow   | allow (allow) | pass (challenge)
+  sign_in acr               | unknown | step_up | deny    | deny    | step_up     | step_up | deny    | allow (deny)  | pass (challenge)
+  sign_in amr               | true    | allow   | deny    | deny    | allow       | allow   | deny    | allow (deny)  | allow (allow)
+  sign_in amr               | false   | step_up | allow   | allow   | step_up     | step_up | allow   | allow (allow) | pass (challenge)
+  sign_in amr               | unknown | step_up | deny    | deny    | step_up     | step_up | deny    | allow (deny)  | pass (challenge)
+  sign_in within            | true    | allow   | deny    | deny    | allow       | allow   | deny    | allow (deny)  | allow (allow)
+  sign_in within            | false   | step_up | allow   | allow   | step_up     | step_up | allow   | allow (allow) | pass (challenge)
+  sign_in within            | unknown | step_up | deny    | deny    | step_up     | step_up | deny    | allow (deny)  | pass (challenge)
+  device known              | true    | allow   | deny    | deny    | allow       | allow   | deny    | allow (deny)  | allow (allow)
+  device known              | false   | deny    | allow   | allow   | deny        | deny    | allow   | allow (allow) | pass (deny)
+  device known              | unknown | deny    | deny    | deny    | deny        | deny    | deny    | allow (deny)  | pass (deny)
+  device managed            | true    | allow   | deny    | deny    | allow       | allow   | deny    | allow (deny)  | allow (allow)
+  device managed            | false   | deny    | allow   | allow   | deny        | deny    | allow   | allow (allow) | pass (deny)
+  device managed            | unknown | deny    | deny    | deny    | deny        | deny    | deny    | allow (deny)  | pass (deny)
+  device disk_encrypted     | true    | allow   | deny    | deny    | allow       | allow   | deny    | allow (deny)  | allow (allow)
+  device disk_encrypted     | false   | deny    | allow   | allow   | deny        | deny    | allow   | allow (allow) | pass (deny)
+  device disk_encrypted     | unknown | deny    | deny    | deny    | deny        | deny    | deny    | allow (deny)  | pass (deny)
+  device screen_lock        | true    | allow   | deny    | deny    | allow       | allow   | deny    | allow (deny)  | allow (allow)
+  device screen_lock        | false   | deny    | allow   | allow   | deny        | deny    | allow   | allow (allow) | pass (deny)
+  device screen_lock        | unknown | deny    | deny    | deny    | deny        | deny    | deny    | allow (deny)  | pass (deny)
+  device firewall           | true    | allow   | deny    | deny    | allow       | allow   | deny    | allow (deny)  | allow (allow)
+  device firewall           | false   | deny    | allow   | allow   | deny        | deny    | allow   | allow (allow) | pass (deny)
+  device firewall           | unknown | deny    | deny    | deny    | deny        | deny    | deny    | allow (deny)  | pass (deny)
+  device os                 | true    | allow   | deny    | deny    | allow       | allow   | deny    | allow (deny)  | allow (allow)
+  device os                 | false   | deny    | allow   | allow   | deny        | deny    | allow   | allow (allow) | pass (deny)
+  device os                 | unknown | deny    | deny    | deny    | deny        | deny    | deny    | allow (deny)  | pass (deny)
+  device serials            | true    | allow   | deny    | deny    | allow       | allow   | deny    | allow (deny)  | allow (allow)
+  device serials            | false   | deny    | allow   | allow   | deny        | deny    | allow   | allow (allow) | pass (deny)
+  device serials            | unknown | deny    | deny    | deny    | deny        | deny    | deny    | allow (deny)  | pass (deny)
+  device tags               | true    | allow   | deny    | deny    | allow       | allow   | deny    | allow (deny)  | allow (allow)
+  device tags               | false   | deny    | allow   | allow   | deny        | deny    | allow   | allow (allow) | pass (deny)
+  device tags               | unknown | deny    | deny    | deny    | deny        | deny    | deny    | allow (deny)  | pass (deny)
+  device attributes         | true    | allow   | deny    | deny    | allow       | allow   | deny    | allow (deny)  | allow (allow)
+  device attributes         | false   | deny    | allow   | allow   | deny        | deny    | allow   | allow (allow) | pass (deny)
+  device attributes         | unknown | deny    | deny    | deny    | deny        | deny    | deny    | allow (deny)  | pass (deny)
+  device reported_within    | true    | allow   | deny    | deny    | allow       | allow   | deny    | allow (deny)  | allow (allow)
+  device reported_within    | unknown | deny    | deny    | deny    | deny        | deny    | deny    | allow (deny)  | pass (deny)
+  device, report too old    | unknown | deny    | deny    | deny    | deny        | deny    | deny    | allow (deny)  | pass (deny)
+  device identified_by      | true    | allow   | deny    | deny    | allow       | allow   | deny    | allow (deny)  | allow (allow)
+  device identified_by      | false   | deny    | allow   | allow   | deny        | deny    | allow   | allow (allow) | pass (deny)
+  device identified_by      | unknown | deny    | deny    | deny    | deny        | deny    | deny    | allow (deny)  | pass (deny)
+  network cidrs             | true    | allow   | deny    | deny    | allow       | allow   | deny    | allow (deny)  | allow (allow)
+  network cidrs             | false   | deny    | allow   | allow   | deny        | deny    | allow   | allow (allow) | pass (deny)
+  network cidrs             | unknown | deny    | deny    | deny    | deny        | deny    | deny    | allow (deny)  | pass (deny)
+  network countries         | true    | allow   | deny    | deny    | allow       | allow   | deny    | allow (deny)  | allow (allow)
+  network countries         | false   | deny    | allow   | allow   | deny        | deny    | allow   | allow (allow) | pass (deny)
+  network countries         | unknown | deny    | deny    | deny    | deny        | deny    | deny    | allow (deny)  | pass (deny)
+  network asns              | true    | allow   | deny    | deny    | allow       | allow   | deny    | allow (deny)  | allow (allow)
+  network asns              | false   | deny    | allow   | allow   | deny        | deny    | allow   | allow (allow) | pass (deny)
+  network asns              | unknown | deny    | deny    | deny    | deny        | deny    | deny    | allow (deny)  | pass (deny)
+  time days                 | true    | allow   | deny    | deny    | allow       | allow   | deny    | allow (deny)  | allow (allow)
+  time days                 | false   | deny    | allow   | allow   | deny        | deny    | allow   | allow (allow) | pass (deny)
+  time days                 | unknown | deny    | deny    | deny    | deny        | deny    | deny    | allow (deny)  | deny (deny)
+  time between              | true    | allow   | deny    | deny    | allow       | allow   | deny    | allow (deny)  | allow (allow)
+  time between              | false   | deny    | allow   | allow   | deny        | deny    | allow   | allow (allow) | pass (deny)
+  time between              | unknown | deny    | deny    | deny    | deny        | deny    | deny    | allow (deny)  | deny (deny)
+  time from                 | true    | allow   | deny    | deny    | allow       | allow   | deny    | allow (deny)  | allow (allow)
+  time from                 | false   | deny    | allow   | allow   | deny        | deny    | allow   | allow (allow) | pass (deny)
+  time from                 | unknown | deny    | deny    | deny    | deny        | deny    | deny    | allow (deny)  | deny (deny)
+  time until                | true    | allow   | deny    | deny    | allow       | allow   | deny    | allow (deny)  | allow (allow)
+  time until                | false   | deny    | allow   | allow   | deny        | deny    | allow   | allow (allow) | pass (deny)
+  time until                | unknown | deny    | deny    | deny    | deny        | deny    | deny    | allow (deny)  | deny (deny)
+  client browser            | true    | allow   | deny    | deny    | allow       | allow   | deny    | allow (deny)  | allow (allow)
+  client browser            | false   | deny    | allow   | allow   | deny        | deny    | allow   | allow (allow) | pass (deny)
+  client browser            | unknown | deny    | deny    | deny    | deny        | deny    | deny    | allow (deny)  | pass (deny)
+  client browser_version    | true    | allow   | deny    | deny    | allow       | allow   | deny    | allow (deny)  | allow (allow)
+  client browser_version    | false   | deny    | allow   | allow   | deny        | deny    | allow   | allow (allow) | pass (deny)
+  client browser_version    | unknown | deny    | deny    | deny    | deny        | deny    | deny    | allow (deny)  | pass (deny)
+  client os                 | true    | allow   | deny    | deny    | allow       | allow   | deny    | allow (deny)  | allow (allow)
+  client os                 | false   | deny    | allow   | allow   | deny        | deny    | allow   | allow (allow) | pass (deny)
+  client os                 | unknown | deny    | deny    | deny    | deny        | deny    | deny    | allow (deny)  | pass (deny)
+  expression                | true    | allow   | deny    | deny    | allow       | allow   | deny    | allow (deny)  | allow (allow)
+  expression                | false   | deny    | allow   | allow   | deny        | deny    | allow   | allow (allow) | pass (deny)
+  expression                | unknown | deny    | deny    | deny    | deny        | deny    | deny    | allow (deny)  | pass (deny)
 `
 
 describe('a condition', () => {
@@ -358,52 +293,13 @@ describe('a condition', () => {
   })
 })
 
-describe('precedence', () => {
-  it.each(rowsOf(precedenceTable))('%s, deny %s, require %s, allow %s → %s', (who, ...cells) => {
-    const [deny, require, allow, decision] = cells
-    const subject = who === 'nobody' ? nobody : who === 'service' ? service : person()
-    const outcomes: Readonly<Record<string, Condition>> = {
-      true: timeWith({ days: ['fri'] }),
-      false: timeWith({ days: ['mon'] }),
-      unknown: networkWith({ countries: ['DE'] }),
-      'not mfa': { kind: 'not', of: signInWith({ strength: mfa }) },
-      mfa: signInWith({ strength: mfa }),
-    }
-    const when = (word: string | undefined) => [outcomes[word ?? ''] ?? raise(String(word))]
-    const everyone: Who = { kind: 'everyone' }
-    const isPublic = allow?.startsWith('public')
-    const rules = [
-      deny === 'none'
-        ? []
-        : deny === 'everyone'
-          ? rule('deny', everyone)
-          : rule('deny', who === 'nobody' ? everyone : anybody, { when: when(deny) }),
-      require === 'none' ? [] : rule('require', everyone, { require: when(require) }),
-      allow?.startsWith('none')
-        ? []
-        : isPublic
-          ? rule('allow', { kind: 'public' })
-          : rule('allow', anybody, { when: when(allow?.replace(' !', '')) }),
-    ].flat()
-    const app = compile(rules, allow?.endsWith('!') ? { report: { until: undefined, pass: anybody } } : {})
-    const { effect, reason } = decide(app, {
-      ...facts(subject),
-      signIn: who === 'person' ? signedIn({ acr: '1', amr: ['pwd'] }) : notAPerson,
-    })
-    expect(`${effect} ${reason}`).toBe(decision)
-  })
-})
-
-const notAPerson: Known<SignIn> = { known: false, why: 'not_a_person' }
-const anybody: Who = { kind: 'any_of', of: [signedInPeople, { kind: 'services', names: ['billing'] }] }
-
 function compile(rules: readonly Rule[], changes: Partial<App> = {}) {
   return compileApp(rules, { ...changes, levels: [{ name: 'staff', condition: staff }] })
 }
 
 function print({ would, ...decision }: Decision): string {
   const word = decision.effect === 'challenge' ? decision.challenge : decision.reason === 'report_mode' ? 'pass' : decision.effect
-  return would === undefined ? word : `${word}, would ${would.effect}`
+  return would === undefined ? word : `${word} (${would.effect})`
 }
 
 function rowsOf(table: string): [string, ...string[]][] {
@@ -418,4 +314,4 @@ function raise(what: string): never {
   throw new Error(`missing: ${what}`)
 }
 
-for (const table of [conditionTable, precedenceTable]) console.log(table)
+console.log(conditionTable)

@@ -89,6 +89,22 @@ describe('session cookies', () => {
 })
 
 describe('attempt cookies', () => {
+  it('carry what a stronger sign-in has to bring, also beside a long address', () => {
+    const client = browser()
+    const strength = { name: 'mfa', acr: ['2', 'urn:corp:mfa'], amr: ['otp'], ask: { kc_hint: 'otp' } }
+    const stepUp = {
+      conditions: [{ kind: 'sign_in', strength, acr: undefined, amr: undefined, withinSeconds: 3600 } as const],
+      acrValues: strength.acr,
+      maxAgeSeconds: 3600,
+      ask: strength.ask,
+    }
+    const returnTo = `https://wiki.corp.example/${'x'.repeat(1_900)}`
+    const lines = cookies.writeAttempt('up', { ...accessAttempt, returnTo, stepUp }, undefined, https)
+    expect(lines.every((line) => line.length <= 4095)).toBe(true)
+    client.take(lines)
+    expect(cookies.readAccessAttempt('up', client.header(), https)).toStrictEqual({ ...accessAttempt, returnTo, stepUp })
+  })
+
   it('come back as they were written, on their host and under their id alone', () => {
     const client = browser()
     const attempt = appAttempt()

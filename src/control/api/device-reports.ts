@@ -29,7 +29,8 @@ const requestsPerMinute = 12_000
 
 type ApiRefusal = ReportRefusal | 'token_required' | 'invalid_token' | 'unsupported_type'
 
-const statusByRefusal: Readonly<Record<ApiRefusal, number>> = {
+/** A table in docs/devices.md says the same; a test compares the two. */
+export const statusByRefusal: Readonly<Record<ApiRefusal, number>> = {
   malformed: 400,
   not_verified: 401,
   wrong_audience: 401,
@@ -46,7 +47,8 @@ const statusByRefusal: Readonly<Record<ApiRefusal, number>> = {
   too_many: 429,
 }
 
-const wordsByRefusal: Readonly<Record<ApiRefusal, string>> = {
+/** What the sender reads. */
+export const wordsByRefusal: Readonly<Record<ApiRefusal, string>> = {
   ...reportRefusals,
   token_required: 'A report in JSON needs a service token: Authorization: Bearer pst_…',
   invalid_token: 'The service token is unknown, expired or revoked.',

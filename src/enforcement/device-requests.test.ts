@@ -1,0 +1,69 @@
+/** What the flow asks of a session's device, and what it makes of the answer. */
+
+import type { IncomingMessage } from 'node:http'
+import { afterEach, describe, expect, test } from 'vitest'
+import type { DeviceReader } from '../attributes/device-facts.ts'
+import { createDeviceReader, type InventoryDevice } from '../attributes/device-record.ts'
+import { deviceWith, rule } from '../policy/policy.fixture.ts'
+import type { Session } from '../session/session.ts'
+import { type FlowRig, get, startFlow, wiki } from './enforcement.fixture.ts'
+
+const rigs: FlowRig[] = []
+afterEach(async () => {
+  for (const rig of rigs.splice(0)) await rig.close()
+})
+
+const laptop: InventoryDevice = {
+  id: 'laptop',
+  status: { state: 'active' },
+  serial: undefined,
+  tags: [],
+  entered: {},
+  reported: { report: {}, management: {} },
+}
+
+/** An inventory with one laptop, whose memory answers at once or has to be asked. */
+function readerOf(recalls: boolean): DeviceReader {
+  return createDeviceReader({
+    certificates: undefined,
+    directory: {
+      recall: () => (recalls ? { device: laptop } : undefined),
+      find: async () => laptop,
+    },
+    claims: { deviceId: ['device_id'] },
+  })
+}
+
+describe('a device that only a claim names', () => {
+  test.each([
+    ['memory', true],
+    ['the inventory', false],
+  ])('is as unknown as its person once the claims are too old to stand (answered by %s)', async (_from, recalls) => {
+    const rules = [rule('allow', { kind: 'signed_in' }, { when: [deviceWith({ known: true })] })]
+    const rig = await startFlow({ apps: [wiki({ rules })], ports: { devices: readerOf(recalls) } })
+    rigs.push(rig)
+    const { cookie } = await rig.signIn('alice', undefined, { claims: { device_id: 'laptop' } })
+    expect((await rig.ask(get('/page', [`Cookie: ${cookie}`]))).status).toBe(200)
+
+    const find = rig.sessions.findByAppSecret
+    rig.sessions.recallByAppSecret = () => undefined
+    rig.sessions.findByAppSecret = async (secret, origin) => {
+      const lookup = await find(secret, origin)
+      return lookup.state === 'live' ? { ...lookup, claimsState: 'unknown' } : lookup
+    }
+    expect(await rig.ask(get('/page', [`Cookie: ${cookie}`]))).toMatchObject({ status: 403, headers: { 'x-postern': 'no_rule_matched' } })
+  })
+})
+
+test('a device that no rule asks for is not looked up', async () => {
+  const asked: [IncomingMessage, Session][] = []
+  const refuse = (request: IncomingMessage, session: Session): never => {
+    asked.push([request, session])
+    throw new Error('nobody asked')
+  }
+  const rig = await startFlow({ ports: { devices: { recall: refuse, read: refuse } } })
+  rigs.push(rig)
+  const { cookie } = await rig.signIn('alice')
+  expect((await rig.ask(get('/page', [`Cookie: ${cookie}`]))).status).toBe(200)
+  expect(asked).toEqual([])
+})
