@@ -31,7 +31,7 @@ export interface ComposePolicyParts {
 
 /** Loads the policy and watches it. Rejects with `configuration_invalid` and the whole report if it cannot be in force. */
 export async function composePolicy({ configuration, log, lookEveryMs, now, onReload }: ComposePolicyParts): Promise<PolicySource> {
-  const load = () => loadPolicy(configuration.policyPath, { configuration })
+  const load = () => loadPolicy(configuration.policyPath, { configuration, now: now() })
   const first = await load()
   if (first.value === undefined)
     throw new PosternError('configuration_invalid', `the policy has problems\n${printProblems(first.problems, 'error')}`)

@@ -13,6 +13,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { createDeviceAuthority, type DeviceAuthority, type IssuedCertificate } from '../../e2e/support/device-authority.ts'
 import type { Logger } from '../log.ts'
 import {
+  type AskedConnections,
   type CertificateReading,
   type CertificateSettings,
   type ClientCertificates,
@@ -41,6 +42,7 @@ afterAll(() => rmSync(folder, { recursive: true, force: true }))
 
 interface Place {
   readonly reader: ClientCertificates
+  readonly asked: AskedConnections
   readonly errors: string[]
   readonly clock: { at: number }
   readonly caFile: string
@@ -57,10 +59,11 @@ async function begin(from: CertificateSettings['from'], { trusts = true, list = 
   const note = (_facts: unknown, message?: string) => void errors.push(message ?? '')
   const log = { debug() {}, info() {}, warn() {}, error: note, fatal: note, flush() {} } as unknown as Logger
   const isTrustedPeer = () => trusts
-  const options = { settings: { caFile, crlFile, from }, isTrustedPeer, asked: new WeakMap(), now: () => clock.at, log }
+  const asked: AskedConnections = new WeakMap()
+  const options = { settings: { caFile, crlFile, from }, isTrustedPeer, asked, now: () => clock.at, log }
   const reader = createCertificateReader(options)
   readers.push(reader)
-  return { reader, errors, clock, caFile, crlFile }
+  return { reader, asked, errors, clock, caFile, crlFile }
 }
 
 /** A request with these header lines, exactly as they would arrive. */
@@ -208,6 +211,25 @@ describe('X-Forwarded-Client-Cert', () => {
       { numRuns: 3000 },
     )
   })
+})
+
+test('a certificate of our own listener is visible under the name that it was asked for, and under no other', async () => {
+  const { reader, asked } = await begin('listener')
+  const request = await requestWith()
+  expect(reader.isVisible(request)).toBe(false)
+  for (const [name, isVisible] of [
+    ['payroll.corp.example', true],
+    ['wiki.corp.example', false],
+    ['corp.example', false],
+  ] as const) {
+    asked.set(request.socket, name)
+    expect([name, reader.isVisible(request)]).toEqual([name, isVisible])
+  }
+  asked.set(request.socket, 'payroll.corp.example')
+  for (const host of ['payroll.corp.example:8443', 'PAYROLL.corp.example.', 'payroll.corp.example.:443']) {
+    request.headers.host = host
+    expect([host, reader.isVisible(request)]).toEqual([host, true])
+  }
 })
 
 describe('what is remembered', () => {

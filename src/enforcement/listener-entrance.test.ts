@@ -53,15 +53,17 @@ afterAll(() => {
 
 interface AskingRig extends FlowRig {
   readonly certificates: ClientCertificates
-  /** Changes the list in force. */
-  revoke(revoked: readonly IssuedCertificate[]): Promise<void>
+  /** Changes the list in force; `others` are further lists. */
+  revoke(revoked: readonly IssuedCertificate[], ...others: readonly string[]): Promise<void>
+  /** Changes whom to believe. */
+  trust(authorities: readonly DeviceAuthority[]): Promise<void>
   /** Which hosts have a rule about devices. */
   askOn(hosts: readonly string[]): void
 }
 
 let rigs = 0
 
-/** The wiki has no rule about devices; payroll has. A request is told what was made of its certificate in `X-Forwarded-User`'s place. */
+/** The wiki has no rule about devices; payroll has. There, whoever shows no certificate that is believed has lost their device. */
 async function begin({ listener = {}, settings = {} }: Parameters<typeof startFlow>[0] = {}): Promise<AskingRig> {
   rigs += 1
   const [caFile, crlFile] = [join(folder, `ca-${rigs}.pem`), join(folder, `crl-${rigs}.pem`)]
@@ -100,8 +102,13 @@ async function begin({ listener = {}, settings = {} }: Parameters<typeof startFl
   return {
     ...rig,
     certificates,
-    async revoke(revoked) {
-      writeFileSync(crlFile, await devices.list(revoked, { thisUpdate: Date.now() }))
+    async revoke(revoked, ...others) {
+      writeFileSync(crlFile, [await devices.list(revoked, { thisUpdate: Date.now() }), ...others].join('\n'))
+      expect(certificates.reload()).toBe(true)
+    },
+    async trust(authorities) {
+      writeFileSync(caFile, authorities.map(({ pem }) => pem).join(''))
+      writeFileSync(crlFile, (await Promise.all(authorities.map((one) => one.list([], { thisUpdate: Date.now() })))).join('\n'))
       expect(certificates.reload()).toBe(true)
     },
     askOn: (hosts) => {
@@ -251,14 +258,19 @@ describe('what is shown is believed', () => {
     expect(await open(rig, laptop, { maxVersion: 'TLSv1.2' })).toBe(200)
   })
 
-  test('with its intermediates', async () => {
+  test('with its intermediates, in TLS 1.2 and 1.3', async () => {
     const rig = await begin()
     const middle = await devices.issueAuthority()
     const below = await middle.issue()
-    await rig.revoke([lost])
+    const shown = { ...below, cert: below.cert + middle.pem }
     // The list of the authority in between is missing, so nothing is known of what it took back.
-    expect(await open(rig, { ...below, cert: below.cert + middle.pem })).toBe(403)
-    expect(rig.certificates.reload()).toBe(false)
+    expect(await open(rig, shown)).toBe(403)
+    await rig.revoke([lost], await middle.list([]))
+    expect(await open(rig, shown)).toBe(200)
+    expect(await open(rig, shown, { maxVersion: 'TLSv1.2' })).toBe(200)
+    expect(await open(rig, below)).toBe(403)
+    await rig.revoke([lost], await middle.list([below], { thisUpdate: Date.now() }))
+    expect(await open(rig, shown)).toBe(403)
   })
 
   test('from nobody else', async () => {
@@ -466,7 +478,7 @@ describe('behind the entrance everything is as without it', () => {
     expect(answer.toString('latin1')).toMatch(/^HTTP\/1\.1 408 /)
   })
 
-  test('closing waits for no handshake and for no idle connection, and lets a request end', async () => {
+  test('closing waits for no handshake and for no idle connection', async () => {
     const rig = await begin()
     await dial(rig, payroll, laptop)
     const idle = await dial(rig, plain)
@@ -494,10 +506,14 @@ describe('behind the entrance everything is as without it', () => {
     expect(answer.status).toBe(401)
   })
 
-  test('certificates of the server and authorities that change count for new connections', async () => {
+  test('authorities that change are asked for and believed on new connections', async () => {
     const rig = await begin()
-    expect(rig.listener.address()?.port).toBe(rig.port)
+    const next = await createDeviceAuthority({ commonName: 'Devices of Tomorrow' })
+    expect(await requestIn(rig, payroll)).not.toContain('Devices of Tomorrow')
+    await rig.trust([devices, next])
     rig.listener.reloadCertificates()
+    expect(await requestIn(rig, payroll)).toContain('Devices of Tomorrow')
+    expect(await open(rig, await next.issue())).toBe(200)
     expect(await open(rig, laptop)).toBe(200)
   })
 })

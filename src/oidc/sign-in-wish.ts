@@ -15,11 +15,14 @@ import type { AuthenticationWish, SignInWish } from './relying-party.ts'
  */
 const earlierSeconds = 120
 
-/** What the code flow and its protections stand on (Core §3.1.2.1, RFC 7636, RFC 9101, RFC 9396, RFC 9449): never from a strength. */
+/**
+ * What the code flow and its protections stand on (Core §3.1.2.1, RFC 7636, RFC 9101, RFC 9396, RFC 9449), and the two ways to ask for an
+ * `acr`: never from a strength's `ask`. The configuration refuses them as well; a demand comes through the browser, if sealed.
+ */
 const protocolParameters = new Set([
   ...['client_id', 'client_secret', 'client_assertion', 'client_assertion_type', 'redirect_uri', 'response_type', 'response_mode', 'scope'],
   ...['state', 'nonce', 'code_challenge', 'code_challenge_method', 'prompt', 'max_age', 'login_hint', 'id_token_hint', 'registration'],
-  ...['request', 'request_uri', 'dpop_jkt', 'resource', 'audience', 'authorization_details'],
+  ...['request', 'request_uri', 'dpop_jkt', 'resource', 'audience', 'authorization_details', 'claims', 'acr_values'],
 ])
 
 /** The request parameters of a wish. */
@@ -47,10 +50,6 @@ function acrParameter(values: readonly string[], readsClaims: boolean): Readonly
   return readsClaims ? { claims: JSON.stringify({ id_token: { acr: { essential: true, values } } }) } : { acr_values: values.join(' ') }
 }
 
-/** A strength may itself say how its `acr` is asked for (Entra's authentication contexts), but not beside a wanted `acr` of ours. */
 function askedBy(stepUp: AuthenticationWish | undefined): Readonly<Record<string, string>> {
-  if (stepUp === undefined) return {}
-  const isTaken = (name: string) =>
-    protocolParameters.has(name) || (stepUp.acrValues.length > 0 && (name === 'claims' || name === 'acr_values'))
-  return Object.fromEntries(Object.entries(stepUp.ask).filter(([name]) => !isTaken(name)))
+  return Object.fromEntries(Object.entries(stepUp?.ask ?? {}).filter(([name]) => !protocolParameters.has(name.toLowerCase())))
 }

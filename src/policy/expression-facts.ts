@@ -203,8 +203,8 @@ export class EnvironmentView {
     return this.#environment.address === '' ? undefined : boundText(this.#environment.address)
   }
   /** Seconds since 1970, as in a token. */
-  get at(): number {
-    return this.#environment.at / 1000
+  get at(): number | undefined {
+    return Number.isFinite(this.#environment.at) ? this.#environment.at / 1000 : undefined
   }
   /** Empty for an address that is certainly in no country. */
   get country(): string | undefined {

@@ -88,7 +88,7 @@ export function findFirstMinute(from: number, to: number, holds: (instant: numbe
 function createWallClock(zone: string): WallClock {
   const findOffset = compileOffset(zone)
   // Every change of an offset that a rule could meet happens on a whole minute of UTC, so that one answer holds for the minute. Asking
-  // the formatter takes about a microsecond and a half; requests come many to the minute.
+  // the formatter takes some microseconds; requests come many to the minute.
   let rememberedMinute = Number.NaN
   let rememberedOffset = 0
   const offsetAt = (instant: number): number => {
