@@ -5,6 +5,7 @@
  * command uses Redis directly, or asks the instance over `data_dir/control.sock`, or opens the file where nobody listens.
  */
 
+import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { AdministrativeEvent } from './audit/event.ts'
@@ -41,7 +42,16 @@ const connectMs = 3000
 export function openStore({ session: { store }, dataDir }: StoreConfiguration, { now, log, onUnavailable }: OpenStoreParts): SessionStore {
   return store.kind === 'redis'
     ? createRedisStore({ url: store.url.reveal(), log, commandTimeoutMs: storeTimeoutMs, onUnavailable })
-    : createEmbeddedStore({ file: join(dataDir, 'store.sqlite'), now, log, onUnavailable })
+    : createEmbeddedStore({ file: embeddedFile(dataDir), now, log, onUnavailable })
+}
+
+function embeddedFile(dataDir: string): string {
+  return join(dataDir, 'store.sqlite')
+}
+
+/** Whether opening the store would find one. `false` where it is embedded and opening would make an empty file of whoever asks. */
+export function hasStore({ session: { store }, dataDir }: StoreConfiguration): boolean {
+  return store.kind === 'redis' || existsSync(embeddedFile(dataDir))
 }
 
 /** Lets commands use an embedded store while this instance has it open; with Redis they need nobody's help. */

@@ -23,6 +23,7 @@ import type { AuditEvent } from './audit/event.ts'
 import { createAuditTrail } from './audit/trail.ts'
 import { createLiveProbes } from './commands/live-probes.ts'
 import { composeDevices } from './compose-devices.ts'
+import { openLife } from './compose-life.ts'
 import { composePolicy } from './compose-policy.ts'
 import { checkStore, listenForAdministration, loadStoreReport, openStore, storeAddresses } from './compose-store.ts'
 import type { InstanceConfiguration } from './config/instance.ts'
@@ -326,7 +327,12 @@ export async function startPostern({ configuration, log, isDemo }: StartOptions)
 
 /** Probes for `postern check --live`. */
 export function liveProbes(log: Logger) {
-  return createLiveProbes({ now, storeReport: (configuration) => loadStoreReport(configuration, log) })
+  return createLiveProbes({
+    now,
+    log,
+    storeReport: (configuration) => loadStoreReport(configuration, log),
+    openLife: (configuration) => openLife(configuration, { now, log }),
+  })
 }
 
 /** Version of this package. */

@@ -11,6 +11,7 @@ import type { ClaimSelector, Condition, DeviceCondition, PolicyDocument, Rule, S
 import { expressionClaims, expressionFacts } from '../policy/expression.ts'
 import type { Facts } from '../policy/facts.ts'
 import type { Outcome } from '../policy/outcome.ts'
+import { normaliseEmail } from '../policy/who.ts'
 
 /** Where something is asked for, in words: the first places, and how many there are. */
 export interface Places {
@@ -60,6 +61,7 @@ export interface PolicyDemands {
   readonly devices: readonly DeviceDemand[]
   readonly signIns: readonly SignInDemand[]
   readonly groups: ReadonlyMap<string, Places>
+  /** Addresses and domains as they are compared: in small letters. */
   readonly users: ReadonlyMap<string, Places>
   readonly domains: ReadonlyMap<string, Places>
   readonly claims: readonly ClaimDemand[]
@@ -242,8 +244,8 @@ function createNames() {
   }
   const addWho = (who: Who, where: string): void => {
     if (who.kind === 'groups') for (const name of who.groups) add(groups, name, where)
-    else if (who.kind === 'users') for (const email of who.emails) add(users, email, where)
-    else if (who.kind === 'domains') for (const domain of who.domains) add(domains, domain, where)
+    else if (who.kind === 'users') for (const email of who.emails) add(users, normaliseEmail(email) ?? email, where)
+    else if (who.kind === 'domains') for (const domain of who.domains) add(domains, domain.toLowerCase(), where)
     else if (who.kind === 'claims') for (const selector of who.claims) addClaim(selector, where)
     else if (who.kind === 'any_of' || who.kind === 'all_of') for (const one of who.of) addWho(one, where)
   }

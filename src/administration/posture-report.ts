@@ -258,7 +258,8 @@ async function verifySignature(
 ): Promise<string | undefined> {
   const algorithm = findAlgorithm(jws)
   if (algorithm === undefined) return undefined
-  const jwk = key?.algorithm === algorithm ? key.jwk : nobodysKeys[algorithm]
+  // A copy: jose remembers what it imported by the object, and a key that is always the same one would answer sooner than a device's.
+  const jwk = { ...(key?.algorithm === algorithm ? key.jwk : nobodysKeys[algorithm]) }
   try {
     const { payload } = await compactVerify(jws, jwk, { algorithms: algorithm === 'EdDSA' ? ['EdDSA', 'Ed25519'] : ['ES256'] })
     return new TextDecoder('utf-8', { fatal: true }).decode(payload)

@@ -10,6 +10,7 @@ import { readFileSync, statSync } from 'node:fs'
 import { PosternError } from '../errors.ts'
 import type { Logger } from '../log.ts'
 import { MalformedDer } from './client-certificate-der.ts'
+import { makeNameTwins } from './client-certificate-names.ts'
 import { type CertificateFacts, parseCertificate } from './client-certificate-parsing.ts'
 import type { TrustAnchors } from './client-certificate-path.ts'
 import { isInForce, parseRevocationList, type RevocationList } from './client-certificate-revocation.ts'
@@ -24,15 +25,15 @@ export interface TrustFiles {
 export interface ClientTrust {
   /** What is in force. The same object until something changed, so that verdicts can be tied to it. */
   current(): TrustAnchors
-  /** The authorities as PEM, for those who ask for certificates. The same text until they change. */
-  authoritiesPem(): string
+  /** The names of the authorities as TLS takes them, for those who ask for certificates. The same text until they change. */
+  namesPem(): string
   /** Looks at the files; `true` if anything new is in force. Never throws. */
   reload(): boolean
 }
 
 interface Loaded {
   readonly anchors: TrustAnchors
-  readonly pem: string
+  readonly names: string
   readonly fingerprint: string
 }
 
@@ -58,7 +59,7 @@ export function loadClientTrust(files: TrustFiles, { now, log }: { readonly now:
 
   return {
     current: () => loaded.anchors,
-    authoritiesPem: () => loaded.pem,
+    namesPem: () => loaded.names,
     reload() {
       const before = loaded
       const state = stateOf(files)
@@ -84,16 +85,22 @@ export function loadClientTrust(files: TrustFiles, { now, log }: { readonly now:
 function load(files: TrustFiles, before: Loaded | undefined): Loaded {
   try {
     const fingerprint = fingerprintOf(files)
-    const { authorities, pem } = loadAuthorities(files.caFile)
+    const authorities = loadAuthorities(files.caFile)
     const lists = files.crlFile === undefined ? undefined : loadLists(files.crlFile, authorities)
     refuseOlder(lists ?? [], before?.anchors.lists ?? [])
-    return { anchors: { authorities, lists }, pem: pem === before?.pem ? before.pem : pem, fingerprint }
+    const isSame = before !== undefined && isSameList(authorities, before.anchors.authorities)
+    const names = isSame ? before.names : makeNameTwins(authorities.map(({ subject }) => subject))
+    return { anchors: { authorities, lists }, names, fingerprint }
   } catch (error) {
     throw new PosternError('configuration_invalid', `client_certificate: ${reasonOf(error)}`, { cause: error })
   }
 }
 
-function loadAuthorities(file: string): { readonly authorities: readonly CertificateFacts[]; readonly pem: string } {
+function isSameList(left: readonly CertificateFacts[], right: readonly CertificateFacts[]): boolean {
+  return left.length === right.length && left.every(({ fingerprint }, index) => fingerprint === right[index]?.fingerprint)
+}
+
+function loadAuthorities(file: string): readonly CertificateFacts[] {
   const blocks = readPem(file, ['CERTIFICATE', 'TRUSTED CERTIFICATE'])
   const authorities = blocks.map((der, index) => {
     const parsed = parseCertificate(der)
@@ -103,7 +110,7 @@ function loadAuthorities(file: string): { readonly authorities: readonly Certifi
   })
   if (authorities.length === 0) throw new TypeError(`${file} has no certificate in it`)
   if (authorities.length > maxAuthorities) throw new TypeError(`${file} has more than ${maxAuthorities} certificates in it`)
-  return { authorities, pem: authorities.map(({ x509 }) => x509.toString()).join('') }
+  return authorities
 }
 
 /** What keeps a certificate from being an authority for devices. Its dates do not: they are looked at with each verdict. */

@@ -222,10 +222,10 @@ test('a certificate of our own listener is visible under the name that it was as
     ['wiki.corp.example', false],
     ['corp.example', false],
   ] as const) {
-    asked.set(request.socket, name)
+    asked.set(request.socket, { name, presented: [] })
     expect([name, reader.isVisible(request)]).toEqual([name, isVisible])
   }
-  asked.set(request.socket, 'payroll.corp.example')
+  asked.set(request.socket, { name: 'payroll.corp.example', presented: [] })
   for (const host of ['payroll.corp.example:8443', 'PAYROLL.corp.example.', 'payroll.corp.example.:443']) {
     request.headers.host = host
     expect([host, reader.isVisible(request)]).toEqual([host, true])

@@ -10,7 +10,7 @@ import type { X509Certificate } from 'node:crypto'
 import { hash } from 'node:crypto'
 import type { IncomingMessage } from 'node:http'
 import type { Socket } from 'node:net'
-import { TLSSocket } from 'node:tls'
+import type { TLSSocket } from 'node:tls'
 import type { Logger } from '../log.ts'
 import { type ForwardedLines, findForwardedLines, parseClientCert, parseForwardedClientCert } from './client-certificate-headers.ts'
 import { maxPresented, type TrustAnchors, type Verdict, verifyPresented } from './client-certificate-path.ts'
@@ -20,7 +20,13 @@ import { loadClientTrust, type TrustFiles } from './client-certificate-trust.ts'
  * Connections of our own listener whose client was asked for a certificate, each with the host name (SNI) that it was asked under. A
  * certificate counts for that name alone: whoever shows one for one host has not shown it for another.
  */
-export type AskedConnections = WeakMap<Socket, string>
+export type AskedConnections = WeakMap<Socket, AskedConnection>
+
+/** What a connection was asked under, and what was shown then: DER, the client's own certificate first. Empty: it has none. */
+export interface AskedConnection {
+  readonly name: string
+  readonly presented: readonly Buffer[]
+}
 
 /** A device certificate that was verified. */
 export interface DeviceCertificate {
@@ -73,7 +79,7 @@ export interface CertificateReaderOptions {
 
 /** A reader with its files, until `close`. */
 export interface ClientCertificates extends CertificateReader {
-  /** The authorities to ask for, as PEM. */
+  /** The names of the authorities to ask for, as TLS takes them: certificates that it must not believe. */
   authorities(): string
   /** Looks at the files at once; it also looks by itself. `true` if anything new is in force: every earlier verdict is void then. */
   reload(): boolean
@@ -126,9 +132,8 @@ export function createCertificateReader({ settings, isTrustedPeer, asked, now, l
   }
 
   function readConnection(socket: Socket): CertificateReading {
-    const shown = socket instanceof TLSSocket ? socket.getPeerX509Certificate() : undefined
-    if (shown === undefined) return none
-    const chain = chainOf(shown)
+    const chain = asked.get(socket)?.presented ?? []
+    if (chain.length === 0) return none
     const remembered = verify(chain.map((one) => hash('sha256', one, 'base64')).join(), () => chain)
     ofConnections.set(socket, remembered)
     return remembered.reading
@@ -151,7 +156,7 @@ export function createCertificateReader({ settings, isTrustedPeer, asked, now, l
 
   function isVisible(request: IncomingMessage): boolean {
     if (from !== 'listener') return true
-    const name = asked.get(request.socket)
+    const name = asked.get(request.socket)?.name
     return name !== undefined && name === hostnameOf(request.headers.host)
   }
 
@@ -167,16 +172,19 @@ export function createCertificateReader({ settings, isTrustedPeer, asked, now, l
       const lines = findLines(request)
       return lines === undefined ? none : readLines(lines)
     },
-    authorities: trust.authoritiesPem,
+    authorities: trust.namesPem,
     reload: trust.reload,
     close: () => clearInterval(timer),
   }
 }
 
-/** What was presented, in that order. It may be more than is looked at: one too many makes it malformed. */
-function chainOf(shown: X509Certificate): readonly Buffer[] {
+/**
+ * What a client presented in its handshake, in that order. To be asked once, as soon as the handshake is over: Node forgets the
+ * intermediates with the first look. It may be more than is looked at: one too many makes it malformed.
+ */
+export function readPresented(socket: TLSSocket): readonly Buffer[] {
   const chain: Buffer[] = []
-  let one: X509Certificate | undefined = shown
+  let one: X509Certificate | undefined = socket.getPeerX509Certificate()
   while (one !== undefined && chain.length <= maxPresented + 1) {
     chain.push(one.raw)
     one = one.issuerCertificate

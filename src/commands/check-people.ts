@@ -15,7 +15,7 @@ import { findNearest, quote } from '../config/problems.ts'
 import type { Scalar } from '../policy/document.ts'
 import type { UnknownReason } from '../policy/facts.ts'
 import { describeSeen, namePlaces } from './check-words.ts'
-import { type ProbeResult, printable, result } from './probe-result.ts'
+import { type ProbeResult, result } from './probe-result.ts'
 
 /** Nobody reads more of a kind. */
 const maxOfKind = 20
@@ -94,7 +94,7 @@ function describeAddresses(
       result('e-mail', doubt(people), `${why}: \`users\` and \`domains\` match nobody`, 'see `provider.email` and the scope `email`'),
     ]
   }
-  const unseen = [...users.keys()].filter((email) => !people.users.has(email.toLowerCase()))
+  const unseen = [...users.keys()].filter((email) => !people.users.has(email))
   const named = unseen.slice(0, 5).map(quote).join(', ')
   const note = `not seen yet: ${named}${unseen.length > 5 ? ` and ${unseen.length - 5} more` : ''}`
   return [
@@ -102,7 +102,7 @@ function describeAddresses(
     ...[...domains].flatMap(([domain, places]) => {
       if (people.domains.wanted.has(domain)) return []
       const near = findNearest(domain, people.domains.others)
-      const message = `nobody on record has an address at ${quote(domain)}${near === undefined ? '' : `; seen: ${quote(printable(near))}`}`
+      const message = `nobody on record has an address at ${quote(domain)}${near === undefined ? '' : `; seen: ${quote(near)}`}`
       return [result('e-mail', near === undefined ? 'unknown' : doubt(people), message, hint(places))]
     }),
   ]
@@ -168,7 +168,7 @@ function hasAny(wanted: readonly string[], seen: ReadonlySet<string>): boolean {
 function list(name: string, seen: ReadonlySet<string>): string {
   if (seen.size === 0) return `no ${name}`
   const some = [...seen].sort().slice(0, 5)
-  return `${name} ${some.map((value) => quote(printable(value))).join(', ')}${seen.size > some.length ? ' and others' : ''}`
+  return `${name} ${some.map((value) => quote(value)).join(', ')}${seen.size > some.length ? ' and others' : ''}`
 }
 
 function sum(counts: ReadonlyMap<unknown, number>): number {

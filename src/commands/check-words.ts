@@ -7,7 +7,6 @@
 
 import type { Places } from '../administration/policy-against-life-demands.ts'
 import { findNearest, quote } from '../config/problems.ts'
-import { printable } from './probe-result.ts'
 
 /** `1 device`, `2 devices`. */
 export function nameCount(number: number, word: string): string {
@@ -25,9 +24,9 @@ export function describeSeen(name: string, seen: ReadonlySet<string>): string {
   if (seen.size === 0) return 'none was seen'
   const last = lastStep(name)
   const near = [...seen].find((one) => lastStep(one) === last) ?? findNearest(name, seen)
-  if (near !== undefined) return `seen: ${quote(printable(near))}`
+  if (near !== undefined) return `seen: ${quote(near)}`
   const some = [...seen].sort().slice(0, 5)
-  return `seen: ${some.map((one) => quote(printable(one))).join(', ')}${seen.size > some.length ? ' and others' : ''}`
+  return `seen: ${some.map((one) => quote(one)).join(', ')}${seen.size > some.length ? ' and others' : ''}`
 }
 
 /** Of a group that is called by its path, or by its domain (`/corp/finance`, `CORP\finance`), what it is called itself. */

@@ -1,7 +1,7 @@
 /**
  * `postern check`: every problem of configuration and policy in one report; with `--live` also what only a try can tell.
  *
- * Nothing is started and nothing is written. Live probes run only on a configuration without problems, all at once, each bounded in
+ * Nothing is started and nothing is written. The policy's own tests are run where there are any. Live probes run only on a configuration without problems, all at once, each bounded in
  * time. Exit status: 0 good, 1 problems (with `--strict` also warnings), 2 the configuration file could not be read at all.
  */
 
@@ -13,6 +13,7 @@ import { loadConfiguration } from '../config/load-configuration.ts'
 import { loadPolicy } from '../config/load-policy.ts'
 import { type Problem, printProblems } from '../config/problems.ts'
 import type { PolicyDocument } from '../policy/document.ts'
+import { checkPolicyTests } from './check-policy-tests.ts'
 import type { LiveProbes } from './live-probes.ts'
 import type { ProbeResult } from './probe-result.ts'
 
@@ -34,33 +35,45 @@ export interface CheckOutcome {
     readonly policy: { readonly path: string; readonly version: string | undefined; readonly apps: number } | undefined
     readonly problems: readonly Problem[]
     readonly warnings: readonly Problem[]
+    /** Of the policy's own tests; `undefined` where there are none, or they could not be run. */
+    readonly tests: { readonly file: string; readonly passed: number; readonly failed: number } | undefined
     readonly live: readonly ProbeResult[] | undefined
   }
 }
 
+export interface CheckParts {
+  readonly probes: LiveProbes
+  /** Epoch milliseconds. */
+  readonly now: () => number
+}
+
 /** Adds `check`. */
-export function registerCheck(program: Command, { probes }: { readonly probes: LiveProbes }): void {
+export function registerCheck(program: Command, parts: CheckParts): void {
   program
     .command('check')
-    .description('report every problem of the configuration and the policy; --live also tries provider, names, upstreams and store')
+    .description('report every problem of the configuration and the policy; --live also tries provider, names, upstreams and store, and looks who and what was seen')
     .option('--config <file>', 'instance configuration', 'config/postern.yaml')
     .option('--live', 'also connect to what is configured')
     .option('--strict', 'treat warnings as problems')
     .option('--json', 'print one JSON object')
     .action(async (options: CheckOptions) => {
-      const outcome = await runCheck(options, probes)
+      const outcome = await runCheck(options, parts)
       console.log(options.json === true ? JSON.stringify(outcome.summary) : describeOutcome(outcome))
       process.exitCode = outcome.status
     })
 }
 
 /** The check itself, without printing. */
-export async function runCheck(options: CheckOptions, probes: LiveProbes): Promise<CheckOutcome> {
+export async function runCheck(options: CheckOptions, { probes, now }: CheckParts): Promise<CheckOutcome> {
   const configuration = await loadConfiguration(options.config)
   const policyPath = configuration.parts.policyPath ?? (await findUsualPolicy(options.config))
   const policy = policyPath === undefined ? undefined : await loadPolicy(policyPath, { configuration: configuration.parts })
-  const problems = [...configuration.problems, ...(policy?.problems ?? [])]
-  const warnings = [...configuration.warnings, ...(policy?.warnings ?? [])]
+  const tests =
+    policyPath === undefined || policy?.value === undefined
+      ? undefined
+      : await checkPolicyTests(policyPath, policy.value, { configuration: configuration.parts, at: now() })
+  const problems = [...configuration.problems, ...(policy?.problems ?? []), ...(tests?.problems ?? [])]
+  const warnings = [...configuration.warnings, ...(policy?.warnings ?? []), ...(tests?.warnings ?? [])]
   const isComplete = problems.length === 0 && configuration.value !== undefined && policy?.value !== undefined
   const isUntried = options.live === true && !isComplete
   const live = options.live === true && isComplete ? await runProbes(probes, configuration.value, policy.value) : undefined
@@ -79,6 +92,7 @@ export async function runCheck(options: CheckOptions, probes: LiveProbes): Promi
         policyPath === undefined ? undefined : { path: policyPath, version: policy?.value?.version, apps: policy?.value?.apps.length ?? 0 },
       problems,
       warnings,
+      tests: tests?.summary,
       live,
     },
   }
@@ -108,6 +122,9 @@ async function runProbes(
     probes.refreshToken(configuration),
     probes.store(configuration),
     probes.certificates(configuration),
+    probes.places(configuration),
+    probes.deviceCertificates(configuration, policy),
+    probes.life(configuration, policy),
     ...publicOrigins(configuration, policy).map((origin) => probes.publicName(configuration, origin)),
     ...policy.apps.flatMap((app) => app.upstreams.map((upstream) => probes.upstream(app, upstream))),
   ])
@@ -129,7 +146,7 @@ const marks = { good: 'ok      ', warning: 'warning ', problem: 'PROBLEM ', unkn
 
 /** The outcome for people. */
 export function describeOutcome({ isUntried, summary }: CheckOutcome): string {
-  const { problems, warnings, live, policy } = summary
+  const { problems, warnings, live, policy, tests } = summary
   const lines = [printProblems(problems.map(shortened), 'error'), printProblems(warnings.map(shortened), 'warning')].filter(
     (text) => text !== '',
   )
@@ -143,6 +160,9 @@ export function describeOutcome({ isUntried, summary }: CheckOutcome): string {
   if (problems.length > 0)
     lines.push(`${count(problems.length, 'problem')}, ${doubts}${isUntried ? '; nothing was tried live until the files are good' : ''}`)
   else if (failed > 0) lines.push(`the files are good (${doubts}), but ${count(failed, 'live check')} failed`)
-  else lines.push(`good: ${count(policy?.apps ?? 0, 'app')}, policy ${policy?.version ?? 'unknown'}, ${doubts}`)
+  else {
+    const tested = tests === undefined ? '' : `, ${tests.passed} of ${count(tests.passed + tests.failed, 'test')} passed`
+    lines.push(`good: ${count(policy?.apps ?? 0, 'app')}, policy ${policy?.version ?? 'unknown'}${tested}, ${doubts}`)
+  }
   return lines.join('\n')
 }

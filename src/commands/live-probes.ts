@@ -1,13 +1,21 @@
 /**
- * What `postern check --live` tries: provider, client credentials, clock, names, certificates, upstreams, store.
+ * What `postern check --live` tries: provider, client credentials, clock, names, certificates, upstreams, store; and how the policy stands
+ * to the people, devices and files that there really are.
  *
  * A probe changes nothing: the client's secret is tried with a code that cannot exist, upstreams get a connection and no request.
  * Every probe ends by itself within seconds and answers with a result, never an exception. No result holds a secret or a token.
  */
 
+import { compareWithLife, type LifeSources } from '../administration/policy-against-life.ts'
+import { compileSubjectReader } from '../attributes/subject-facts.ts'
 import type { InstanceConfiguration } from '../config/instance.ts'
-import type { App, Upstream } from '../policy/document.ts'
+import { isPosternError } from '../errors.ts'
+import type { Logger } from '../log.ts'
+import type { App, PolicyDocument, Upstream } from '../policy/document.ts'
 import { judgeCertificateFile, tryPublicName, tryUpstream } from './address-probes.ts'
+import { describeDevices } from './check-devices.ts'
+import { checkDeviceCertificates, checkPlaces } from './check-files.ts'
+import { describePeople } from './check-people.ts'
 import { codeOf, type ProbeResult, printable, probeMs, result } from './probe-result.ts'
 import { checkMetadata, type Discovered, judgeRefreshToken, loadMetadata, tryClient } from './provider-probes.ts'
 
@@ -28,17 +36,31 @@ export interface LiveProbes {
   /** A public address: resolves, answers, and with a certificate that browsers accept. */
   publicName(configuration: InstanceConfiguration, origin: URL): Promise<readonly ProbeResult[]>
   upstream(app: App, upstream: Upstream): Promise<readonly ProbeResult[]>
+  /** Databases of places: whether they can be read, are of the right kind, and are young enough. */
+  places(configuration: InstanceConfiguration): Promise<readonly ProbeResult[]>
+  /** Authorities and revocation lists of device certificates, and on which hosts one is asked for. */
+  deviceCertificates(configuration: InstanceConfiguration, policy: PolicyDocument): Promise<readonly ProbeResult[]>
+  /** Rules that nobody and nothing seen here could meet: devices that never reported, groups that no sign-in carried. */
+  life(configuration: InstanceConfiguration, policy: PolicyDocument): Promise<readonly ProbeResult[]>
+}
+
+/** People and devices of the store, until `close`. */
+export interface OpenedLife extends LifeSources {
+  close(): Promise<void>
 }
 
 export interface LiveProbeParts {
   /** Asks the store about itself; rejects if it does not answer. */
   readonly storeReport: (configuration: InstanceConfiguration) => Promise<StoreFacts | undefined>
+  /** Opens the store without making one: `undefined` where none was ever made. Rejects with `PosternError` if it does not open. */
+  readonly openLife: (configuration: InstanceConfiguration) => Promise<OpenedLife | undefined>
+  readonly log: Logger
   /** Epoch milliseconds. */
   readonly now: () => number
 }
 
 /** Creates the probes. The discovery document is fetched once for all that need it. */
-export function createLiveProbes({ storeReport, now }: LiveProbeParts): LiveProbes {
+export function createLiveProbes({ storeReport, openLife, log, now }: LiveProbeParts): LiveProbes {
   const discoveries = new WeakMap<InstanceConfiguration, Promise<Discovered>>()
   const discover = (configuration: InstanceConfiguration) => {
     const known = discoveries.get(configuration) ?? loadMetadata(configuration, now)
@@ -111,7 +133,46 @@ export function createLiveProbes({ storeReport, now }: LiveProbeParts): LiveProb
     async upstream(app, upstream) {
       return [await tryUpstream(app, upstream)]
     },
+
+    places: (configuration) => checkPlaces(configuration, now()),
+
+    async deviceCertificates(configuration, policy) {
+      return checkDeviceCertificates(configuration, policy, { at: now(), log })
+    },
+
+    async life(configuration, policy) {
+      let life: OpenedLife | undefined
+      try {
+        life = await openLife(configuration)
+        if (life === undefined) return [result('people', 'unknown', 'no instance has run here yet: there is nothing to compare with')]
+        return await compare(configuration, policy, life, now)
+      } catch (error) {
+        if (!isPosternError(error)) throw error
+        return [result('people', 'unknown', `people and devices seen were not compared with the policy (${error.code})`)]
+      } finally {
+        await life?.close()
+      }
+    },
   }
+}
+
+/** Of devices, and of people: more than most companies have, and read in seconds. */
+const mostSeen = 50_000
+
+async function compare(
+  { clientCertificate, console: roles, provider }: InstanceConfiguration,
+  policy: PolicyDocument,
+  sources: LifeSources,
+  now: () => number,
+): Promise<readonly ProbeResult[]> {
+  const others = (['admin', 'auditor', 'helpdesk'] as const).flatMap((role) => {
+    const who = roles[role]
+    return who === undefined ? [] : [{ where: `the role \`${role}\` of the console`, who }]
+  })
+  const { deviceId, posture } = provider.claims
+  const readSubject = compileSubjectReader(provider)
+  const life = await compareWithLife(policy, sources, { readSubject, deviceId, posture, others, now, limitMs: probeMs, most: mostSeen })
+  return [...describePeople(life, provider, policy.services.length > 0), ...describeDevices(life, { clientCertificate, provider })]
 }
 
 async function bounded<T>(work: Promise<T>): Promise<T> {

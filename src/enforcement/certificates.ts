@@ -44,7 +44,7 @@ export interface Certificates {
   reload(): boolean
 }
 
-/** The authorities whose certificates clients are asked for, as PEM. The same text until they change. */
+/** The names of the authorities whose certificates clients are asked for, as PEM. The same text until they change. */
 export type ClientAuthorities = () => string
 
 /** TLS 1.0 and 1.1 are broken (RFC 8996). */

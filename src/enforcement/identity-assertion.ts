@@ -50,7 +50,8 @@ export function createAssertionSigner({ keys, now, settings }: AssertionSignerOp
         exp: Math.min(issuedAt + lifetimeSeconds, sessionEnd),
         acr: session.signIn.acr,
         amr: session.signIn.amr.length === 0 ? undefined : session.signIn.amr,
-        auth_time: Math.floor(session.signIn.at / 1000),
+        // Only what the provider stated: a silent round is no authentication.
+        ...(session.signIn.authTime === undefined ? {} : { auth_time: Math.floor(session.signIn.authTime / 1000) }),
       }
       const signed = `${encode({ alg: 'ES256', typ: 'postern+jwt', kid })}.${encode(claims)}`
       // JWS wants the two numbers side by side (RFC 7518 §3.4), not in DER.

@@ -54,7 +54,7 @@ function begin(setting: Partial<Headers> | { kind: 'none' } = {}, prefix = '/') 
     issuer: 'https://op.example',
     sub: 'u1',
     claims: { at: clock.now(), version: 1, all: Object.assign(Object.create(null), claims) },
-    signIn: { at: clock.now() - 60_000, authTime: undefined, acr: 'mfa', amr: ['pwd', 'otp'] },
+    signIn: { at: clock.now() - 60_000, authTime: clock.now() - 60_000, acr: 'mfa', amr: ['pwd', 'otp'] },
     tokens: { idToken: 'i', accessToken: 'a', refreshToken: undefined },
     providerSid: undefined,
     startedAt: clock.now(),

@@ -10,7 +10,7 @@
 import type { Server as TlsServer } from 'node:https'
 import { createServer, type Server, type Socket } from 'node:net'
 import type { TLSSocket } from 'node:tls'
-import type { AskedConnections } from '../attributes/client-certificate.ts'
+import { type AskedConnections, readPresented } from '../attributes/client-certificate.ts'
 import { ClientHelloReader, canonicalName } from './client-hello.ts'
 
 export interface EntranceOptions {
@@ -40,7 +40,8 @@ export function createEntrance({ quiet, asking, asks, asked, helloTimeoutMs, kee
   // Before any request of the connection: whoever listens later hears of it later.
   asking.on('secureConnection', (socket: TLSSocket) => {
     // What the handshake was made under, whatever was read before it.
-    if (typeof socket.servername === 'string') asked.set(socket, canonicalName(socket.servername))
+    const { servername } = socket
+    if (typeof servername === 'string') asked.set(socket, { name: canonicalName(servername), presented: readPresented(socket) })
   })
 
   // Node watches for slow requests from the moment that a server listens; these two never do.

@@ -122,7 +122,7 @@ export function createListener(options: ListenerOptions): Listener {
     point,
     snapshot: options.snapshot,
     forwarding: options.forwarding,
-    askedAs: asked === undefined ? undefined : (socket) => asked.get(socket),
+    askedAs: asked === undefined ? undefined : (socket) => asked.get(socket)?.name,
   }
   const tlsServers = [quiet, asking].filter((one) => one !== undefined)
   const connections = [server, ...(asking === undefined ? [] : [asking])].map((one) => attachConnections(one, parts))
