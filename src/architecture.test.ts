@@ -76,6 +76,7 @@ const wiring = [
   'compose-devices.ts',
   'compose-policy.ts',
   'compose-administration.ts',
+  'compose-life.ts',
   'cli.ts',
   'main.ts',
 ]

@@ -11,7 +11,7 @@ import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect } from 'vitest'
 import { Client } from '../support/client.ts'
 import { readCpuMs } from '../support/process-facts.ts'
-import { type Rig, runCommand, startRig } from '../support/rig.ts'
+import { type Rig, runCommand, startRig, waitFor } from '../support/rig.ts'
 import { attack, endRig, mustBeAlive, sendLine, signedInCookie, summarise } from './attack.ts'
 
 interface Problem {
@@ -115,7 +115,7 @@ describe('policy documents that should not be', () => {
         '10.0.0.0%2F8',
         '!10.0.0.0/8',
         '256.0.0.0/8',
-        '2001:db8::/31',
+        '2001:db9::/31',
         '[::1]',
         '::g/64',
         'true',
@@ -247,7 +247,7 @@ describe('policy documents that should not be', () => {
       `${all}, paths: ["/x/**", "/y/*.png"]`,
       'allow: { domains: [corp.example] }',
     ]
-    expect((await accepted([...rules, ...right])).join("\n")).toBe(right.join("\n"))
+    expect(await accepted([...rules, ...right])).toEqual(right)
     return `${rules.length} values refused, each with its line`
   })
 
@@ -336,6 +336,7 @@ describe('policy documents that should not be', () => {
     const patterns = {
       refused: [
         '(.*a){200}',
+        '(.*a){20}',
         '(?=a)',
         '(?!a)a',
         '(a)\\1',
@@ -353,11 +354,11 @@ describe('policy documents that should not be', () => {
       ],
       accepted: [
         '^(a+)+$',
-        '(.*a){20}',
+        '(.*a){15}',
         '^(([a-z])+.)+[A-Z]([a-z])+$',
         '(a|aa)+$',
         '(a|a?)+$',
-        '^(a?){60}a{60}$',
+        '^(a?){15}a{15}$',
         '([a-zA-Z]+)*$',
         '(.*)*$',
       ],
@@ -367,9 +368,7 @@ describe('policy documents that should not be', () => {
       when(`expression: ${JSON.stringify('request.path.matches("^a$")')}`),
       when(`expression: ${JSON.stringify('re(request.path, request.method)')}`),
       when(`expression: ${JSON.stringify('re(request.path, "a" + "b")')}`),
-      when(
-        `expression: ${JSON.stringify(Array.from({ length: 9 }, () => '(').join('') + 'true' + Array.from({ length: 8 }, () => ')').join(''))}`,
-      ),
+      when(`expression: ${JSON.stringify(`${'('.repeat(9)}true${')'.repeat(8)}`)}`),
       when(`expression: ${JSON.stringify('subject.groups.exists(a, subject.groups.exists(b, subject.groups.exists(c, a + b == c)))')}`),
       when(`expression: ${JSON.stringify(`${'!'.repeat(900)}true`)}`),
       when(`expression: ${JSON.stringify(`${'('.repeat(450)}true${')'.repeat(450)}`)}`),
@@ -401,7 +400,7 @@ describe('a large policy, and what strangers send it', () => {
   let rig: Rig
   let cookie: string
   const groups = ['only/a*a*a*a*a*a*a*a*a*b', '*a*a*a*a*a*a*a*a*a*a*c']
-  const patterns = ['^(a+)+$', '(.*a){20}', '^(([a-z])+.)+[A-Z]([a-z])+$', '(a|aa)+$', '^/(a?){60}a{60}$', '(.*)*!$']
+  const patterns = ['^(a+)+$', '(.*a){15}', '^(([a-z])+.)+[A-Z]([a-z])+$', '(a|aa)+$', '^/(a?){15}a{15}$', '(.*)*!$']
   const glob = `/glob/${'*a'.repeat(40)}*b`
 
   beforeAll(async () => {
@@ -484,8 +483,9 @@ describe('a large policy, and what strangers send it', () => {
     const ms = Math.max(await cpuOf('/bulk/5000/ab'), await cpuOf('/bulk/4999/ab', [], [200]))
     expect(ms).toBeLessThan(50)
     const [app] = rig.policy['apps'] as { rules: object[] }[]
-    await rig.writePolicy({ apps: [{ ...app, rules: [...(app?.rules ?? [])].reverse() }] })
-    process.kill(rig.instance.pid, 'SIGHUP')
+    const arrived = { name: 'arrived', allow: { signed_in: true }, paths: ['/arrived'] }
+    await rig.writePolicy({ apps: [{ ...app, rules: [...(app?.rules ?? []), arrived].reverse() }] })
+    await waitFor(async () => (await send('/arrived')).statuses[0] === 200)
     for (let round = 0; round < 5; round += 1) expect(await answers()).toEqual(first)
     return `${summarise(first.map(String))}, also in reverse; ${ms.toFixed(1)} ms of CPU a request`
   })

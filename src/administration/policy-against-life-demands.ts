@@ -189,7 +189,16 @@ function deviceDemandOf(collected: Collected): readonly DeviceDemand[] {
     return [{ ...demandOf(collected), ...asked, dependents: [] }]
   }
   if (condition.kind !== 'device') return []
-  const { attributes = [], diskEncrypted, firewall, isReportAsked, managed, os, reportedWithinSeconds: withinSeconds, screenLock } = condition
+  const {
+    attributes = [],
+    diskEncrypted,
+    firewall,
+    isReportAsked,
+    managed,
+    os,
+    reportedWithinSeconds: withinSeconds,
+    screenLock,
+  } = condition
   const settings = Object.entries({ managed, disk_encrypted: diskEncrypted, screen_lock: screenLock, firewall, os })
   const asked = settings.flatMap(([name, wanted]) => (wanted === undefined ? [] : [name]))
   if (os?.some(({ bound }) => bound !== undefined) === true) asked.push('os_version')
@@ -254,8 +263,7 @@ function createNames() {
     addWho,
     addLeaf(condition: LeafCondition, where: string) {
       if (condition.kind === 'subject') addWho(condition.who, where)
-      else if (condition.kind === 'expression')
-        for (const path of expressionClaims(condition.source)) addClaim({ path, values: [] }, where)
+      else if (condition.kind === 'expression') for (const path of expressionClaims(condition.source)) addClaim({ path, values: [] }, where)
     },
     collected: () => ({
       groups: collect(groups),

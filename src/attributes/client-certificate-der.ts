@@ -123,7 +123,7 @@ export function readDerTime({ tag, content }: DerElement): number {
   return instant
 }
 
-/** A serial number as lower-case hex without leading zeros; two's complement is kept as it is, so that equal numbers have equal names. */
+/** A serial number as lower-case hex without leading zero bytes; two's complement is kept as it is, so that equal numbers have equal names. */
 export function readDerSerial({ content }: DerElement): string {
   if (content.length === 0 || content.length > 32) throw new MalformedDer('not a serial number')
   return content.toString('hex').replace(/^(?:00)+(?=.)/, '')

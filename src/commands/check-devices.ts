@@ -81,8 +81,7 @@ function findLack(comparison: DeviceComparison, { devices, people }: Life): Lack
   const isSilent = devices.reported === 0 && people.posture.size === 0
   if (isSilent && (isReportAsked || (never.length > 0 && never.length === attributes.length)))
     return { message: `no device has ever reported (${nameCount(devices.total, 'device')} registered)`, hint: letReport, isUnknown: true }
-  if (never.length > 0)
-    return { message: `no device has ever reported ${never.map(quote).join(', ')}`, hint: letReport, isUnknown: true }
+  if (never.length > 0) return { message: `no device has ever reported ${never.map(quote).join(', ')}`, hint: letReport, isUnknown: true }
 
   if (condition?.tags !== undefined && tagged === 0)
     return {

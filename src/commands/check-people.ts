@@ -23,11 +23,7 @@ const maxOfKind = 20
 type Provider = InstanceConfiguration['provider']
 
 /** One line about who was seen, and one for each name that nobody carried. */
-export function describePeople(
-  { demands, people }: LifeComparison,
-  provider: Provider,
-  hasServices: boolean,
-): readonly ProbeResult[] {
+export function describePeople({ demands, people }: LifeComparison, provider: Provider, hasServices: boolean): readonly ProbeResult[] {
   if (people.read === 0) {
     const message = 'nobody has signed in here yet: what the policy says of people was not compared'
     return [result('people', 'unknown', message)]
@@ -89,10 +85,9 @@ function describeAddresses(
   if (users.size + domains.size === 0) return []
   if (sum(people.withoutEmail) === people.read) {
     const [reason] = people.withoutEmail.keys()
-    const why = reason === 'email_unverified' ? 'the provider vouched for no e-mail address' : 'no sign-in on record carried an e-mail address'
-    return [
-      result('e-mail', doubt(people), `${why}: \`users\` and \`domains\` match nobody`, 'see `provider.email` and the scope `email`'),
-    ]
+    const why =
+      reason === 'email_unverified' ? 'the provider vouched for no e-mail address' : 'no sign-in on record carried an e-mail address'
+    return [result('e-mail', doubt(people), `${why}: \`users\` and \`domains\` match nobody`, 'see `provider.email` and the scope `email`')]
   }
   const unseen = [...users.keys()].filter((email) => !people.users.has(email))
   const named = unseen.slice(0, 5).map(quote).join(', ')
@@ -108,11 +103,7 @@ function describeAddresses(
   ]
 }
 
-function describeClaims(
-  wanted: LifeComparison['demands']['claims'],
-  people: PeopleSeen,
-  hasServices: boolean,
-): readonly ProbeResult[] {
+function describeClaims(wanted: LifeComparison['demands']['claims'], people: PeopleSeen, hasServices: boolean): readonly ProbeResult[] {
   // What people lack, a service's token may well have.
   const outcome = hasServices ? 'unknown' : doubt(people)
   return wanted.flatMap(({ path, places, values }, position) => {

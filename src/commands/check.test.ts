@@ -9,7 +9,9 @@ import { join } from 'node:path'
 import { Command } from 'commander'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { loadConfiguration } from '../config/load-configuration.ts'
+import { PosternError } from '../errors.ts'
 import { isSafeEndpoint } from '../oidc/discovery.ts'
+import { silentLog } from '../session/session.fixture.ts'
 import { describeOutcome, registerCheck, runCheck } from './check.ts'
 import { createLiveProbes, type StoreFacts } from './live-probes.ts'
 import type { ProbeResult } from './probe-result.ts'
@@ -97,8 +99,13 @@ async function writeFiles(issuer: string, upstream: string, store = 'embedded'):
   return config
 }
 
-const probesWith = (facts: StoreFacts | undefined = undefined) =>
-  createLiveProbes({ now: () => Date.now(), storeReport: async () => facts })
+const now = () => Date.now()
+
+/** Live checks with a store that says `facts` of itself and where nobody was ever seen. */
+const probesWith = (facts: StoreFacts | undefined = undefined) => ({
+  now,
+  probes: createLiveProbes({ now, log: silentLog, storeReport: async () => facts, openLife: async () => undefined }),
+})
 
 function outcomeOf(live: readonly ProbeResult[] | undefined, probe: string): string | undefined {
   return live?.find((result) => result.probe === probe)?.outcome
@@ -150,7 +157,7 @@ describe('check', () => {
     const lines: string[] = []
     vi.spyOn(console, 'log').mockImplementation((line: string) => void lines.push(line))
     const program = new Command().exitOverride()
-    registerCheck(program, { probes: probesWith() })
+    registerCheck(program, probesWith())
     await program.parseAsync(['node', 'postern', 'check', '--config', config, '--json'])
     expect(process.exitCode).toBe(1)
     expect(lines).toHaveLength(1)
@@ -233,11 +240,14 @@ describe('check --live', () => {
   it('notices a store that does not answer', async () => {
     const config = await writeFiles('http://127.0.0.1:9', 'http://127.0.0.1:9', 'redis://127.0.0.1:7')
     const probes = createLiveProbes({
-      now: () => Date.now(),
+      now,
+      log: silentLog,
       storeReport: async () => Promise.reject(Object.assign(new Error(`redis://:${marker}@x`), { code: 'ECONNREFUSED' })),
+      openLife: async () => Promise.reject(new PosternError('session_store_unavailable', `redis://:${marker}@x`)),
     })
-    const { summary } = await runCheck({ config, live: true }, probes)
+    const { summary } = await runCheck({ config, live: true }, { probes, now })
     expect(outcomeOf(summary.live, 'store')).toBe('problem')
+    expect(outcomeOf(summary.live, 'people')).toBe('unknown')
     expect(JSON.stringify(summary)).not.toContain(marker)
   })
 

@@ -51,7 +51,9 @@ export interface CheckParts {
 export function registerCheck(program: Command, parts: CheckParts): void {
   program
     .command('check')
-    .description('report every problem of the configuration and the policy; --live also tries provider, names, upstreams and store, and looks who and what was seen')
+    .description(
+      'report every problem of the configuration and the policy; --live also tries provider, names, upstreams and store, and looks who and what was seen',
+    )
     .option('--config <file>', 'instance configuration', 'config/postern.yaml')
     .option('--live', 'also connect to what is configured')
     .option('--strict', 'treat warnings as problems')

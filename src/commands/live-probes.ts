@@ -144,7 +144,10 @@ export function createLiveProbes({ storeReport, openLife, log, now }: LiveProbeP
       let life: OpenedLife | undefined
       try {
         life = await openLife(configuration)
-        if (life === undefined) return [result('people', 'unknown', 'no instance has run here yet: there is nothing to compare with')]
+        if (life === undefined)
+          return [
+            result('people', 'unknown', 'there is no store or no key file here yet: people and devices were not compared with the policy'),
+          ]
         return await compare(configuration, policy, life, now)
       } catch (error) {
         if (!isPosternError(error)) throw error

@@ -13,6 +13,7 @@ import type { Level, PolicyDocument, Rule, Service, Strength } from '../policy/d
 import { buildApp, buildCompanyRule } from './build-app.ts'
 import type { WrittenCondition } from './condition-schema.ts'
 import type { InstanceConfiguration } from './instance.ts'
+import { describeInstance, type KnownInstance } from './known-instance.ts'
 import { loadNetworks } from './network-file.ts'
 import { parseValue } from './parse-value.ts'
 import { checkPolicy } from './policy-checks.ts'
@@ -43,7 +44,12 @@ interface LoadedFile extends ReadPolicy {
 }
 
 /** Loads a file, or the `*.yaml` of a folder. Never rejects; what is wrong is in the result. */
-export async function loadPolicy(path: string, context: PolicyContext): Promise<LoadedPolicy> {
+export function loadPolicy(path: string, { configuration = {}, now }: PolicyContext): Promise<LoadedPolicy> {
+  return loadPolicyBeside(path, describeInstance(configuration), now)
+}
+
+/** The same where of the instance only this is at hand. */
+export async function loadPolicyBeside(path: string, instance: KnownInstance, now: number | undefined): Promise<LoadedPolicy> {
   const lists = { problems: [] as Problem[], warnings: [] as Problem[] }
   const files: LoadedFile[] = []
   for (const file of await findFiles(path, lists)) {
@@ -52,12 +58,12 @@ export async function loadPolicy(path: string, context: PolicyContext): Promise<
     const { value, parts } = parseValue(policySchema, data, report)
     if (parts !== undefined && typeof parts === 'object') files.push({ file, value, parts, data, report })
   }
-  const policy = checkPolicy(files, context.configuration ?? {}, context.now === undefined ? undefined : dayBegunEverywhere(context.now))
+  const policy = checkPolicy(files, instance, now === undefined ? undefined : dayBegunEverywhere(now))
   const found: FoundFiles = {
     authorities: await loadAuthorities(files),
     pictures: await loadPictures(files),
     networks: await loadNetworkFiles(policy),
-    strengths: context.configuration?.provider?.strengths ?? new Map(),
+    strengths: instance.strengths ?? new Map(),
   }
   const watched = [...found.networks.keys()].sort()
   if (lists.problems.length > 0 || files.length === 0) return { value: undefined, ...lists, files: watched }

@@ -59,6 +59,7 @@ describe('names', () => {
     'a,b@corp.example',
     '"bob"@corp.example',
     'bob@[10.0.0.1]',
+    '*@corp.example',
   ])('the address "%s" is refused', (text) => {
     expect(email.safeParse(text).success).toBe(false)
   })

@@ -167,6 +167,8 @@ export function headerName(purpose: 'request' | 'response' | 'identity') {
 
 /** Lower case: addresses are compared without regard to it. */
 export const email = converted<string>('an e-mail address, such as `bob@corp.example`', (value) => {
+  // Legal in an address and never meant as one: a deny with it would keep out nobody.
+  if (value.includes('*')) return { refusal: 'addresses are compared whole, without wildcards', suggestion: 'write `domains: […]`' }
   if (/^[^\s@\p{C}"(),:;<>[\\\]]{1,64}@[^\s@]{1,253}$/u.test(value) && isDomainName(value.slice(value.indexOf('@') + 1)))
     return value.toLowerCase()
   return { refusal: 'this is not one e-mail address' }

@@ -10,9 +10,9 @@ import type { AppAddress } from '../policy/document.ts'
 import { checkContradictions } from './contradiction-checks.ts'
 import { checkCoverage } from './coverage-checks.ts'
 import { checkExpressions } from './expression-checks.ts'
-import { checkFacts, findSources } from './fact-checks.ts'
+import { checkFacts } from './fact-checks.ts'
 import { checkIdentityHeaders } from './identity-checks.ts'
-import type { InstanceConfiguration } from './instance.ts'
+import type { KnownInstance } from './known-instance.ts'
 import { type FoundApp, gatherParts, nameOf, namePlace, type PolicyParts, type ReadPolicy } from './policy-parts.ts'
 import { quote, suggestNearest } from './problems.ts'
 import { checkReferences } from './reference-checks.ts'
@@ -23,27 +23,22 @@ import { checkUpstreams } from './upstream-checks.ts'
  * Reports on everything that needs more than one value. `instance` is what is known of the configuration, `today` (`YYYY-MM-DD`) a day
  * that has begun everywhere; what depends on either is left out where it is not known. Returns the parts that were judged.
  */
-export function checkPolicy(
-  files: readonly ReadPolicy[],
-  instance: Partial<InstanceConfiguration>,
-  today: string | undefined,
-): PolicyParts {
+export function checkPolicy(files: readonly ReadPolicy[], instance: KnownInstance, today: string | undefined): PolicyParts {
   const policy = gatherParts(files)
   const { apps } = policy
   const ids = new Set(apps.map(({ app }) => app.id).filter((id) => id !== undefined))
   checkIds(apps)
-  checkAddresses(apps, instance.url)
-  const canFollowLevels = checkReferences(policy, instance)
+  const accessUrl = instance.url === undefined ? undefined : new URL(instance.url)
+  checkAddresses(apps, accessUrl)
+  const canFollowLevels = checkReferences(policy, instance, accessUrl)
   checkExpressions(policy)
   checkRules(policy)
-  for (const found of apps) {
-    checkApp(found, ids, instance)
-    checkUpstreams(found, instance, apps)
-  }
+  for (const found of apps) checkApp(found, ids, instance)
+  checkUpstreams(apps, instance, accessUrl)
   warnAboutSharedOrigins(apps)
   checkZones(files)
   if (!canFollowLevels) return policy
-  const sources = findSources(instance)
+  const { sources } = instance
   if (sources !== undefined) checkFacts(policy, sources)
   checkContradictions(policy, today)
   checkCoverage(policy, sources)
@@ -100,7 +95,7 @@ function checkAddresses(apps: readonly FoundApp[], accessUrl: URL | undefined): 
   }
 }
 
-function checkApp({ app, path, report }: FoundApp, ids: ReadonlySet<string>, instance: Partial<InstanceConfiguration>): void {
+function checkApp({ app, path, report }: FoundApp, ids: ReadonlySet<string>, instance: KnownInstance): void {
   for (const [position, id] of (app.called_by ?? []).entries()) {
     const at = [...path, 'called_by', position]
     if (id === undefined) continue
@@ -119,9 +114,9 @@ function checkApp({ app, path, report }: FoundApp, ids: ReadonlySet<string>, ins
             suggestion: 'write `{ secret: NAME }` and define NAME in the instance configuration',
           })
         }
-      } else if (value?.secret !== undefined && instance.secrets !== undefined && !instance.secrets.has(value.secret)) {
+      } else if (value?.secret !== undefined && instance.secretNames !== undefined && !instance.secretNames.has(value.secret)) {
         report.problem([...at, 'secret'], `the instance configuration has no secret ${quote(value.secret)}`, {
-          suggestion: suggestNearest(value.secret, instance.secrets.keys()),
+          suggestion: suggestNearest(value.secret, instance.secretNames),
         })
       }
     }
@@ -139,7 +134,7 @@ function checkApp({ app, path, report }: FoundApp, ids: ReadonlySet<string>, ins
   checkIdentityHeaders(app, path, report)
   for (const limit of ['idle_timeout', 'lifetime'] as const) {
     const own = app.session?.[limit]
-    const general = limit === 'lifetime' ? instance.session?.lifetimeSeconds : instance.session?.idleTimeoutSeconds
+    const general = limit === 'lifetime' ? instance.lifetimeSeconds : instance.idleTimeoutSeconds
     if (own !== undefined && general !== undefined && own > general) {
       report.warning([...path, 'session', limit], `this is longer than the instance's ${limit}, which holds as well`)
     }

@@ -7,7 +7,7 @@
 
 import type { Who } from '../policy/document.ts'
 import { listAllConditions, type PlacedCondition, walkCondition } from './condition-tree.ts'
-import type { InstanceConfiguration } from './instance.ts'
+import type { KnownInstance } from './known-instance.ts'
 import type { FoundLevel, PolicyParts } from './policy-parts.ts'
 import { quote, type Report, suggestNearest } from './problems.ts'
 import { partsOf } from './who-schema.ts'
@@ -39,9 +39,8 @@ export function* findConditions({ levels, companyRules, appRules }: PolicyParts)
  * Reports names that nothing defines, circles of levels, levels that nothing uses, and issuers that are never accepted. Returns whether
  * levels come to an end, so that they may be followed.
  */
-export function checkReferences(policy: PolicyParts, instance: Partial<InstanceConfiguration>): boolean {
+export function checkReferences(policy: PolicyParts, { strengths }: KnownInstance, accessUrl: URL | undefined): boolean {
   const used = new Set<string>()
-  const strengths = instance.provider?.strengths
   for (const { condition, path, report } of findConditions(policy)) {
     if (condition.kind === 'level') {
       used.add(condition.name)
@@ -61,7 +60,7 @@ export function checkReferences(policy: PolicyParts, instance: Partial<InstanceC
     } else if (condition.kind === 'subject') checkSubject(condition.who, { condition, path, report }, policy)
   }
   const isBounded = checkCircles(policy)
-  checkIssuers(policy, instance.url)
+  checkIssuers(policy, accessUrl)
   for (const level of policy.levels.values()) {
     if (!used.has(level.name))
       level.report.warning(level.path, `the level ${quote(level.name)} is used nowhere`, { suggestion: 'use it or remove it', at: 'key' })

@@ -6,10 +6,10 @@
  */
 
 import type { AppAddress } from '../policy/document.ts'
-import type { HostPort, InstanceConfiguration } from './instance.ts'
+import type { HostPort } from './instance.ts'
+import type { KnownInstance } from './known-instance.ts'
 import type { FoundApp } from './policy-parts.ts'
 import type { Path } from './problems.ts'
-import { storeAddress } from './store-address.ts'
 import { canReach, portOf, unbracket } from './web-address.ts'
 
 interface Target extends HostPort {
@@ -19,12 +19,26 @@ interface Target extends HostPort {
   readonly hasServerName: boolean
 }
 
-/** Reports upstreams of one app that lead to Postern itself or to its store, and TLS settings that have no effect. */
-export function checkUpstreams(found: FoundApp, instance: Partial<InstanceConfiguration>, apps: readonly FoundApp[]): void {
-  const targets = findTargets(found)
+/** Reports upstreams that lead to Postern itself or to its store, and TLS settings that have no effect. */
+export function checkUpstreams(apps: readonly FoundApp[], instance: KnownInstance, accessUrl: URL | undefined): void {
+  const ours: OurAddresses = {
+    instance,
+    accessOrigin: accessUrl?.origin,
+    appOrigins: new Set(apps.map(({ app }) => (app.url as AppAddress | undefined)?.origin)),
+  }
+  for (const found of apps) checkApp(found, ours)
+}
+
+interface OurAddresses {
+  readonly instance: KnownInstance
+  readonly accessOrigin: string | undefined
+  readonly appOrigins: ReadonlySet<string | undefined>
+}
+
+function checkApp(found: FoundApp, ours: OurAddresses): void {
   const seen = new Set<string>()
-  for (const target of targets) {
-    const problem = explainForbidden(target, instance, apps)
+  for (const target of findTargets(found)) {
+    const problem = explainForbidden(target, ours)
     if (problem !== undefined) found.report.problem(target.path, problem)
     if (seen.has(target.url.href)) found.report.problem(target.path, 'this upstream is already in the list')
     seen.add(target.url.href)
@@ -58,14 +72,12 @@ function findTargets({ app, path }: FoundApp): Target[] {
   })
 }
 
-function explainForbidden(target: Target, instance: Partial<InstanceConfiguration>, apps: readonly FoundApp[]): string | undefined {
+function explainForbidden(target: Target, { instance, accessOrigin, appOrigins }: OurAddresses): string | undefined {
   if (instance.operations !== undefined && canReach(target, instance.operations)) return "this is Postern's own operations address"
   if (instance.listen !== undefined && canReach(target, instance.listen))
     return "this is Postern's own listener: requests would go round in circles"
   if (instance.httpRedirect !== undefined && canReach(target, instance.httpRedirect)) return "this is Postern's own redirecting listener"
-  const store = instance.session?.store
-  if (store?.kind === 'redis' && canReach(target, storeAddress(store.url))) return 'this is the session store'
-  if (instance.url?.origin === target.url.origin) return 'this is the access host: requests would go round in circles'
-  const isPublic = apps.some(({ app }) => (app.url as AppAddress | undefined)?.origin === target.url.origin)
-  return isPublic ? 'this is the public address of an app: requests would go round in circles' : undefined
+  if (instance.store !== undefined && canReach(target, instance.store)) return 'this is the session store'
+  if (accessOrigin === target.url.origin) return 'this is the access host: requests would go round in circles'
+  return appOrigins.has(target.url.origin) ? 'this is the public address of an app: requests would go round in circles' : undefined
 }

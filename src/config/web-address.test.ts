@@ -107,20 +107,20 @@ describe('upstreams', () => {
     'unix:/run/x.sock',
     'http://u:p@h/',
     'http://h:0',
+    'http://2130706433:1',
+    'http://010.0.0.1',
+    'http://127.1:3000',
+    'http://0x7f.0.0.1',
   ])('%s is refused', (text) => {
     expect(isRefusal(parseUpstreamUrl(text))).toBe(true)
   })
 
-  it.each([
-    'http://wiki.internal:3000',
-    'http://my_service:8080',
-    'https://10.1.2.3',
-    'http://[fd00::1]:80/base',
-    'http://127.0.0.1:3000',
-    'http://2130706433:1',
-  ])('%s is read', (text) => {
-    expect(isRefusal(parseUpstreamUrl(text))).toBe(false)
-  })
+  it.each(['http://wiki.internal:3000', 'http://my_service:8080', 'https://10.1.2.3', 'http://[fd00::1]:80/base', 'http://127.0.0.1:3000'])(
+    '%s is read',
+    (text) => {
+      expect(isRefusal(parseUpstreamUrl(text))).toBe(false)
+    },
+  )
 
   it('never lead to a link-local address, however it is written', () => {
     fc.assert(

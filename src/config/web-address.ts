@@ -41,6 +41,13 @@ function parseHttpUrl(text: string): URL | Refusal {
   if (url.hostname.includes('*')) return { refusal: 'a host may not hold a wildcard', suggestion: 'write one app for each host' }
   if (url.hostname.endsWith('.')) return { refusal: 'the host ends in a dot', suggestion: 'remove the dot' }
   if (!isHostName(url.hostname)) return { refusal: 'the host of this URL is not valid' }
+  // `010.0.0.1` would be 8.0.0.1, and `127.1` or `2130706433` the machine itself.
+  if (isIPv4(url.hostname) && authority.replace(/:\d*$/, '') !== url.hostname) {
+    return {
+      refusal: 'this is an IPv4 address in another spelling than four decimal numbers',
+      suggestion: `write \`${url.origin}\` if that is meant`,
+    }
+  }
   return url
 }
 

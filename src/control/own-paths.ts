@@ -3,6 +3,7 @@
  */
 
 import type { Router } from 'express'
+import type { DeviceReader } from '../attributes/device-facts.ts'
 import type { CurrentKeys } from '../keys.ts'
 import type { Answers } from './answers.ts'
 import { onlyMethods } from './guards.ts'
@@ -16,6 +17,7 @@ export interface OwnPathsPorts extends ReadPerson {
   readonly keys: CurrentKeys
   readonly pages: PageRenderer
   readonly signedIn: SignedInRequests
+  readonly devices: DeviceReader
   readonly sessionLimits: { readonly idleTimeoutSeconds: number; readonly lifetimeSeconds: number }
 }
 
@@ -47,10 +49,11 @@ export function mountPublicPaths(router: Router, { answers, keys, pages }: OwnPa
 }
 
 /** Adds `whoami`, the public contract's own form: times in seconds, `null` where nothing is known. */
-export function mountWhoami(router: Router, { answers, readSubject, sessionLimits, signedIn }: OwnPathsPorts): void {
-  router.get('/.postern/whoami', (request, response) => {
+export function mountWhoami(router: Router, { answers, devices, readSubject, sessionLimits, signedIn }: OwnPathsPorts): void {
+  router.get('/.postern/whoami', async (request, response) => {
     const { session, claimsState } = signedIn.get(request)
     const subject = readSubject(session, claimsState)
+    const { device } = devices.recall(request, session, claimsState) ?? (await devices.read(request, session, claimsState))
     const { name } = claimsState === 'unknown' ? { name: undefined } : session.claims.all
     answers.json(response, {
       subject: session.sub,
@@ -63,7 +66,7 @@ export function mountWhoami(router: Router, { answers, readSubject, sessionLimit
         idle_ends_at: seconds(session.lastUsedAt + sessionLimits.idleTimeoutSeconds * 1000),
       },
       sign_in: { at: seconds(session.signIn.at), acr: session.signIn.acr ?? null, amr: session.signIn.amr },
-      device: null,
+      device: device.known ? { id: device.value.id, identified_by: device.value.identifiedBy, known: device.value.isKnown } : null,
       claims_at: seconds(session.claims.at),
     })
   })

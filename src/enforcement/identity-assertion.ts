@@ -44,6 +44,7 @@ export function createAssertionSigner({ keys, now, settings }: AssertionSignerOp
         name: statement.name,
         preferred_username: statement.preferredUsername,
         groups: statement.groups,
+        device: statement.device,
         sid: session.id,
         jti: randomUUID(),
         iat: issuedAt,

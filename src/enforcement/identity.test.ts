@@ -6,6 +6,7 @@ import { describe, expect, test } from 'vitest'
 import { compileSubjectReader, nobody } from '../attributes/subject-facts.ts'
 import { compilePolicy } from '../policy/compile.ts'
 import type { IdentitySetting } from '../policy/document.ts'
+import type { Device, Known } from '../policy/facts.ts'
 import { appWith, documentWith } from '../policy/policy.fixture.ts'
 import { createTestClock, createTestRing } from '../session/session.fixture.ts'
 import type { Session } from '../session/session.ts'
@@ -184,6 +185,23 @@ describe('the assertion', () => {
     await expect(jwtVerify(token, key, { ...options, audience: 'https://payroll.corp.example' })).rejects.toThrow(/aud/)
     const later = new Date(clock.now() + 301_000)
     await expect(jwtVerify(token, key, { ...options, currentDate: later })).rejects.toThrow(/exp/)
+  })
+
+  test('states the device where one is identified, and is minted anew for another', async () => {
+    const { issue, route, sessionWith } = begin()
+    const session = sessionWith({ email: 'a@corp.example', email_verified: true })
+    const on = (id: string): Known<Device> => ({
+      known: true,
+      value: { id, identifiedBy: 'certificate', isKnown: true, serial: undefined, tags: [], attributes: {} },
+    })
+    const read = (device: Known<Device> | undefined) => {
+      const line = new Map(issue(route, readSubject(session, 'fresh'), session, device)).get('X-Postern-Assertion') ?? ''
+      return (JSON.parse(Buffer.from(line.split('.')[1] ?? '', 'base64url').toString()) as { device?: unknown }).device
+    }
+    expect(read(on('laptop-7'))).toEqual({ id: 'laptop-7', identified_by: 'certificate', known: true })
+    expect(read(on('laptop-8'))).toMatchObject({ id: 'laptop-8' })
+    expect(read({ known: false, why: 'no_device' })).toBeUndefined()
+    expect(read(undefined)).toBeUndefined()
   })
 
   test('never outlives the session', () => {

@@ -9,7 +9,7 @@
 
 import { findClaim } from '../policy/claim-path.ts'
 import type { App, IdentitySetting } from '../policy/document.ts'
-import type { SubjectFacts } from '../policy/facts.ts'
+import type { Device, Known, SubjectFacts } from '../policy/facts.ts'
 import type { Session } from '../session/session.ts'
 import type { HeaderLine } from './exchange.ts'
 import type { AssertionSigner } from './identity-assertion.ts'
@@ -24,10 +24,24 @@ export interface IdentityStatement {
   readonly name: string | undefined
   readonly preferredUsername: string | undefined
   readonly groups: readonly string[] | undefined
+  /** The device that this request came from, where a rule of the app asks for devices and one is identified. */
+  readonly device?: StatedDevice | undefined
+}
+
+/** A device as an app is told of it: which, whether it proved itself, and whether the inventory has it. */
+export interface StatedDevice {
+  readonly id: string
+  readonly identified_by: Device['identifiedBy']
+  readonly known: boolean
 }
 
 /** Header lines and assertion for an allowed request; none for a stranger, and none where the app wants no identity. */
-export type IdentityIssuer = (route: Route, subject: SubjectFacts, session: Session | undefined) => readonly HeaderLine[]
+export type IdentityIssuer = (
+  route: Route,
+  subject: SubjectFacts,
+  session: Session | undefined,
+  device?: Known<Device>,
+) => readonly HeaderLine[]
 
 /** Reused at most this long, so that an upstream never sees an assertion with less than four of its five minutes left. */
 const reuseMs = 60_000
@@ -39,7 +53,8 @@ interface Kept {
   readonly route: Route
   readonly claimsVersion: number
   readonly claimsAreKnown: boolean
-  readonly signedInAt: number
+  readonly signIn: string
+  readonly device: string
   readonly kid: string
   readonly mintedAt: number
   readonly lines: readonly HeaderLine[]
@@ -49,7 +64,7 @@ interface Kept {
 export function createIdentityIssuer({ signer, now }: { readonly signer: AssertionSigner; readonly now: () => number }): IdentityIssuer {
   const kept = new Map<string, Kept>()
 
-  return (route, subject, session) => {
+  return (route, subject, session, device) => {
     const { identity } = route.app
     if (identity.kind === 'none') return []
     if (subject.kind === 'service')
@@ -60,9 +75,10 @@ export function createIdentityIssuer({ signer, now }: { readonly signer: Asserti
     const at = now()
     const kid = signer.currentKid()
     const earlier = kept.get(key)
-    if (earlier !== undefined && isStillTrue(earlier, { route, subject, session, kid, at })) return earlier.lines
+    const stated = stateDevice(device)
+    if (earlier !== undefined && isStillTrue(earlier, { route, subject, session, device: stated, kid, at })) return earlier.lines
 
-    const statement = stateIdentity(route.app, subject)
+    const statement = { ...stateIdentity(route.app, subject), device: stated }
     const lines = [
       ...writeIdentityHeaders(identity, statement, subject),
       ['X-Postern-Assertion', signer.sign(route, statement, session)] as const,
@@ -74,7 +90,8 @@ export function createIdentityIssuer({ signer, now }: { readonly signer: Asserti
       route,
       claimsVersion: session.claims.version,
       claimsAreKnown: subject.claims.known,
-      signedInAt: session.signIn.at,
+      signIn: keyOfSignIn(session),
+      device: keyOfDevice(stated),
       kid,
       mintedAt: at,
       lines,
@@ -85,7 +102,14 @@ export function createIdentityIssuer({ signer, now }: { readonly signer: Asserti
 
 function isStillTrue(
   kept: Kept,
-  present: { readonly route: Route; readonly subject: Person; readonly session: Session; readonly kid: string; readonly at: number },
+  present: {
+    readonly route: Route
+    readonly subject: Person
+    readonly session: Session
+    readonly device: StatedDevice | undefined
+    readonly kid: string
+    readonly at: number
+  },
 ): boolean {
   const age = present.at - kept.mintedAt
   return (
@@ -95,9 +119,25 @@ function isStillTrue(
     kept.route === present.route &&
     kept.claimsVersion === present.session.claims.version &&
     kept.claimsAreKnown === present.subject.claims.known &&
-    kept.signedInAt === present.session.signIn.at &&
+    kept.signIn === keyOfSignIn(present.session) &&
+    kept.device === keyOfDevice(present.device) &&
     kept.kid === present.kid
   )
+}
+
+function keyOfSignIn({ signIn: { acr, amr, at } }: Session): string {
+  return `${at} ${acr ?? ''} ${amr.join(' ')}`
+}
+
+function keyOfDevice(device: StatedDevice | undefined): string {
+  return device === undefined ? '' : `${device.identified_by} ${device.known} ${device.id}`
+}
+
+/** What an app, or `whoami`, is told of a device; `undefined` where none is identified. */
+export function stateDevice(device: Known<Device> | undefined): StatedDevice | undefined {
+  if (device === undefined || !device.known) return undefined
+  const { id, identifiedBy, isKnown } = device.value
+  return { id, identified_by: identifiedBy, known: isKnown }
 }
 
 /** What this app may know about this person. */

@@ -124,7 +124,7 @@ export async function judge(point: EnforcementPoint, arrival: Arrival, route: Ro
     if (isOffTheRecord(point, { route, decision })) return conclude(deny('audit_unavailable'))
 
     // identity
-    return conclude(decision, point.issueIdentity(route, subject, lookup.state === 'live' ? lookup.session : undefined))
+    return conclude(decision, point.issueIdentity(route, subject, lookup.state === 'live' ? lookup.session : undefined, device))
   } catch (cause) {
     const reason = reasonOf(cause)
     // A store that is away is logged where that is noticed, once, and not here for every request.

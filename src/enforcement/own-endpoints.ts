@@ -5,7 +5,8 @@
  * Reading changes nothing; `sign-out` ends a session only by a POST from a page of the same origin. Every answer is ours, with our headers.
  */
 
-import { displayNameOf } from '../attributes/subject-facts.ts'
+import type { DeviceReading } from '../attributes/device-facts.ts'
+import { type ClaimsState, displayNameOf } from '../attributes/subject-facts.ts'
 import type { Reason } from '../policy/decision.ts'
 import type { App } from '../policy/document.ts'
 import type { SubjectFacts } from '../policy/facts.ts'
@@ -14,7 +15,7 @@ import { audienceOf, turnAway } from './act.ts'
 import type { Arrival, EnforcementPoint } from './arrival.ts'
 import { isSameOriginPost } from './cross-origin.ts'
 import type { Target } from './exchange.ts'
-import { stateIdentity } from './identity.ts'
+import { stateDevice, stateIdentity } from './identity.ts'
 import { publicKeys } from './identity-assertion.ts'
 import { reasonOf } from './judge.ts'
 import type { Asset } from './ports.ts'
@@ -141,7 +142,9 @@ async function whoami(own: OwnRequest): Promise<Answer> {
     return refuse(own, 'login_required', { audience: 'program' })
   }
   const { session, claimsState } = lookup
-  if (session.device !== undefined && (await isChanged(own, session))) return refuse(own, 'device_changed', { audience: 'program' })
+  const asksForDevice = route.policy.needs.has('device')
+  const reading = asksForDevice || session.device !== undefined ? await readDevice(own, session, claimsState) : undefined
+  if (reading?.isChanged === true) return refuse(own, 'device_changed', { audience: 'program' })
   const subject = point.ports.readSubject(session, claimsState)
   // Script of the app reads this: it learns what the app's own assertion says, and not more.
   const known = route.app.identity.kind === 'none' || subject.kind !== 'person' ? undefined : stateIdentity(route.app, subject)
@@ -156,16 +159,16 @@ async function whoami(own: OwnRequest): Promise<Answer> {
       idle_ends_at: seconds(idleEndOfSession(session, route, limits)),
     },
     sign_in: { at: seconds(session.signIn.at), acr: session.signIn.acr ?? null, amr: session.signIn.amr },
-    device: null,
+    device: (known === undefined || !asksForDevice ? undefined : stateDevice(reading?.device)) ?? null,
     claims_at: seconds(session.claims.at),
   }
   return point.responder.json(200, body, { requestId: arrival.id })
 }
 
-/** Whether a session that is bound to a device is used on another. */
-async function isChanged({ point, arrival: { request } }: OwnRequest, session: Session): Promise<boolean> {
+/** The device of this request, and whether a session that is bound to another one is used on it. */
+async function readDevice({ point, arrival: { request } }: OwnRequest, session: Session, claimsState: ClaimsState): Promise<DeviceReading> {
   const { devices } = point.ports
-  return (devices.recall(request, session) ?? (await devices.read(request, session))).isChanged
+  return devices.recall(request, session, claimsState) ?? (await devices.read(request, session, claimsState))
 }
 
 function jwks({ point, arrival }: OwnRequest): Answer {

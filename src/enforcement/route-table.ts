@@ -11,6 +11,7 @@ import type { App, PathRule, PolicyDocument, Service } from '../policy/document.
 import type { SubjectFacts } from '../policy/facts.ts'
 import { compilePathPattern, type PathMatcher } from '../policy/path-pattern.ts'
 import { compileServicePaths } from '../policy/service-paths.ts'
+import { type Steps, takeSteps } from '../policy/steps.ts'
 import type { Route as ForwardedRoute, Target } from './exchange.ts'
 
 /** An app as the request path sees it, with everything that would otherwise be worked out again for each request. */
@@ -51,12 +52,19 @@ type RoutedDocument = Pick<PolicyDocument, 'apps' | 'rules' | 'levels' | 'servic
 
 /** Compiles the apps of a checked document. Throws `TypeError` where two apps claim one address or an app has no policy. */
 export function compileRoutes(document: RoutedDocument, policy: CompiledPolicy): RouteTable {
+  return takeSteps(compileRoutesInSteps(document, policy))
+}
+
+/** The same an app at a time, for whoever has requests to serve in between. */
+export function* compileRoutesInSteps(document: RoutedDocument, policy: CompiledPolicy): Steps<RouteTable> {
   const { apps } = document
   const origins = new Map(apps.map((app) => [app.id, app.address.origin]))
-  const routes = apps.map((app) => compileRoute(app, document, policy, origins))
-
+  const routes: Route[] = []
   const hosts = new Map<string, AppHost>()
-  for (const route of routes) {
+  for (const app of apps) {
+    yield
+    const route = compileRoute(app, document, policy, origins)
+    routes.push(route)
     const { hostname, origin, prefix } = route.app.address
     const host = hosts.get(hostname)
     if (host !== undefined && host.origin.origin !== origin) throw new TypeError(`${hostname} is claimed by two origins`)

@@ -10,11 +10,12 @@
  */
 
 import { collectClaimPaths } from './claim-paths.ts'
-import { type CompiledLevels, compileLevels } from './compose-condition.ts'
+import { type CompiledLevels, compileLevels, prepareCondition } from './compose-condition.ts'
 import type { App, CompanyRule, PolicyDocument, Rule } from './document.ts'
 import type { FactGroup, Facts, SubjectFacts } from './facts.ts'
 import type { Outcome } from './outcome.ts'
-import { type CompiledRule, compileRule } from './rule.ts'
+import { type CompiledRule, compileRule, type RuleSurroundings } from './rule.ts'
+import { type Steps, takeSteps } from './steps.ts'
 import { dayBounds } from './time-condition.ts'
 import { compileWho } from './who.ts'
 
@@ -74,17 +75,37 @@ export interface ShortlistedRule {
 
 /** Compiles a checked document. Throws `TypeError` where a document could not have come from `config`. */
 export function compilePolicy(document: PolicyDocument): CompiledPolicy {
+  return takeSteps(compilePolicyInSteps(document))
+}
+
+/** The same a level or a few rules at a time, for whoever has requests to serve in between. */
+export function* compilePolicyInSteps(document: PolicyDocument): Steps<CompiledPolicy> {
   const { zone } = document
-  const levels = compileLevels(document.levels)
+  const levels = yield* compileLevels(document.levels)
   const findLevel = (name: string) => findIn(levels, name)
-  const company = document.rules.map((rule) => ({ rule, compiled: compileRule(rule, { origin: 'company', zone, findLevel }) }))
+  const rules = yield* compileRules(document.rules, { origin: 'company', zone, findLevel })
+  const company = document.rules.map((rule, index) => ({ rule, compiled: rules[index] }))
   const apps = new Map<string, CompiledApp>()
   for (const app of document.apps) {
-    const own = app.rules.map((rule) => compileRule(rule, { origin: 'app', zone, findLevel }))
-    const touching = company.filter(({ rule }) => touches(rule, app)).map(({ compiled }) => compiled)
+    const own = yield* compileRules(app.rules, { origin: 'app', zone, findLevel })
+    const touching = company.flatMap(({ rule, compiled }) => (compiled !== undefined && touches(rule, app) ? [compiled] : []))
     apps.set(app.id, compileApp(app, [...own, ...touching].sort(compareRules), zone))
+    yield
   }
-  return { version: document.version, apps, claimPaths: collectClaimPaths(document) }
+  return { version: document.version, apps, claimPaths: yield* collectClaimPaths(document) }
+}
+
+/** Rules between two steps: about a millisecond. */
+const rulesInStep = 20
+
+function* compileRules(rules: readonly Rule[], surroundings: RuleSurroundings): Steps<readonly CompiledRule[]> {
+  const compiled: CompiledRule[] = []
+  for (const rule of rules) {
+    for (const condition of [...rule.require, ...rule.when, ...rule.unless]) yield* prepareCondition(condition)
+    compiled.push(compileRule(rule, surroundings))
+    if (compiled.length % rulesInStep === 0) yield
+  }
+  return compiled
 }
 
 function compileApp(app: App, rules: readonly CompiledRule[], zone: string): CompiledApp {

@@ -17,9 +17,10 @@ import type { Condition, Level, SignInCondition } from './document.ts'
 import { compileExpression } from './expression.ts'
 import type { FactGroup, Facts } from './facts.ts'
 import { beyondMending, type Mending, mendAll, mendAny, nothingToMend } from './mending.ts'
-import { compileNetworkCondition } from './network-condition.ts'
+import { compileNetworkCondition, gatherNetworks } from './network-condition.ts'
 import { and, not, type Outcome, or } from './outcome.ts'
 import { compileSignInCondition } from './sign-in-condition.ts'
+import type { Steps } from './steps.ts'
 import { compileTimeCondition } from './time-condition.ts'
 import { nearestUnmet } from './unmet.ts'
 import { compileWho } from './who.ts'
@@ -56,7 +57,7 @@ export interface ConditionTrace {
 export type CompiledLevels = ReadonlyMap<string, CompiledCondition>
 
 /** Compiles every level of a document, each once. Throws `TypeError` for one that is missing or rests on itself. */
-export function compileLevels(levels: readonly Level[]): CompiledLevels {
+export function* compileLevels(levels: readonly Level[]): Steps<CompiledLevels> {
   const compiled = new Map<string, CompiledCondition>()
   const written = new Map(levels.map(({ name, condition }) => [name, condition]))
   const open = new Set<string>()
@@ -71,8 +72,19 @@ export function compileLevels(levels: readonly Level[]): CompiledLevels {
     compiled.set(name, level)
     return level
   }
-  for (const { name } of levels) find(name)
+  for (const { name, condition } of levels) {
+    yield* prepareCondition(condition)
+    find(name)
+    yield
+  }
   return compiled
+}
+
+/** Does the part of compiling a condition that may take long. */
+export function* prepareCondition(condition: Condition): Steps<void> {
+  if (condition.kind === 'network' && condition.cidrs !== undefined) yield* gatherNetworks(condition.cidrs)
+  else if (condition.kind === 'not') yield* prepareCondition(condition.of)
+  else if (condition.kind === 'all_of' || condition.kind === 'any_of') for (const one of condition.of) yield* prepareCondition(one)
 }
 
 /** Compiles one condition; `findLevel` throws for a level that does not exist. */

@@ -85,10 +85,12 @@ export function findWayBySignIn(
     const met = mendAll(rule.demands.map((demand) => demand.findMendings(facts, 'true')))
     common.push(mendAny([...untouched, met]))
   }
+  // Once, and not again for each allow: a refusal must not cost the product of the two.
+  const shared = mendAll(common)
   let least: { readonly rule: CompiledRule; readonly mending: Mending } | undefined
   for (const rule of allows) {
     if (judgeParts(rule, 'true', facts, true) !== 'true') continue
-    const [mending] = mendAll([...common, ...rule.parts.map(({ condition }) => condition.findMendings(facts, 'true'))])
+    const [mending] = mendAll([shared, ...rule.parts.map(({ condition }) => condition.findMendings(facts, 'true'))])
     if (mending !== undefined && (least === undefined || compareMendings(mending, least.mending) < 0)) least = { rule, mending }
   }
   if (least === undefined) return undefined

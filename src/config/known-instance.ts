@@ -1,0 +1,44 @@
+/**
+ * What a policy is judged beside, of an instance configuration: addresses that are taken, names that are defined, facts that can be known.
+ *
+ * Plain data without a secret in it, so that a policy can be loaded where nothing else of the instance is known, such as on another
+ * thread. Whatever is not known here is not judged.
+ */
+
+import type { Strength } from '../policy/document.ts'
+import { type FactSources, findSources } from './fact-checks.ts'
+import type { HostPort, InstanceConfiguration } from './instance.ts'
+import { storeAddress } from './store-address.ts'
+
+export interface KnownInstance {
+  /** The access host's URL. */
+  readonly url?: string | undefined
+  readonly listen?: HostPort | undefined
+  readonly httpRedirect?: HostPort | undefined
+  readonly operations?: HostPort | undefined
+  /** Of a store that is reached over the network. */
+  readonly store?: HostPort | undefined
+  readonly idleTimeoutSeconds?: number | undefined
+  readonly lifetimeSeconds?: number | undefined
+  readonly strengths?: ReadonlyMap<string, Strength> | undefined
+  /** Ids of `secrets`; what they hold is nobody's business here. */
+  readonly secretNames?: ReadonlySet<string> | undefined
+  readonly sources?: FactSources | undefined
+}
+
+/** What is known of an instance, of which some parts may be missing. */
+export function describeInstance(instance: Partial<InstanceConfiguration>): KnownInstance {
+  const { session } = instance
+  return {
+    url: instance.url?.href,
+    listen: instance.listen,
+    httpRedirect: instance.httpRedirect,
+    operations: instance.operations,
+    store: session?.store.kind === 'redis' ? storeAddress(session.store.url) : undefined,
+    idleTimeoutSeconds: session?.idleTimeoutSeconds,
+    lifetimeSeconds: session?.lifetimeSeconds,
+    strengths: instance.provider?.strengths,
+    secretNames: instance.secrets === undefined ? undefined : new Set(instance.secrets.keys()),
+    sources: findSources(instance),
+  }
+}
