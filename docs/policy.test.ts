@@ -109,7 +109,7 @@ function wordOf(decision: Decision): string {
 function circumstances(text: string, request: RequestFacts, document: PolicyDocument): Facts {
   const [who = '', ...rest] = text.split(', ')
   const service = document.services.find(({ name }) => name === who)
-  const subject: GivenSubject | undefined = service === undefined ? people[who] : { kind: 'service', service }
+  const subject: GivenSubject | undefined = service === undefined ? people[who] : { kind: 'service', service, services: document.services }
   if (subject === undefined) throw new Error(`there is no ${who}`)
   const given: { -readonly [K in keyof Given]: Given[K] } = {
     subject,

@@ -56,6 +56,14 @@ describe.each(['embedded', 'redis'] as const)('postern explain, on a running sys
   })
   afterAll(() => rig?.stop())
 
+  test('shows nothing that a terminal would act upon, whoever chose the name of a group', async () => {
+    const { code, stdout } = await explain('alice@corp.example', `${rig.origin('app')}/page`, '--group', 'a\u001b[2J\u009b2J\u202eb\nALLOW')
+    expect(code).toBe(1)
+    expect(stdout).toContain('groups: a?[2J?2J?b?ALLOW')
+    // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
+    expect(stdout).not.toMatch(/[\u0000-\u0009\u000b-\u001f\u007f-\u009f\u202e]|^ALLOW/m)
+  })
+
   test('takes the groups that were last seen, and says so', async () => {
     const { code, decision, facts, notes } = await explained('alice@corp.example', `${rig.origin('app')}/page`)
     expect(code).toBe(0)

@@ -59,7 +59,12 @@ export async function openAdministration(configuration: AdministrationConfigurat
     actor: describeActor(),
     store,
     keys,
-    tokens: createTokens({ records: createDurableRecords<TokenRecord>('token', durable), now, record: trail.record }),
+    tokens: createTokens({
+      records: createDurableRecords<TokenRecord>('token', durable),
+      now,
+      monotonicNow: () => performance.now(),
+      record: trail.record,
+    }),
     devices: createDevices({ records: createDurableRecords<DeviceRecord>('device', durable), now, onEvent: trail.record }),
     people: createPeople(store, createSealedRecords(store, keys, log)),
     record: trail.record,

@@ -54,7 +54,7 @@ export function composeDevices({ configuration, record, certificates, now, monot
     onEvent: record,
     onAccepted: directory.forget,
   })
-  const tokens = createTokens({ records: createDurableRecords<TokenRecord>('token', durable), now, record })
+  const tokens = createTokens({ records: createDurableRecords<TokenRecord>('token', durable), now, monotonicNow, record })
   return {
     reader: createDeviceReader({ certificates, directory, claims: configuration.provider.claims }),
     reports: { reports: postureReports, tokens },

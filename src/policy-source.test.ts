@@ -35,24 +35,35 @@ afterEach(async () => {
   await rm(folder, { recursive: true, force: true })
 })
 
-async function open(
-  verify?: (document: PolicyDocument) => Promise<readonly string[]>,
-  verifiedBy?: readonly string[],
-): Promise<PolicySource> {
+interface Verdict {
+  /** What else is said about a document. */
+  readonly object?: (document: PolicyDocument) => readonly string[]
+  readonly files?: readonly string[]
+  readonly whileLoading?: () => Promise<void>
+}
+
+async function open({ files = [], object = () => [], whileLoading }: Verdict = {}): Promise<PolicySource> {
   const path = join(folder, 'policy.yaml')
-  const load = () => loadPolicy(path, { configuration: undefined })
-  const { value, problems } = await load()
-  if (value === undefined) throw new Error(problems.map(describeProblem).join('\n'))
-  source = await openPolicySource(value, {
+  const load = async () => {
+    const loaded = await loadPolicy(path, { configuration: undefined })
+    const objections = loaded.value === undefined ? [] : object(loaded.value)
+    return { ...loaded, objections, files: [...loaded.files, ...files] }
+  }
+  const first = await load()
+  if (first.value === undefined) throw new Error(first.problems.map(describeProblem).join('\n'))
+  const options = {
     path,
-    load,
-    verify,
-    verifiedBy,
+    load: async () => {
+      const loaded = await load()
+      await whileLoading?.()
+      return loaded
+    },
     describe: describeProblem,
     log: pino({ level: 'silent' }),
     lookEveryMs: 15,
-    onReload: (outcome) => void outcomes.push(outcome),
-  })
+    onReload: (outcome: string) => void outcomes.push(outcome),
+  }
+  source = await openPolicySource({ value: first.value, files: first.files }, options)
   return source
 }
 
@@ -91,9 +102,11 @@ describe('a list of networks', () => {
   })
 })
 
-describe('what verifies a policy', () => {
-  it('refuses it with what it says, and lets the next one through', async () => {
-    const opened = await open(async ({ apps }) => (apps[0]?.rules[0]?.name === 'bad' ? ['the test `x` fails', 'the test `y` fails'] : []))
+describe('what speaks against a policy that is whole', () => {
+  it('refuses it, and lets the next one through', async () => {
+    const opened = await open({
+      object: ({ apps }) => (apps[0]?.rules[0]?.name === 'bad' ? ['the test `x` fails', 'the test `y` fails'] : []),
+    })
     const before = opened.current().version
     await writeFile(join(folder, 'policy.yaml'), policy.replace('name: staff', 'name: bad'))
     expect(await opened.reload()).toBe(false)
@@ -105,9 +118,14 @@ describe('what verifies a policy', () => {
   })
 
   it('refuses it by throwing as well', async () => {
-    const opened = await open(async () => {
-      throw new Error('no such file')
+    let isThrowing = false
+    const opened = await open({
+      object: () => {
+        if (isThrowing) throw new Error('no such file')
+        return []
+      },
     })
+    isThrowing = true
     expect(await opened.reload()).toBe(false)
     expect(opened.failure()).toBe(1)
   })
@@ -115,12 +133,66 @@ describe('what verifies a policy', () => {
   it('is asked again when a file that it reads changes', async () => {
     const tests = join(folder, 'policy.test.yaml')
     await writeFile(tests, 'bad')
-    let isGood = false
-    const opened = await open(async () => (isGood ? [] : ['a test fails']), [tests])
+    let isGood = true
+    const opened = await open({ object: () => (isGood ? [] : ['a test fails']), files: [tests] })
+    isGood = false
     expect(await opened.reload()).toBe(false)
     isGood = true
     await writeFile(tests, 'good')
     await vi.waitFor(() => expect(opened.failure()).toBeUndefined(), { timeout: 5000, interval: 10 })
     expect(outcomes.at(-1)).toBe('loaded')
+  })
+})
+
+describe('a change', () => {
+  const staff = (name: string) => policy.replace('name: staff', `name: ${name}`)
+
+  it('that comes while the policy is read overtakes it: what was read is never in force, the files as they come to rest are', async () => {
+    const seenInForce = new Set<string | undefined>()
+    let isFirst = true
+    const opened: PolicySource = await open({
+      whileLoading: async () => {
+        if (!isFirst) return
+        isFirst = false
+        await writeFile(join(folder, 'policy.yaml'), staff('whole'))
+      },
+    })
+    const nameInForce = () => opened.document().apps[0]?.rules[0]?.name
+    await writeFile(join(folder, 'policy.yaml'), staff('half'))
+    expect(await opened.reload()).toBe(false)
+    expect(outcomes).toEqual([])
+    await vi.waitFor(
+      () => {
+        seenInForce.add(nameInForce())
+        expect(nameInForce()).toBe('whole')
+      },
+      { timeout: 5000, interval: 2 },
+    )
+    expect(seenInForce).not.toContain('half')
+  })
+
+  it('that comes with every load is said to be no policy', async () => {
+    let times = 0
+    const opened = await open({
+      whileLoading: async () => {
+        times += 1
+        await writeFile(join(folder, 'policy.yaml'), staff(`once more ${times}`))
+      },
+    })
+    const before = opened.current().version
+    while (times < 5) expect(await opened.reload()).toBe(false)
+    expect(opened.failure()).toBe(1)
+    expect(outcomes.at(-1)).toBe('refused')
+    expect(opened.current().version).toBe(before)
+  })
+
+  it('that is still being read when the source is closed changes nothing', async () => {
+    let close: (() => void) | undefined
+    const opened = await open({ whileLoading: async () => close?.() })
+    close = () => void opened.close()
+    await writeFile(join(folder, 'policy.yaml'), staff('late'))
+    expect(await opened.reload()).toBe(false)
+    expect(outcomes).toEqual([])
+    expect(opened.document().apps[0]?.rules[0]?.name).toBe('staff')
   })
 })

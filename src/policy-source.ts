@@ -3,29 +3,29 @@
  *
  * A snapshot is built beside the current one and takes its place only when it is whole. What cannot be read or compiled never
  * becomes current: at start that is an error, later the old snapshot stays and the failure is said in log and metrics. A change
- * counts once the files have been the same for two looks in a row, so that a file caught half-written is never a policy.
+ * counts once the files have been the same for two looks in a row and did not change while they were read, so that a file caught
+ * half-written is never a policy. Requests are served meanwhile: nothing here takes long in one piece.
  */
 
 import { createHash } from 'node:crypto'
 import { readdir, readFile, realpath, stat } from 'node:fs/promises'
 import { join } from 'node:path'
-import type { Loaded } from './config/load-configuration.ts'
+import { setImmediate as nextTurn } from 'node:timers/promises'
+import type { Problem } from './config/problems.ts'
 import type { Snapshot } from './enforcement/ports.ts'
-import { compileRoutes } from './enforcement/route-table.ts'
+import { compileRoutesInSteps } from './enforcement/route-table.ts'
 import type { Logger } from './log.ts'
-import { compilePolicy } from './policy/compile.ts'
-import type { Condition, PolicyDocument } from './policy/document.ts'
+import { compilePolicyInSteps } from './policy/compile.ts'
+import type { PolicyDocument } from './policy/document.ts'
+import { type Steps, takeSteps } from './policy/steps.ts'
+import type { JudgedPolicy } from './policy-loading.ts'
 
 export interface PolicySourceOptions {
   /** A file, or a folder of `*.yaml`. */
   readonly path: string
-  /** `files`: what else the document is made of, such as lists of networks; a change there is a change of the policy. */
-  readonly load: () => Promise<Loaded<PolicyDocument> & { readonly files?: readonly string[] }>
-  /** Says what speaks against a document that is whole: its own tests, say. Anything said, or thrown, refuses it. */
-  readonly verify?: ((document: PolicyDocument) => Promise<readonly string[]>) | undefined
-  /** Files that `verify` reads: a refused policy is looked at again when one of them changes. */
-  readonly verifiedBy?: readonly string[] | undefined
-  readonly describe: (problem: Loaded<PolicyDocument>['problems'][number]) => string
+  /** Must not keep requests waiting. What it rejects with refuses the policy, as its problems and objections do. */
+  readonly load: () => Promise<JudgedPolicy>
+  readonly describe: (problem: Problem) => string
   readonly log: Logger
   /** Milliseconds between two looks at the files. */
   readonly lookEveryMs: number
@@ -40,16 +40,27 @@ export interface PolicySource {
   reload(): Promise<boolean>
   /** When the files last could not be used: how many problems there were. `undefined` while all is well. */
   failure(): number | undefined
-  close(): void
+  close(): void | Promise<void>
 }
 
-/** Loads the policy for the first time; rejects with the report if it has a problem. Watches for changes until `close`. */
-export async function openPolicySource(first: PolicyDocument, options: PolicySourceOptions): Promise<PolicySource> {
-  let document = first
-  let snapshot = compileSnapshot(first)
+/** A document that may be in force, with the files besides its own that it rests on. */
+export type FirstPolicy = Pick<JudgedPolicy, 'files'> & { readonly value: PolicyDocument }
+
+/** Loads that were overtaken by a change; after so many in a row it is said that the policy is not in force. */
+const patienceLoads = 5
+
+/** Warnings of one load that are logged. */
+const mostWarnings = 100
+
+/** Puts the first policy in force and watches for changes until `close`. */
+export async function openPolicySource(first: FirstPolicy, options: PolicySourceOptions): Promise<PolicySource> {
+  let document = first.value
+  let snapshot = takeSteps(compileSnapshot(document))
   let failure: number | undefined
   let loading: Promise<boolean> | undefined
-  let files: readonly string[] = [...new Set([...filesOf(first), ...(options.verifiedBy ?? [])])].sort()
+  let isClosed = false
+  let overtaken = 0
+  let files: readonly string[] = [...new Set(first.files)].sort()
   let seen = await fingerprint(options.path, files)
   let candidate = seen
 
@@ -58,17 +69,20 @@ export async function openPolicySource(first: PolicyDocument, options: PolicySou
       // Before reading: what changes meanwhile differs from this and is looked at again.
       seen = await fingerprint(options.path, files)
       const loaded = await options.load()
+      if (isClosed) return false
+      if ((await fingerprint(options.path, files)) !== seen) return waitUntilSettled()
+      overtaken = 0
       // A refused document counts too: its list of networks may be what has to be mended. A list that is new here is not in `seen`, so the
       // policy is read once more, and what was caught half-written is not in force for longer than two looks.
       const before = loaded.value === undefined ? files : []
-      files = [...new Set([...before, ...(loaded.files ?? []), ...(options.verifiedBy ?? [])])].sort()
+      files = [...new Set([...before, ...loaded.files])].sort()
       if (loaded.value === undefined || loaded.problems.length > 0) {
         return refuse(loaded.problems.length, loaded.problems.map(options.describe))
       }
-      const objections = (await options.verify?.(loaded.value)) ?? []
-      if (objections.length > 0) return refuse(objections.length, objections)
-      const next = compileSnapshot(loaded.value)
-      for (const warning of loaded.warnings) options.log.warn({ warning: options.describe(warning) }, 'policy warning')
+      if (loaded.objections.length > 0) return refuse(loaded.objections.length, loaded.objections)
+      const next = await takeStepsInTurn(compileSnapshot(loaded.value))
+      if (isClosed) return false
+      logWarnings(loaded.warnings, options)
       failure = undefined
       if (next.version !== snapshot.version) {
         document = loaded.value
@@ -78,8 +92,17 @@ export async function openPolicySource(first: PolicyDocument, options: PolicySou
       options.onReload('loaded', snapshot, 0)
       return true
     } catch (cause) {
+      if (isClosed) return false
       return refuse(1, [cause instanceof Error ? cause.message : String(cause)])
     }
+  }
+
+  /** What was read may be half of one policy and half of another. The files differ from `seen` now, so they are read again once they rest. */
+  function waitUntilSettled(): false {
+    overtaken += 1
+    if (overtaken >= patienceLoads) return refuse(1, [`the files changed each of the last ${overtaken} times while they were read`])
+    options.log.info({ policy: snapshot.version }, 'the policy changed while it was read, and is read again once it has settled')
+    return false
   }
 
   function refuse(count: number, problems: readonly string[]): false {
@@ -116,26 +139,32 @@ export async function openPolicySource(first: PolicyDocument, options: PolicySou
     document: () => document,
     reload,
     failure: () => failure,
-    close: () => clearInterval(timer),
+    close() {
+      isClosed = true
+      clearInterval(timer)
+    },
   }
 }
 
-function compileSnapshot(document: PolicyDocument): Snapshot {
-  const policy = compilePolicy(document)
-  return { version: document.version, policy, routes: compileRoutes(document, policy) }
+/** Says what the warnings of a load are, as far as anybody reads a log. */
+export function logWarnings(warnings: readonly Problem[], { log, describe }: Pick<PolicySourceOptions, 'log' | 'describe'>): void {
+  for (const warning of warnings.slice(0, mostWarnings)) log.warn({ warning: describe(warning) }, 'policy warning')
+  const more = warnings.length - mostWarnings
+  if (more > 0) log.warn({ more }, 'more policy warnings than are logged; `postern check` shows them')
 }
 
-/** Lists of networks that a document was made of. */
-function filesOf({ levels, rules, apps }: PolicyDocument): readonly string[] {
-  const files = new Set<string>()
-  const visit = (condition: Condition): void => {
-    if (condition.kind === 'all_of' || condition.kind === 'any_of') condition.of.forEach(visit)
-    else if (condition.kind === 'not') visit(condition.of)
-    else if (condition.kind === 'network' && condition.cidrsFile !== undefined) files.add(condition.cidrsFile)
+function* compileSnapshot(document: PolicyDocument): Steps<Snapshot> {
+  const policy = yield* compilePolicyInSteps(document)
+  return { version: document.version, policy, routes: yield* compileRoutesInSteps(document, policy) }
+}
+
+/** Requests get their turn after each step. */
+async function takeStepsInTurn<T>(steps: Steps<T>): Promise<T> {
+  for (;;) {
+    const step = steps.next()
+    if (step.done === true) return step.value
+    await nextTurn()
   }
-  for (const { condition } of levels) visit(condition)
-  for (const rule of [...rules, ...apps.flatMap((app) => app.rules)]) [...rule.require, ...rule.when, ...rule.unless].forEach(visit)
-  return [...files].sort()
 }
 
 /** Contents, not times: a symlink swap, a touch and a restored backup all tell the truth this way. Unreadable is a state as well. */

@@ -4,6 +4,7 @@
 
 import { pageHeaders } from '../../src/control/page-headers.ts'
 import type { AppCardView, OwnPage, PageRenderer, RefusalView } from '../../src/control/pages.ts'
+import type { RemedyDetails, Unmet } from '../../src/policy/decision.ts'
 
 const requestId = '01JE4X8Q5ZK7R2M9'
 const portalUrl = 'http://access.corp.localhost:8080/'
@@ -27,6 +28,40 @@ const refusal: RefusalView = {
   signInUrl: `${portalUrl}sign-in?return_to=http%3A%2F%2Fpayroll.corp.localhost%3A8080%2F`,
   signOutUrl: '/.postern/sign-out',
   portalUrl,
+}
+
+const decidedAt = Date.parse('2026-11-25T21:48:00+01:00')
+
+const unmet = (condition: Unmet['condition'], remedy: Unmet['remedy'], details?: RemedyDetails): Unmet => ({
+  condition,
+  outcome: 'false',
+  remedy,
+  ...(details === undefined ? {} : { details }),
+})
+const access = unmet('subject', 'ask_for_access')
+const disk = unmet('device', 'disk_not_encrypted')
+const system = unmet('device', 'os_outdated', { present: 'macos 14.1', wanted: 'macos >= 14.4' })
+const report = unmet('device', 'device_report_too_old', { at: decidedAt - 3 * 86_400_000, withinSeconds: 86_400, present: 'macos 14.1' })
+const hours = unmet('time', 'outside_hours', { at: Date.parse('2026-11-26T07:00:00+01:00'), zone: 'Europe/Berlin' })
+const network = unmet('network', 'other_network')
+
+/** What may be in the way of somebody whose account is allowed, and what if it is not. */
+const inTheWay: Readonly<Record<string, readonly Unmet[]>> = {
+  disk: [disk],
+  report: [report],
+  settings: [disk, unmet('device', 'screen_lock_off'), unmet('device', 'firewall_off'), system],
+  attribute: [unmet('device', 'device_setting', { present: 'ring: beta', wanted: 'ring: stable' })],
+  unidentified: [unmet('device', 'device_unidentified')],
+  'not-proven': [unmet('device', 'device_not_proven')],
+  unregistered: [unmet('device', 'device_unknown')],
+  hours: [hours],
+  'hours-soon': [unmet('time', 'outside_hours', { at: decidedAt + 5 * 60_000, zone: 'America/New_York' })],
+  'not-yet': [unmet('dates', 'not_open_yet', { at: Date.parse('2027-01-05T00:00:00+01:00'), zone: 'Europe/Berlin' })],
+  network: [network],
+  country: [unmet('network', 'other_country')],
+  browser: [unmet('client', 'browser_not_accepted', { wanted: 'firefox, chrome' })],
+  everything: [unmet('sign_in', 'sign_in_not_recent', { at: decidedAt - 5_400_000, withinSeconds: 3600 }), report, system, network, hours],
+  'and-access': [access, disk, hours],
 }
 
 const card = (id: string, name: string, description: string | undefined, more: Partial<AppCardView> = {}): AppCardView => ({
@@ -64,6 +99,16 @@ export function samplePages(renderer: PageRenderer): ReadonlyMap<string, OwnPage
   const portal = (apps: readonly AppCardView[], query?: string): string =>
     renderer.renderPortal({ person, apps, query, signOutUrl: '/.postern/sign-out' })
   const refused = (more: Partial<RefusalView>): OwnPage => renderer.refusalPage({ ...refusal, ...more })
+  const stepUpFailed = (lack: string): string =>
+    renderer.renderSignInError({
+      reason: 'step_up_failed',
+      providerError: lack,
+      requestId,
+      startAgainUrl: `${payroll.url}runs/2026-11`,
+      signOutUrl: `${portalUrl}.postern/sign-out`,
+      portalUrl,
+      person: 'Alice Liddell',
+    })
   return new Map<string, OwnPage>([
     ['portal', html(200, portal(sampleApps))],
     ['portal-demo', html(200, portal(sampleApps.slice(0, 3)))],
@@ -81,6 +126,16 @@ export function samplePages(renderer: PageRenderer): ReadonlyMap<string, OwnPage
         app: { ...payroll, help: undefined },
       }),
     ],
+    ...Object.entries(inTheWay).map(([name, list]) => [`in-the-way-${name}`, refused({ at: decidedAt, unmet: list })] as const),
+    ['closed-by-rule-elsewhere', refused({ at: decidedAt, reason: 'denied_by_rule', unmet: [unmet('network', 'other_country')] })],
+    ['device-changed', refused({ reason: 'device_changed', unmet: [] })],
+    [
+      'device-changed-portal',
+      html(403, renderer.renderError({ reason: 'device_changed', requestId, portalUrl, person: undefined, signInUrl: '/sign-in' })),
+    ],
+    ...(['sign_in_too_weak', 'sign_in_not_recent', 'auth_time_missing', 'app_not_satisfied'] as const).map(
+      (lack) => [`step-up-failed-${lack}`, html(403, stepUpFailed(lack))] as const,
+    ),
     ['denied-by-rule', refused({ reason: 'denied_by_rule', unmet: [] })],
     [
       'denied-long',

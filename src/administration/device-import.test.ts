@@ -81,6 +81,7 @@ describe('an import', () => {
       { id: 'c', serial: 'TAKEN' },
       { id: 'there' },
       { id: 'd', names: ['N.corp.example'] },
+      { id: 'e', names: ['A', 'e'] },
     )
     expect(await importDevices(inventory.devices, list, 'os:admin@test')).toEqual({
       outcome: 'refused',
@@ -90,6 +91,7 @@ describe('an import', () => {
         { line: 5, problem: 'the serial number taken belongs to there' },
         { line: 6, problem: 'a device with this id is in the inventory already' },
         { line: 7, problem: 'the certificate name n.corp.example belongs to there' },
+        { line: 8, problem: 'the certificate name a stands in line 2 as well' },
       ],
     })
     expect(await all()).toEqual(new Set(['there']))

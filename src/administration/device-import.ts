@@ -72,13 +72,14 @@ function* findClashes(rows: readonly ImportRow[]): Iterable<LineProblem> {
   const claimed = new Map<string, number>()
   for (const { definition, line } of rows) {
     const claims = [
-      { key: `id ${definition.id}`, words: `the id ${definition.id}` },
+      // An id is a name as well: a claim may mean either.
+      { key: `name ${definition.id}`, words: `the id ${definition.id}` },
       ...aliasesOf(definition).map(({ kind, value }) => ({ key: `${kind} ${value}`, words: `${aliasWords[kind]} ${value}` })),
     ]
     for (const { key, words } of claims) {
       const first = claimed.get(key)
       if (first === undefined) claimed.set(key, line)
-      else yield { line, problem: `${words} stands in line ${first} as well` }
+      else if (first !== line) yield { line, problem: `${words} stands in line ${first} as well` }
     }
   }
 }

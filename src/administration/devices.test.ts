@@ -62,6 +62,13 @@ describe('registering', () => {
     expect(await register({ id: 'b', names: ['b.corp.example'] })).toEqual([])
   })
 
+  it('refuses a name that is the id of another device, and an id that is the name of another: a claim could mean either', async () => {
+    await inventory.add({ id: 'a', names: ['old-a'] })
+    expect(await register({ id: 'b', names: ['A'] })).toEqual([{ problem: 'taken', what: 'name', value: 'a', by: 'a' }])
+    expect(await register({ id: 'old-a' })).toEqual([{ problem: 'taken', what: 'name', value: 'old-a', by: 'a' }])
+    expect(await register({ id: 'c', names: ['c'] })).toEqual([])
+  })
+
   it('lets one of several win that claim the same at the same moment, and leaves nothing of the others', async () => {
     const attempts = ['a', 'b', 'c', 'd'].map((id) => register({ id, serial: 'S1', names: [`${id}.corp.example`, 'shared.corp.example'] }))
     await Promise.all(attempts)

@@ -99,8 +99,11 @@ export function createDevices({ records, onEvent, now }: DevicesParts): Devices 
   }
 
   async function findProblems(definition: DeviceDefinition): Promise<readonly RegistrationProblem[]> {
-    const aliases = aliasesOf({ ...definition })
-    const owners = await Promise.all(aliases.map(({ kind, value }) => findByAlias(kind, value)))
+    // A claim names a device by id or by name, so that an id is also a name, and nobody else's.
+    const aliases = [...aliasesOf({ ...definition }), { kind: 'name' as const, value: definition.id }]
+    const owners = await Promise.all(
+      aliases.map(async ({ kind, value }) => (kind === 'name' ? await find(value) : undefined) ?? (await findByAlias(kind, value))),
+    )
     const taken = aliases.flatMap(({ kind, value }, index): RegistrationProblem[] => {
       const owner = owners[index]
       return owner === undefined || owner.id === definition.id ? [] : [{ problem: 'taken', what: kind, value, by: owner.id }]

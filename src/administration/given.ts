@@ -6,8 +6,9 @@
  */
 
 import type { EnvironmentReader } from '../attributes/environment-facts.ts'
+import { findServicesOf } from '../attributes/service-callers.ts'
 import type { Scalar, Service, Strength } from '../policy/document.ts'
-import type { Device, DeviceAttribute, Facts, Known, RequestFacts, SignIn, SubjectFacts } from '../policy/facts.ts'
+import type { ClaimSet, Device, DeviceAttribute, Facts, Known, RequestFacts, SignIn, SubjectFacts } from '../policy/facts.ts'
 
 export interface Given {
   readonly subject: GivenSubject
@@ -24,7 +25,8 @@ export interface Given {
 
 export type GivenSubject =
   | { readonly kind: 'nobody' }
-  | { readonly kind: 'service'; readonly service: Service }
+  /** A token that has just what the service asks for. `services`: all of the document, since it may prove others as well. */
+  | { readonly kind: 'service'; readonly service: Service; readonly services: readonly Service[] }
   /** Facts as they were last seen. */
   | { readonly kind: 'seen'; readonly facts: Extract<SubjectFacts, { kind: 'person' }> }
   | {
@@ -77,10 +79,9 @@ function subjectOf({ subject, at }: Given): SubjectFacts {
     case 'seen':
       return subject.facts
     case 'service': {
-      const { audience, claims, issuer, name, scopesAll } = subject.service
-      const stated: Record<string, unknown> = Object.assign(Object.create(null), { iss: issuer, aud: audience, scope: scopesAll.join(' ') })
-      for (const { path, values } of claims) if (path.length === 1 && path[0] !== undefined) stated[path[0]] = values[0]
-      return { kind: 'service', names: [name], issuer, claims: stated }
+      const { issuer, jwksUri } = subject.service
+      const claims = claimsOf(subject.service)
+      return { kind: 'service', names: findServicesOf(claims, subject.services, jwksUri), issuer, claims }
     }
     case 'person': {
       const { claims, claimsAt = at, email, groups, issuer, sub } = subject
@@ -95,6 +96,23 @@ function subjectOf({ subject, at }: Given): SubjectFacts {
       }
     }
   }
+}
+
+/** The least that a token has to say so that it is this service's; of several values that would do, the first. */
+function claimsOf({ audience, claims, issuer, scopesAll }: Service): ClaimSet {
+  const stated: Record<string, unknown> = Object.assign(Object.create(null), { iss: issuer, aud: audience, scope: scopesAll.join(' ') })
+  for (const { path, values } of claims) {
+    const last = path.at(-1)
+    let map = stated
+    for (const name of path.slice(0, -1)) {
+      const found = map[name]
+      const inner = (typeof found === 'object' && found !== null ? found : Object.create(null)) as Record<string, unknown>
+      map[name] = inner
+      map = inner
+    }
+    if (last !== undefined) map[last] = values[0]
+  }
+  return stated
 }
 
 function signInOf({ signIn, at }: Given): Known<SignIn> {

@@ -78,7 +78,9 @@ export async function observeDevices(
       total += 1
       if (Object.keys(device.reported.report).length + Object.keys(device.reported.management).length > 0) reported += 1
       if (device.fingerprints.length + device.names.length > 0) withCertificate += 1
-      for (const counter of counters) counter.add(device, at)
+      // Worked out once, as many conditions ask.
+      const facts = { certificate: factsOf(device, 'certificate', at), claim: factsOf(device, 'claim', at) }
+      for (const counter of counters) counter.add(device, facts)
     }
   } catch (error) {
     // Comes last, when all the others were listed.
@@ -98,8 +100,8 @@ function createCounter(demand: DeviceDemand) {
   let listed = 0
   let met = 0
   return {
-    add(device: DeviceRecord, at: number) {
-      const facts = factsOf(device, condition?.identifiedBy ?? 'certificate', at)
+    add(device: DeviceRecord, identified: Readonly<Record<'certificate' | 'claim', Facts>>) {
+      const facts = identified[condition?.identifiedBy ?? 'certificate']
       for (const count of counts) {
         if (typeof readAttribute(facts, count.name, Number.POSITIVE_INFINITY) !== 'string') count.ever += 1
         if (typeof readAttribute(facts, count.name, withinSeconds) !== 'string') count.within += 1

@@ -333,6 +333,16 @@ it('limits a sender that has proven itself by itself', async () => {
   expect(await send(signAs(other, reportClaims('other', now(), healthy)), 'other')).toMatchObject({ outcome: 'accepted' })
 })
 
+it('leaves room for a new report however often an old one is sent again', async () => {
+  const old = signAs(key, claims({ iat: seconds(-290) }))
+  const last = signAs(key, claims({ iat: seconds(-10) }))
+  expect(await send(last)).toMatchObject({ outcome: 'accepted' })
+  for (let i = 0; i < 40; i++) expect([await send(old), await send(last)]).toMatchObject([{ reason: 'not_newer' }, { reason: 'not_newer' }])
+  inventory.clock.move(400_000)
+  for (let i = 0; i < 80; i++) expect(await send(last)).toMatchObject({ reason: 'not_current' })
+  expect(await send(signAs(key, claims({ posture: { disk_encrypted: false } })))).toMatchObject({ outcome: 'accepted' })
+})
+
 it('hands a store that is away on as such', async () => {
   await inventory.store.close()
   await expect(send(signAs(key, claims()))).rejects.toMatchObject({ code: 'session_store_unavailable' })

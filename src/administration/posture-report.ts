@@ -143,8 +143,6 @@ export function createPostureReports({ devices, forms, accessUrl, now, onEvent, 
       const payload = await verifySignature(jws, device?.key, nobodysKeys)
       if (payload === undefined || device?.key === undefined) return refuse('not_verified')
       const { thumbprint } = device.key
-      const limited = await limit(`device ${deviceId}`)
-      if (limited !== undefined) return limited
 
       // 2–5 form, audience, subject, time
       const parsed = forms.signed(parseJson(payload))
@@ -156,6 +154,11 @@ export function createPostureReports({ devices, forms, accessUrl, now, onEvent, 
       const signedAt = Math.floor(iat * 1000)
       const isCurrent = signedAt >= receivedAt - maxAgeMs && signedAt <= receivedAt + toleratedSkewMs
       if (!isCurrent || (exp !== undefined && exp * 1000 <= receivedAt)) return refuse('not_current')
+
+      // Copies of a report prove nothing about who sends them: only one that is later than all before it counts as the device's.
+      if (device.lastReport !== undefined && signedAt <= device.lastReport.iat) return refuse('not_newer')
+      const limited = await limit(`device ${deviceId}`)
+      if (limited !== undefined) return limited
 
       // 6–7 against the record as it is when this is stored
       const judged = await store(deviceId, (record) => {

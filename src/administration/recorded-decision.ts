@@ -19,7 +19,7 @@ export interface RecordedDecision {
   readonly reason: string
   readonly rule: string | undefined
   readonly at: number
-  /** `undefined` where the lines of its facts are not there: an older trail, or files that were removed. */
+  /** `undefined` where the lines of its facts are not there (an older trail, or files that were removed), or the path was too long for its line. */
   readonly facts: Facts | undefined
 }
 
@@ -45,7 +45,9 @@ function factsOf(line: TrailLine, texts: FoundDecision['facts'], at: number, sch
   const restored = restoreFacts({ subject, signIn, device }, instantOf(line['claims_at']) ?? at)
   const method = textOf(line['method'])
   const path = textOf(line['path'])
-  if (restored === undefined || method === undefined || path === undefined) return undefined
+  // A canonical path has no such character: it stands where the rest of a long one was cut, and what is left is another path.
+  const isWhole = path?.endsWith('…') === false
+  if (restored === undefined || method === undefined || path === undefined || !isWhole) return undefined
   const tlsVersion = textOf(line['tls_version'])
   return {
     ...restored,

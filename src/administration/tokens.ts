@@ -63,6 +63,8 @@ export interface TokensParts {
   readonly records: DurableRecords<TokenRecord>
   /** Epoch milliseconds. */
   readonly now: () => number
+  /** Monotonic milliseconds: a clock that is set back must not keep a revoked token alive. */
+  readonly monotonicNow: () => number
   /** Rejects if the event cannot be handed over. */
   readonly record: (event: AdministrativeEvent) => void | Promise<void>
 }
@@ -87,20 +89,19 @@ const revokeRounds = 10
 interface Remembered {
   readonly record: TokenRecord
   readonly version: number
+  /** Monotonic. */
   readonly readAt: number
 }
 
 /** The service tokens over their records. */
-export function createTokens({ records, now, record }: TokensParts): Tokens {
+export function createTokens({ records, now, monotonicNow, record }: TokensParts): Tokens {
   const memory = new Map<string, Remembered>()
 
   async function findRecord(id: string): Promise<Remembered | undefined> {
     const known = memory.get(id)
-    const age = known === undefined ? undefined : now() - known.readAt
-    // A clock that went back makes what is remembered of unknown age.
-    if (age !== undefined && age >= 0 && age < memoryMs) return known
+    if (known !== undefined && monotonicNow() - known.readAt < memoryMs) return known
     // The age counts from before the question: the answer may have been on its way for a while.
-    const readAt = now()
+    const readAt = monotonicNow()
     const loaded = await records.load(id)
     memory.delete(id)
     if (loaded === undefined) return undefined

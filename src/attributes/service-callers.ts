@@ -149,6 +149,12 @@ function isStillTrue({ at, until, proofs }: Remembered, now: number): boolean {
   return now >= at && now < until && proofs.every(({ keys, fingerprint }) => keys.recall()?.fingerprint === fingerprint)
 }
 
+/** The services that a token with these claims would prove, were it signed by keys of `jwksUri`: for questions about tokens that nobody has. */
+export function findServicesOf(claims: ClaimSet, services: readonly Service[], jwksUri: string | undefined): readonly string[] {
+  const proven = services.filter((one) => one.jwksUri === jwksUri && isMeantFor(claims, one) && isProvenBy(claims, one))
+  return proven.map(({ name }) => name).sort()
+}
+
 /** `aud` is one name or a list of them (RFC 7519 §4.1.3); anything else in it makes it no audience at all. */
 function isMeantFor({ iss, aud }: ClaimSet, { issuer, audience }: Service): boolean {
   if (iss !== issuer) return false

@@ -28,9 +28,10 @@ export interface FactsLedger {
 
 const maxRemembered = 20_000
 
-/** A ledger that writes through `record`. */
-export function createFactsLedger(record: (event: RecordedFacts) => void): FactsLedger {
+/** A ledger that writes through `record`. `isWritable`: of the trail; after a time in which it was not, everything is written anew. */
+export function createFactsLedger(record: (event: RecordedFacts) => void, isWritable: () => boolean = () => true): FactsLedger {
   const written = new Set<string>()
+  let hasGap = false
   /** By the identity of facts, and for subjects also of the list of claims: a reload may ask for others. */
   const known = new WeakMap<object, { readonly claims: unknown; readonly hash: string }>()
 
@@ -49,11 +50,20 @@ export function createFactsLedger(record: (event: RecordedFacts) => void): Facts
   }
 
   return {
-    refer: ({ subject, signIn, device }, claims) => ({
-      subject: referTo('subject', subject, claims, () => describeSubject(subject, claims)),
-      signIn: referTo('sign_in', signIn, undefined, () => signIn),
-      device: referTo('device', device, undefined, () => device),
-    }),
+    refer({ subject, signIn, device }, claims) {
+      // What was recorded while lines were lost may be among them, and decisions would name hashes that no line has.
+      if (hasGap && isWritable()) {
+        written.clear()
+        hasGap = false
+      }
+      const reference = {
+        subject: referTo('subject', subject, claims, () => describeSubject(subject, claims)),
+        signIn: referTo('sign_in', signIn, undefined, () => signIn),
+        device: referTo('device', device, undefined, () => device),
+      }
+      hasGap ||= !isWritable()
+      return reference
+    },
   }
 }
 

@@ -80,20 +80,23 @@ function judgeTrust(settings: ClientCertificateConfiguration, at: number, log: L
     return [result('client_certificate', 'problem', message, 'without it Postern does not start')]
   }
   const { authorities, lists } = trust.current()
+  const inForce = authorities.filter(({ notAfter, notBefore }) => at >= notBefore && at <= notAfter)
+  // One that is left over from a change of authorities does no harm.
+  const refused = inForce.length > 0 ? 'warning' : 'problem'
   const results = authorities.map(({ notAfter, notBefore, x509 }) => {
     const probe = `device authority ${quote(lineOf(x509.subject))}`
     const day = dayOf(notAfter)
-    if (at < notBefore) return result(probe, 'problem', 'it is not valid yet: every certificate of it is refused')
-    if (at > notAfter) return result(probe, 'problem', `it expired on ${day}: every certificate of it is refused`)
+    if (at < notBefore) return result(probe, refused, 'it is not valid yet: every certificate of it is refused')
+    if (at > notAfter) return result(probe, refused, `it expired on ${day}: every certificate of it is refused`)
     return notAfter - at < authoritySoonMs ? result(probe, 'warning', `it expires on ${day}`) : result(probe, 'good', `valid until ${day}`)
   })
   if (lists === undefined) {
     const message = 'there is no revocation list: a certificate counts until it runs out, unless its device is blocked'
     return [...results, result('client_certificate.crl_file', 'unknown', message)]
   }
-  const listed = authorities.flatMap(({ subject, x509 }) => {
+  const listed = inForce.flatMap(({ subject, x509 }) => {
     const probe = `revocation list of ${quote(lineOf(x509.subject))}`
-    const own = lists.filter(({ issuer }) => issuer.equals(subject))
+    const own = lists.filter((list) => list.issuer.equals(subject) && list.isFrom(x509))
     const newest = own.toSorted((a, b) => b.nextUpdate - a.nextUpdate)[0]
     if (newest === undefined)
       return [result(probe, 'warning', 'there is none in crl_file: every certificate of it is refused', 'add its list to the file')]

@@ -10,19 +10,19 @@ import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { startRedis } from '../../e2e/support/redis.ts'
 import { type DeviceInput, parseDeviceDefinition } from '../administration/device-definition.ts'
-import { createDevices, type DeviceRecord } from '../administration/devices.ts'
 import { createSigningKey, reportClaims, signAs } from '../administration/devices.fixture.ts'
+import { createDevices, type DeviceRecord } from '../administration/devices.ts'
 import { createDurableRecords } from '../administration/durable-records.ts'
 import { createPostureReports } from '../administration/posture-report.ts'
 import { liveProbes, now } from '../compose.ts'
-import { listenForAdministration, openStore } from '../compose-store.ts'
+import { listenForAdministration, openAdministeredStore, openStore } from '../compose-store.ts'
 import type { InstanceConfiguration } from '../config/instance.ts'
 import { loadConfiguration } from '../config/load-configuration.ts'
 import { parseManagementReport, parseSignedReport } from '../config/posture-report-schema.ts'
 import { createKeysFile, loadKeys } from '../keys-file.ts'
 import { browserOrigin, createTestSessions, signedInAs, silentLog } from '../session/session.fixture.ts'
 import type { SessionStore } from '../session/store.ts'
-import { runCheck } from './check.ts'
+import { describeOutcome, runCheck } from './check.ts'
 import type { ProbeResult } from './probe-result.ts'
 
 let folder: string
@@ -117,7 +117,7 @@ async function liveEmbedded(configuration: InstanceConfiguration, work: (life: A
 async function check(): Promise<readonly ProbeResult[]> {
   const { summary } = await runCheck({ config, live: true }, { probes: liveProbes(silentLog), now })
   expect(summary.problems).toEqual([])
-  return summary.live ?? []
+  return summary.seen ?? []
 }
 
 /** `outcome message` of the results of one probe. */
@@ -178,8 +178,7 @@ describe('names that no sign-in carried', () => {
   })
 
   it('are strengths, too: whatever was ever stated counts, not only the last', async () => {
-    const strengths =
-      'strengths: { mfa: { acr: ["2"], amr: [otp] }, hard: { acr: ["9"], amr: [hwk] } }'
+    const strengths = 'strengths: { mfa: { acr: ["2"], amr: [otp] }, hard: { acr: ["9"], amr: [hwk] } }'
     const configuration = await configure(
       wiki(`
         { name: a, allow: { signed_in: true }, when: [{ sign_in: { strength: mfa } }] },
@@ -203,9 +202,7 @@ describe('names that no sign-in carried', () => {
   })
 
   it('are not looked for where all is well, or where nobody has come yet', async () => {
-    const configuration = await configure(
-      wiki('{ allow: { groups: [staff], }, when: [{ sign_in: { acr: ["2"], within: 1h } }] }'),
-    )
+    const configuration = await configure(wiki('{ allow: { groups: [staff], }, when: [{ sign_in: { acr: ["2"], within: 1h } }] }'))
     expect(said(await check(), 'people')).toEqual([expect.stringMatching(/^unknown there is no store/)])
     expect(existsSync(configuration.dataDir)).toBe(false)
     expect(existsSync(configuration.keysFile)).toBe(false)
@@ -231,9 +228,12 @@ describe('conditions that no device meets', () => {
     { name: reported, allow: { signed_in: true }, when: [{ device: { attributes: { ring: pilot } } }], mode: report }`
 
   it('say whom their rules would refuse or keep out', async () => {
-    const configuration = await configure(levels + wiki(`${rules}, { name: inventory, allow: { groups: [staff] }, when: [ours, tagged] }`), {
-      provider: identified,
-    })
+    const configuration = await configure(
+      levels + wiki(`${rules}, { name: inventory, allow: { groups: [staff] }, when: [ours, tagged] }`),
+      {
+        provider: identified,
+      },
+    )
     await liveEmbedded(configuration, async ({ signIn }) => {
       await signIn('alice', { groups: ['staff'], device: 'laptop-1' })
       await signIn('bob', { groups: ['staff'] })
@@ -316,6 +316,27 @@ describe('the store', () => {
     expect(said(await check(), 'groups')).toEqual(['warning no sign-in on record carried `finance`; seen: `staff`'])
   })
 
+  it('is asked without `--live` as well where it is a file, and what is well is not mentioned', async () => {
+    const configuration = await configure(wiki('{ allow: { groups: [staff, finance] } }'))
+    await liveEmbedded(configuration, ({ signIn }) => signIn('alice', { groups: ['staff'] }))
+    const outcome = await runCheck({ config }, { probes: liveProbes(silentLog), now })
+    expect(outcome).toMatchObject({ status: 0, summary: { ok: true, live: undefined } })
+    expect(describeOutcome(outcome).split('\n')).toEqual([
+      'warning groups: no sign-in on record carried `finance`; seen: `staff`',
+      '        asked for by rule `allow 1` of `wiki`',
+      expect.stringMatching(/^good: 1 app/),
+    ])
+    expect((await runCheck({ config, strict: true }, { probes: liveProbes(silentLog), now })).status).toBe(1)
+  })
+
+  it('is not connected to without `--live`', async () => {
+    await configure(wiki('{ allow: { groups: [finance] } }'), { store: 'redis://127.0.0.1:7' })
+    const { status, summary } = await runCheck({ config }, { probes: liveProbes(silentLog), now })
+    expect(summary.problems).toEqual([])
+    expect(status).toBe(0)
+    expect(summary.seen).toBeUndefined()
+  })
+
   it('is asked itself where it is Redis', async () => {
     const redis = await startRedis({ password: 'a-password' })
     cleanUps.push(() => redis.close())
@@ -323,7 +344,7 @@ describe('the store', () => {
       store: redis.url,
       provider: identified,
     })
-    const store = openStore(configuration, { now, log: silentLog })
+    const { store } = await openAdministeredStore(configuration, { now, log: silentLog })
     cleanUps.push(() => store.close())
     const { signIn, register } = await live(store, configuration)
     for (let number = 0; number < 250; number += 1) await signIn(`person-${number}`, { groups: ['staff'], device: 'laptop-1' })

@@ -247,7 +247,7 @@ describe('check --live', () => {
     })
     const { summary } = await runCheck({ config, live: true }, { probes, now })
     expect(outcomeOf(summary.live, 'store')).toBe('problem')
-    expect(outcomeOf(summary.live, 'people')).toBe('unknown')
+    expect(outcomeOf(summary.seen, 'people')).toBe('unknown')
     expect(JSON.stringify(summary)).not.toContain(marker)
   })
 

@@ -38,6 +38,8 @@ export interface CheckOutcome {
     /** Of the policy's own tests; `undefined` where there are none, or they could not be run. */
     readonly tests: { readonly file: string; readonly passed: number; readonly failed: number } | undefined
     readonly live: readonly ProbeResult[] | undefined
+    /** The policy compared with people and devices that were seen; with `--live`, or where the store is a file of this machine. */
+    readonly seen: readonly ProbeResult[] | undefined
   }
 }
 
@@ -79,9 +81,13 @@ export async function runCheck(options: CheckOptions, { probes, now }: CheckPart
   const isComplete = problems.length === 0 && configuration.value !== undefined && policy?.value !== undefined
   const isUntried = options.live === true && !isComplete
   const live = options.live === true && isComplete ? await runProbes(probes, configuration.value, policy.value) : undefined
+  // Without `--live` nothing is connected to; a file that lies here costs nothing to ask.
+  const isSeen = isComplete && (options.live === true || configuration.value.session.store.kind === 'embedded')
+  const seen = isSeen ? await probes.life(configuration.value, policy.value) : undefined
 
-  const isBad = !isComplete || (live?.some(({ outcome }) => outcome === 'problem') ?? false)
-  const isDoubtful = warnings.length > 0 || (live?.some(({ outcome }) => outcome === 'warning') ?? false)
+  const tried = [...(live ?? []), ...(seen ?? [])]
+  const isBad = !isComplete || tried.some(({ outcome }) => outcome === 'problem')
+  const isDoubtful = warnings.length > 0 || tried.some(({ outcome }) => outcome === 'warning')
   const isUnreadable = configuration.problems.some(({ file, line }) => line === 0 && file === options.config)
   const status = isUnreadable ? 2 : isBad || (options.strict === true && isDoubtful) ? 1 : 0
   return {
@@ -96,6 +102,7 @@ export async function runCheck(options: CheckOptions, { probes, now }: CheckPart
       warnings,
       tests: tests?.summary,
       live,
+      seen,
     },
   }
 }
@@ -126,7 +133,6 @@ async function runProbes(
     probes.certificates(configuration),
     probes.places(configuration),
     probes.deviceCertificates(configuration, policy),
-    probes.life(configuration, policy),
     ...publicOrigins(configuration, policy).map((origin) => probes.publicName(configuration, origin)),
     ...policy.apps.flatMap((app) => app.upstreams.map((upstream) => probes.upstream(app, upstream))),
   ])
@@ -148,11 +154,12 @@ const marks = { good: 'ok      ', warning: 'warning ', problem: 'PROBLEM ', unkn
 
 /** The outcome for people. */
 export function describeOutcome({ isUntried, summary }: CheckOutcome): string {
-  const { problems, warnings, live, policy, tests } = summary
+  const { problems, warnings, live, policy, seen = [], tests } = summary
   const lines = [printProblems(problems.map(shortened), 'error'), printProblems(warnings.map(shortened), 'warning')].filter(
     (text) => text !== '',
   )
-  for (const result of live ?? []) {
+  const shown = live === undefined ? seen.filter(({ outcome }) => outcome === 'warning') : [...live, ...seen]
+  for (const result of shown) {
     lines.push(`${marks[result.outcome]}${result.probe}: ${result.message}`)
     if (result.hint !== undefined) lines.push(`        ${result.hint}`)
   }

@@ -13,6 +13,7 @@ import { loadConfiguration, printProblems } from '../config/load-configuration.t
 import { parsePosture } from '../config/posture-report-schema.ts'
 import { PosternError } from '../errors.ts'
 import { lookupName } from '../name-resolution.ts'
+import { printLine } from './print-line.ts'
 import { readText } from './read-text.ts'
 
 interface SubmitOptions {
@@ -57,7 +58,7 @@ export function registerDeviceSubmit(device: Command, { now }: { readonly now: (
       const answer = await post(new URL(`/api/v1/devices/${encodeURIComponent(id)}/reports`, audience), jws, options.ca)
       if (answer === undefined) return
       if (answer.status === 200) return console.log(answer.body)
-      console.error(`postern: the report was refused (${answer.status}): ${answer.body}`)
+      console.error(printLine(`postern: the report was refused (${answer.status}): ${answer.body}`))
       process.exitCode = answer.status >= 500 ? 2 : 1
     })
 }

@@ -6,6 +6,7 @@
  * not tell.
  */
 
+import { isIP } from 'node:net'
 import { join } from 'node:path'
 import type { Command } from 'commander'
 import { factsOf, type Given, type GivenSignIn, type GivenSubject } from '../administration/given.ts'
@@ -30,6 +31,7 @@ import type { PolicyDocument } from '../policy/document.ts'
 import { type Explanation, explainDecision } from '../policy/explain.ts'
 import type { Device, Facts } from '../policy/facts.ts'
 import { printAge, printExplanation } from './explanation-text.ts'
+import { printLine } from './print-line.ts'
 
 interface ExplainOptions {
   readonly config: string
@@ -90,7 +92,7 @@ async function explain(who: string, address: string | undefined, options: Explai
     address === undefined
       ? await findRecorded(who, configuration, policy.value)
       : await findGiven(who, address, options, { ...parts, configuration, document: policy.value })
-  if (typeof found === 'string') return complain(`postern: ${found}`)
+  if (typeof found === 'string') return complain(printLine(`postern: ${found}`))
   print(found, options.json === true)
   return found.effect === 'allow' ? 0 : 1
 }
@@ -110,7 +112,7 @@ interface Answer {
 
 function print({ at, explanation, facts, json, notes }: Answer, isJson: boolean): void {
   if (isJson) console.log(JSON.stringify({ ...json, notes, ...(explanation ?? {}), facts }))
-  else console.log([...notes, ...(explanation === undefined ? [] : ['', printExplanation(explanation, at)])].join('\n'))
+  else console.log([...notes.map(printLine), ...(explanation === undefined ? [] : ['', printExplanation(explanation, at)])].join('\n'))
 }
 
 interface GivenParts extends ExplainParts {
@@ -123,6 +125,8 @@ async function findGiven(who: string, address: string, options: ExplainOptions, 
   if (!URL.canParse(address)) return 'the second argument is not a URL'
   const at = options.at === undefined ? parts.now() : Date.parse(options.at)
   if (Number.isNaN(at)) return '--at is not an instant such as 2026-11-25T22:00+01:00'
+  if (options.ip !== undefined && isIP(options.ip) === 0) return '--ip is not an IP address'
+  if (options.country !== undefined && !/^(?:[A-Z]{2}|none)$/.test(options.country)) return '--country is not a code such as DE, or none'
   const policy = compilePolicy(document)
   const isUpgrade = options.websocket === true
   const asked = findAsked({ routes: compileRoutes(document, policy) }, { method: options.request, isUpgrade, url: new URL(address) })
@@ -176,7 +180,9 @@ async function gatherKnown(
   if (who === 'nobody') return { subject: { kind: 'nobody' }, device: undefined }
   if (who.startsWith('service:')) {
     const service = document.services.find(({ name }) => name === who.slice('service:'.length))
-    return service === undefined ? `the policy has no ${who}` : { subject: { kind: 'service', service }, device: undefined }
+    return service === undefined
+      ? `the policy has no ${who}`
+      : { subject: { kind: 'service', service, services: document.services }, device: undefined }
   }
   const administration = await parts.openAdministration(configuration, parts.log)
   try {
@@ -266,6 +272,9 @@ async function findRecorded(
   }
   if (policy !== document.version) notes.push(`the policy has changed since: what follows is the present one, ${document.version}`)
   const explanation = explainDecision(app, facts)
+  const again = explanation.decision.effect
+  if (policy === document.version && again !== effect)
+    notes.push(`the rules alone say ${again}: it was decided outside of them, or by strengths that the instance has changed since`)
   return { effect, notes, explanation, facts, at, json }
 }
 

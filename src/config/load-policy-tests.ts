@@ -105,7 +105,7 @@ function subjectOf({ people }: WrittenPolicyTests, as: string, { report, context
   if (as.startsWith('service:')) {
     const name = as.slice('service:'.length)
     const service = context.services.find((one) => one.name === name)
-    if (service !== undefined) return { kind: 'service', service }
+    if (service !== undefined) return { kind: 'service', service, services: context.services }
     report.problem([...path, 'as'], `the policy has no service ${quote(name)}`, {
       suggestion: suggestNearest(
         name,

@@ -79,7 +79,7 @@ describe('names', () => {
   it.each(['Wiki', 'a b', '-a', 'a/b', '__proto__', ''])('the id "%s" is refused', (text) => {
     expect(id.safeParse(text).success).toBe(false)
   })
-  it.each(['get', 'Read', 'TRACE', 'CONNECT', 'GE T', ''])('the method "%s" is refused', (text) => {
+  it.each(['get', 'Read', 'TRACE', 'CONNECT', 'GE T', '', 'DELTE', 'POSTS'])('the method "%s" is refused', (text) => {
     expect(method.safeParse(text).success).toBe(false)
   })
 })

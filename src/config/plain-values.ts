@@ -5,9 +5,11 @@
  * input side is plain text, so that the JSON Schema made from it helps an editor.
  */
 
+import { METHODS } from 'node:http'
 import { z } from 'zod'
 import { findHeaderProblem } from './header-names.ts'
 import type { RefusalWords } from './parse-value.ts'
+import { findNearest } from './problems.ts'
 import { isRefusal, parseAppAddress, parseCidr, parseHostPort, parseOrigin, type Refusal } from './web-address.ts'
 
 type Refuse = { addIssue(issue: { code: 'custom'; message: string; params?: Record<string, unknown>; path?: PropertyKey[] }): void }
@@ -211,18 +213,16 @@ function findPatternProblem(pattern: string): string | undefined {
   return undefined
 }
 
-/** Method names are case-sensitive (RFC 9110 §9.1); classes are ours and lower case. */
+/**
+ * Method names are case-sensitive (RFC 9110 §9.1); classes are ours and lower case. A name that the listener's parser does not know never
+ * arrives, so a deny for it, which is a misspelled one, would silently do nothing.
+ */
 export const method = converted<string>('`read`, `write`, `websocket`, or a method name such as `POST`', (value) => {
   if (value === 'read' || value === 'write' || value === 'websocket') return value
   if (value === 'TRACE' || value === 'CONNECT') return { refusal: 'TRACE and CONNECT are never forwarded' }
-  if (/^[A-Z][A-Z0-9-]{0,30}$/.test(value)) return value
-  const upper = value.toUpperCase()
-  const near = upper.toLowerCase()
-  const suggestion = ['read', 'write', 'websocket'].includes(near) ? near : upper
-  return {
-    refusal: 'this is not a method',
-    ...(/^[A-Z][A-Z0-9-]{0,30}$/.test(suggestion.toUpperCase()) ? { suggestion: `write \`${suggestion}\`` } : {}),
-  }
+  if (METHODS.includes(value)) return value
+  const near = findNearest(value, ['read', 'write', 'websocket', ...METHODS.filter((name) => name !== 'TRACE' && name !== 'CONNECT')])
+  return { refusal: 'this is not a method', ...(near === undefined ? {} : { suggestion: `write \`${near}\`` }) }
 })
 
 /** A list that names something: empty would match nobody and nothing, which is never what was meant. */

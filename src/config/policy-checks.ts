@@ -7,6 +7,7 @@
  */
 
 import type { AppAddress } from '../policy/document.ts'
+import { checkBearerTokens } from './bearer-checks.ts'
 import { checkContradictions } from './contradiction-checks.ts'
 import { checkCoverage } from './coverage-checks.ts'
 import { checkExpressions } from './expression-checks.ts'
@@ -41,6 +42,7 @@ export function checkPolicy(files: readonly ReadPolicy[], instance: KnownInstanc
   const { sources } = instance
   if (sources !== undefined) checkFacts(policy, sources)
   checkContradictions(policy, today)
+  checkBearerTokens(policy)
   checkCoverage(policy, sources)
   return policy
 }

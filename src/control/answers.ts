@@ -97,6 +97,8 @@ export function createAnswers(pages: PageRenderer, accessUrl: URL): Answers {
         const signOutUrl = offersSignOut ? `${accessUrl.origin}/.postern/sign-out` : undefined
         return pages.renderSignInError({ reason, providerError, requestId, startAgainUrl, signOutUrl, portalUrl, person })
       }
+      case 'device_changed':
+        return pages.renderError({ reason, requestId, portalUrl, person: undefined, signInUrl })
       default:
         return pages.renderError({ reason, requestId, portalUrl, person: undefined })
     }

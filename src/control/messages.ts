@@ -77,7 +77,7 @@ export const messages: Readonly<Record<Reason, Message>> = {
     mood: 'shut',
     title: 'This is not the device you signed in on',
     happened: 'You signed in with the certificate of a device, and this request did not come from it.',
-    helps: 'Sign out and sign in again on this device.',
+    helps: 'Sign in on this device. The session on the other one ends with that.',
     ask: 'support',
     retry: false,
   },

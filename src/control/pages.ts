@@ -123,6 +123,8 @@ export interface ErrorView {
   readonly requestId: string
   readonly portalUrl: string
   readonly person: string | undefined
+  /** Where a sign-in begins, if that is what helps. */
+  readonly signInUrl?: string | undefined
 }
 
 /** A complete answer, for the data plane, which writes it as it is. Header names are lower-case. */

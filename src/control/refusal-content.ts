@@ -24,6 +24,8 @@ export interface RefusalContent {
   readonly happened: string
   readonly helps: string
   readonly steps: readonly { readonly title: string; readonly text: string }[]
+  /** What holds for several steps, said once. */
+  readonly note: string | undefined
   readonly contacts: readonly Contact[]
   readonly actions: readonly Action[]
   readonly details: readonly { readonly label: string; readonly value: string }[]
@@ -31,6 +33,8 @@ export interface RefusalContent {
   readonly watchPath: string | undefined
   /** What it waits for: that something answers again, or that the person is let in. */
   readonly watchFor: 'back' | 'allowed'
+  /** The remedies on this page, as a program is told them: if they are others by then, the page is out of date. */
+  readonly watchRemedies: string
 }
 
 /** What is known about a refusal, with what only the access host knows of a failed sign-in. */
@@ -61,14 +65,25 @@ const accountReasons: ReadonlySet<Reason> = new Set([
 const unmetReasons: ReadonlySet<Reason> = new Set(['no_rule_matched', 'denied_by_rule'])
 
 /** Reasons that a sign-in mends. */
-const signInReasons: ReadonlySet<Reason> = new Set(['login_required', 'session_expired', 'session_ended', 'sign_in_too_old'])
+const signInReasons: ReadonlySet<Reason> = new Set([
+  'login_required',
+  'session_expired',
+  'session_ended',
+  'sign_in_too_old',
+  'device_changed',
+])
+
+/** Conditions that are not about who somebody is: where nothing else is unmet, access is not what has to be asked for. */
+const passing: ReadonlySet<Unmet['condition']> = new Set(['sign_in', 'device', 'network', 'time', 'client'])
 
 /** Everything that the page for `facts` says and offers. */
 export function describeRefusal(facts: RefusalFacts, brand: RefusalBrand): RefusalContent {
   const message = messages[facts.reason]
   const appName = facts.app?.name
   const wanted = unmetReasons.has(facts.reason) ? distinctRemedies(facts.unmet, facts.at ?? 0) : []
-  const heading = wanted.length === 1 ? wanted[0]?.heading : undefined
+  const isPassing = wanted.length > 0 && facts.unmet.every(({ condition }) => passing.has(condition))
+  const heading = wanted.length === 1 ? wanted[0]?.heading : isPassing ? 'You can’t open {app} right now' : undefined
+  const happened = isPassing ? happenedInPassing(facts.reason, wanted.length) : message.happened
   const contacts = contactsFor(facts, message, brand)
   // Of several remedies, one that cannot be mended meanwhile keeps the page from opening by itself.
   const isWatched = wanted.length > 0 && wanted.every((remedy) => remedy.isWatched === true)
@@ -78,15 +93,23 @@ export function describeRefusal(facts: RefusalFacts, brand: RefusalBrand): Refus
   return {
     mood: message.mood,
     title: fillApp(heading ?? message.title, appName),
-    happened: fillApp(providerSentence ?? message.happened, appName),
+    happened: fillApp(providerSentence ?? happened, appName),
     helps: fillApp(message.helps, appName),
     steps: wanted.map((remedy) => ({ title: fillApp(remedy.title, appName), text: fillApp(remedy.text, appName) })),
+    note: wanted.some(({ needsReport }) => needsReport === true) ? 'It counts from your device’s next report.' : undefined,
     contacts,
-    actions: actionsFor(facts, wanted, contacts, retryPath),
+    actions: actionsFor({ facts, wanted, contacts, retryPath, isPassing }),
     details: detailsOf(facts),
     watchPath: message.mood === 'wait' || isWatched ? retryPath : undefined,
     watchFor: isWatched ? 'allowed' : 'back',
+    watchRemedies: facts.unmet.map(({ remedy }) => remedy).join(' '),
   }
+}
+
+/** Of a deny it is only certain that it would not keep this person out for good. */
+function happenedInPassing(reason: Reason, count: number): string {
+  if (reason === 'denied_by_rule') return 'As things are now, a rule of your organisation keeps you out.'
+  return `Your account may open {app}, but ${count === 1 ? 'something is' : 'a few things are'} in the way.`
 }
 
 /** The same sentence once, whatever conditions it is for. */
@@ -113,12 +136,15 @@ function contactsFor(facts: RefusalFacts, message: Message, brand: RefusalBrand)
   return found.filter((contact, index) => found.findIndex((other) => other.text === contact.text) === index)
 }
 
-function actionsFor(
-  facts: RefusalFacts,
-  wanted: readonly RemedyMessage[],
-  contacts: readonly Contact[],
-  retryPath: string | undefined,
-): Action[] {
+interface Offer {
+  readonly facts: RefusalFacts
+  readonly wanted: readonly RemedyMessage[]
+  readonly contacts: readonly Contact[]
+  readonly retryPath: string | undefined
+  readonly isPassing: boolean
+}
+
+function actionsFor({ facts, wanted, contacts, retryPath, isPassing }: Offer): Action[] {
   const offers = new Set(wanted.map((remedy) => remedy.action))
   const appUrl = parseWebAddress(facts.app?.url)
   const signIn = parseWebAddress(facts.signInUrl) ?? parseOwnPath(facts.signInUrl)
@@ -133,9 +159,9 @@ function actionsFor(
     // With a live session the sign-in address leads straight back here, so signing in anew begins with signing out.
     offers.has('sign_in_again') ? action('Sign out and in again', signOut ?? signIn) : undefined,
     offers.has('open_app') ? action('Go to its start page', appUrl) : undefined,
-    facts.reason === 'no_rule_matched' && !offers.has('sign_in_again') ? action('Ask for access', askHref) : undefined,
-    facts.reason === 'denied_by_rule' || facts.reason === 'locked' ? action('Ask about this', askHref) : undefined,
-    accountReasons.has(facts.reason) && facts.person !== undefined && !offers.has('sign_in_again')
+    facts.reason === 'no_rule_matched' && !isPassing && !offers.has('sign_in_again') ? action('Ask for access', askHref) : undefined,
+    facts.reason === 'denied_by_rule' || facts.reason === 'locked' || isPassing ? action('Ask about this', askHref) : undefined,
+    accountReasons.has(facts.reason) && facts.person !== undefined && !isPassing && !offers.has('sign_in_again')
       ? action('Use another account', signOut)
       : undefined,
     action('All your apps', parseWebAddress(facts.portalUrl) ?? parseOwnPath(facts.portalUrl)),

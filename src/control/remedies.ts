@@ -18,6 +18,8 @@ export interface RemedyMessage {
   readonly action: 'ask' | 'sign_in_again' | 'open_app' | 'try_again'
   /** Whether it may be mended while the page is open, without anybody touching it: then the page looks by itself. */
   readonly isWatched?: true
+  /** Whether the device has to report before it counts. */
+  readonly needsReport?: true
 }
 
 /** Every remedy. `now` is the instant of the decision. */
@@ -102,14 +104,14 @@ export const remedies: Readonly<Record<Remedy, (details: RemedyDetails, now: num
   }),
   device_never_reported: () => ({
     title: 'Let your device report',
-    text: 'Your device has never reported how it is set up. Once its management has done so, this page goes on by itself.',
+    text: 'Your device has never said how it is set up. Let its management run, or have it set up on this device.',
     heading: 'Your device has not reported yet',
     action: 'try_again',
     isWatched: true,
   }),
   device_report_too_old: ({ at, present, withinSeconds }, now) => ({
     title: 'Let your device report again',
-    text: `${printDevice(present)} last reported ${at === undefined ? 'too long ago' : `${printSpan(now - at)} ago`}${within(withinSeconds)}. Connect it to the internet and let its management run; then this page goes on by itself.`,
+    text: `${printDevice(present)} last reported ${at === undefined ? 'too long ago' : `${printSpan(now - at)} ago`}${within(withinSeconds)}. Connect it to the internet and let its management run.`,
     heading: 'Your device has not reported for a while',
     action: 'try_again',
     isWatched: true,
@@ -129,31 +131,35 @@ export const remedies: Readonly<Record<Remedy, (details: RemedyDetails, now: num
   }),
   disk_not_encrypted: () => ({
     title: 'Encrypt your disk',
-    text: `Turn on disk encryption: FileVault on a Mac, BitLocker or device encryption on Windows. ${afterReport}`,
+    text: 'Turn on disk encryption: FileVault on a Mac, BitLocker or device encryption on Windows.',
     heading: 'Your disk is not encrypted',
     action: 'try_again',
     isWatched: true,
+    needsReport: true,
   }),
   screen_lock_off: () => ({
     title: 'Turn on the screen lock',
-    text: `Let the screen lock by itself and ask for a password. ${afterReport}`,
+    text: 'Let the screen lock by itself and ask for a password.',
     heading: 'Your screen lock is off',
     action: 'try_again',
     isWatched: true,
+    needsReport: true,
   }),
   firewall_off: () => ({
     title: 'Turn on the firewall',
-    text: `Turn on the firewall in the settings of your device. ${afterReport}`,
+    text: 'Turn on the firewall in the settings of your device.',
     heading: 'Your firewall is off',
     action: 'try_again',
     isWatched: true,
+    needsReport: true,
   }),
   os_outdated: ({ present, wanted }) => ({
     title: wanted === undefined ? 'Update your system' : `Update to ${printSystems(wanted)}`,
-    text: `Your device has ${present === undefined ? 'an older system' : printSystems(present)}. Install the update. ${afterReport}`,
+    text: `Your device has ${present === undefined ? 'an older system' : printSystems(present)}. Install the update.`,
     heading: 'Your system needs an update',
     action: 'try_again',
     isWatched: true,
+    needsReport: true,
   }),
   os_not_accepted: ({ wanted }) => ({
     title: 'Use another device',
@@ -170,10 +176,11 @@ export const remedies: Readonly<Record<Remedy, (details: RemedyDetails, now: num
   }),
   device_setting: ({ present, wanted }) => ({
     title: 'Mend a setting of your device',
-    text: `${present === undefined || wanted === undefined ? 'A setting of your device is not as it has to be' : `Your device reports “${present}”, and it has to be “${wanted}”`}. ${afterReport}`,
+    text: `${present === undefined || wanted === undefined ? 'A setting of your device is not as it has to be' : `Your device reports “${present}”, and it has to be “${wanted}”`}.`,
     heading: 'A setting of your device is in the way',
     action: 'ask',
     isWatched: true,
+    needsReport: true,
   }),
   device_not_proven: () => ({
     title: 'Let your device prove itself',
@@ -243,7 +250,6 @@ export const remedies: Readonly<Record<Remedy, (details: RemedyDetails, now: num
   }),
 }
 
-const afterReport = 'After your device’s next report this page goes on by itself.'
 const chooseCertificate =
   'On a company device, choose its certificate when the browser asks; if it never asks, close the browser and start again.'
 

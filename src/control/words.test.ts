@@ -26,8 +26,8 @@ describe('a span', () => {
 describe('a moment', () => {
   it.each([
     ['2026-11-25T22:00:00+01:00', 'Europe/Berlin', '22:00 (Berlin)'],
-    ['2026-11-26T07:00:00+01:00', 'Europe/Berlin', 'Thursday 07:00 (Berlin)'],
-    ['2027-01-05T00:00:00+01:00', 'Europe/Berlin', '5 January, 00:00 (Berlin)'],
+    ['2026-11-26T07:00:00+01:00', 'Europe/Berlin', 'Thursday at 07:00 (Berlin)'],
+    ['2027-01-05T00:00:00+01:00', 'Europe/Berlin', '5 January at 00:00 (Berlin)'],
     ['2026-11-25T22:00:00+01:00', 'America/New_York', '16:00 (New York)'],
     ['2026-11-25T22:00:00+01:00', undefined, '21:00 (UTC)'],
   ])('%s in %s is %s', (at, zone, text) => {
@@ -35,7 +35,8 @@ describe('a moment', () => {
   })
 
   it('says how long it is until it opens', () => {
-    expect(printOpening(Date.parse('2026-11-26T07:00:00+01:00'), now, 'Europe/Berlin')).toBe('on Thursday 07:00 (Berlin), in 9 h 12 min')
+    expect(printOpening(Date.parse('2026-11-26T07:00:00+01:00'), now, 'Europe/Berlin')).toBe('at 07:00 (Berlin), in 9 h 12 min')
+    expect(printOpening(Date.parse('2026-11-30T07:00:00+01:00'), now, 'Europe/Berlin')).toBe('on Monday at 07:00 (Berlin), in 4 days')
     expect(printOpening(now + 5 * minute, now, 'Europe/Berlin')).toBe('at 21:53 (Berlin), in 5 minutes')
   })
 })
@@ -66,7 +67,7 @@ describe('a remedy', () => {
 
   it('says when an app opens, in its own zone', () => {
     const { text } = remedies.outside_hours({ at: Date.parse('2026-11-26T07:00:00+01:00'), zone: 'Europe/Berlin' }, now)
-    expect(text).toBe('{app} opens on Thursday 07:00 (Berlin), in 9 h 12 min.')
+    expect(text).toBe('{app} opens at 07:00 (Berlin), in 9 h 12 min.')
   })
 
   it('lets the page look by itself only where waiting can help within its patience', () => {

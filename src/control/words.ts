@@ -19,20 +19,23 @@ export function printSpan(ms: number): string {
   return count(Math.round(ms / dayMs), 'day')
 }
 
-/** An instant on the wall clock of `zone`, as short as it is clear from `now`: `07:00 (Berlin)`, `Monday 07:00 (Berlin)`, `5 January, 07:00 (Berlin)`. */
+/** An instant on the wall clock of `zone`, as short as it is clear from `now`: `07:00 (Berlin)`, `Monday at 07:00 (Berlin)`, `5 January at 07:00 (Berlin)`. */
 export function printMoment(at: number, now: number, zone = 'UTC'): string {
-  const time = format(at, zone, { hour: '2-digit', minute: '2-digit', hourCycle: 'h23' })
-  const place = `(${placeOf(zone)})`
+  const time = printTime(at, zone)
   const day = (instant: number) => format(instant, zone, { year: 'numeric', month: '2-digit', day: '2-digit' })
-  if (day(at) === day(now)) return `${time} ${place}`
-  if (Math.abs(at - now) < 6 * dayMs) return `${format(at, zone, { weekday: 'long' })} ${time} ${place}`
-  return `${format(at, zone, { day: 'numeric', month: 'long' })}, ${time} ${place}`
+  if (day(at) === day(now)) return time
+  if (Math.abs(at - now) < 6 * dayMs) return `${format(at, zone, { weekday: 'long' })} at ${time}`
+  return `${format(at, zone, { day: 'numeric', month: 'long' })} at ${time}`
 }
 
-/** When something opens: `at 07:00 (Berlin), in 9 h 12 min`. */
+/** When something opens: `at 07:00 (Berlin), in 9 h 12 min`; a day on from now, which day. */
 export function printOpening(at: number, now: number, zone = 'UTC'): string {
-  const moment = printMoment(at, now, zone)
-  return `${/^\d\d:/.test(moment) ? 'at' : 'on'} ${moment}, in ${printSpan(at - now)}`
+  const moment = at - now < dayMs ? `at ${printTime(at, zone)}` : `on ${printMoment(at, now, zone)}`
+  return `${moment}, in ${printSpan(at - now)}`
+}
+
+function printTime(at: number, zone: string): string {
+  return `${format(at, zone, { hour: '2-digit', minute: '2-digit', hourCycle: 'h23' })} (${placeOf(zone)})`
 }
 
 /** The last part of an IANA name, as people call the place. */

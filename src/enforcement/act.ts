@@ -26,7 +26,7 @@ export async function forward(point: EnforcementPoint, arrival: Arrival, judgeme
   // Who works in a WebSocket for an hour has not been idle, although there was no request.
   const noteUse = () => session !== undefined && sessions.recordUse(session)
   const outcome = await arrival.carry(exchange, noteUse)
-  if (outcome.refusal !== undefined) refuse(point, arrival, { ...aboutApp(judgement), reason: outcome.refusal, app })
+  if (outcome.refusal !== undefined) refuse(point, arrival, { ...aboutApp(arrival, judgement), reason: outcome.refusal, app })
   recordEnd(point, arrival, app, outcome)
   const status = outcome.refusal === undefined ? outcome.status : statusOf(outcome.refusal)
   observeEnd(point, arrival, { app: app.id, effect: 'allow', reason: outcome.refusal ?? decision.reason, status })
@@ -50,7 +50,7 @@ export function challenge(point: EnforcementPoint, arrival: Arrival, judgement: 
     const returnTo = audience === 'frame' ? returnAddress(route, method, target) : route.audience
     const takesBearer = route.takesBearer(target.path)
     const address = stepUp === undefined ? signInUrl(accessUrl, returnTo) : stepUpUrl(point.settings, point.ports, returnTo, stepUp)
-    const about = stepUp === undefined ? {} : aboutApp(judgement)
+    const about = stepUp === undefined ? {} : aboutApp(arrival, judgement)
     refuse(point, arrival, { ...about, reason, signInUrl: address, realm: target.hostname, takesBearer, stepUp })
   }
   const status = audience !== 'page' ? 401 : isReading ? 302 : 303
@@ -63,8 +63,10 @@ export function deny(point: EnforcementPoint, arrival: Arrival, judgement: Judge
   const isHidden = session !== undefined && isHiddenFrom(route, subject)
   // Only what a policy said is hidden: a store that is away is no secret, and a 404 for it would be a lie that is believed.
   const reason = isHidden && statusOf(decision.reason) === 403 ? 'app_not_found' : decision.reason
-  const about = reason === 'app_not_found' ? {} : aboutApp(judgement)
-  refuse(point, arrival, { reason, realm: judgement.target.hostname, ...about })
+  const about = reason === 'app_not_found' ? {} : aboutApp(arrival, judgement)
+  const returnTo = returnAddress(route, arrival.request.method, judgement.target)
+  const signIn = reason === 'device_changed' ? { signInUrl: signInUrl(point.settings.accessUrl, returnTo) } : {}
+  refuse(point, arrival, { reason, realm: judgement.target.hostname, ...about, ...signIn })
   observeEnd(point, arrival, { app: route.app.id, effect: 'deny', reason: decision.reason, status: statusOf(reason) })
 }
 
@@ -92,8 +94,9 @@ function refuse(point: EnforcementPoint, arrival: Arrival, refusal: Omit<Refusal
 }
 
 /** What somebody who is signed in, or a service, is told. Strangers learn nothing of an app but that it wants a sign-in. */
-function aboutApp({ route, target, subject, session, decision }: Judgement): Partial<Refusal> {
-  const retryPath = target.path
+function aboutApp({ request: { method } }: Arrival, { route, target, subject, session, decision }: Judgement): Partial<Refusal> {
+  // As for a sign-in: of a form only the path is visited again.
+  const retryPath = method === 'GET' || method === 'HEAD' ? `${target.path}${target.query}` : target.path
   const unmet = decision.effect === 'deny' ? decision.unmet : []
   if (session === undefined) return subject.kind === 'service' ? { app: route.app, unmet, retryPath } : { retryPath }
   return { app: route.app, person: displayNameOf(session), unmet, retryPath }

@@ -5,6 +5,7 @@
  * cannot speak of another path than the one that is enforced.
  */
 
+import { METHODS } from 'node:http'
 import type { RequestFacts } from '../policy/facts.ts'
 import { classOf } from './judge.ts'
 import type { Snapshot } from './ports.ts'
@@ -25,6 +26,8 @@ export type Found =
 
 /** Where the request would go. `URL` has already made the path's dots and blanks what a browser makes of them. */
 export function findAsked({ routes }: Pick<Snapshot, 'routes'>, { isUpgrade, method, url }: Asked): Found {
+  // What the listener's parser does not know, `get` among it, never comes to be judged.
+  if (!METHODS.includes(method)) return { outcome: 'refused', reason: 'bad_request' }
   const target = readTarget({ method, url: `${url.pathname}${url.search}`, rawHeaders: ['Host', url.host] })
   if ('problem' in target) return { outcome: 'refused', reason: target.problem === 'method_refused' ? 'method_not_allowed' : 'bad_request' }
   const host = routes.findHost(target.hostname, target.port)

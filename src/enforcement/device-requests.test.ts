@@ -2,8 +2,8 @@
 
 import type { IncomingMessage } from 'node:http'
 import { afterEach, describe, expect, test } from 'vitest'
-import type { DeviceReader } from '../attributes/device-facts.ts'
-import { createDeviceReader, type InventoryDevice } from '../attributes/device-record.ts'
+import type { DeviceReader, DeviceReading } from '../attributes/device-facts.ts'
+import { createDeviceReader, type InventoryDevice, stateDevice } from '../attributes/device-record.ts'
 import { deviceWith, rule } from '../policy/policy.fixture.ts'
 import type { Session } from '../session/session.ts'
 import { type FlowRig, get, startFlow, wiki } from './enforcement.fixture.ts'
@@ -53,6 +53,27 @@ describe('a device that only a claim names', () => {
     }
     expect(await rig.ask(get('/page', [`Cookie: ${cookie}`]))).toMatchObject({ status: 403, headers: { 'x-postern': 'no_rule_matched' } })
   })
+})
+
+test('a session that began on a device which is blocked now is refused everywhere, also where no rule asks for a device', async () => {
+  const blocked: DeviceReading = {
+    device: { known: true, value: stateDevice({ ...laptop, status: { state: 'blocked' } }, 'certificate') },
+    isChanged: false,
+  }
+  const rig = await startFlow({ ports: { devices: { recall: () => blocked, read: async () => blocked } } })
+  rigs.push(rig)
+  const { cookie } = await rig.signIn('alice')
+  expect((await rig.ask(get('/page', [`Cookie: ${cookie}`]))).status).toBe(200)
+  const recall = rig.sessions.recallByAppSecret
+  rig.sessions.recallByAppSecret = () => undefined
+  const find = rig.sessions.findByAppSecret
+  rig.sessions.findByAppSecret = async (secret, origin) => {
+    const lookup = recall(secret, origin) ?? (await find(secret, origin))
+    return lookup.state === 'live'
+      ? { ...lookup, session: { ...lookup.session, device: { certificate: 'f'.repeat(64), names: [] } } }
+      : lookup
+  }
+  expect(await rig.ask(get('/page', [`Cookie: ${cookie}`]))).toMatchObject({ status: 403, headers: { 'x-postern': 'locked' } })
 })
 
 test('a device that no rule asks for is not looked up', async () => {

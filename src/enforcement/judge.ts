@@ -101,7 +101,8 @@ export async function judge(point: EnforcementPoint, arrival: Arrival, route: Ro
           ? (devices.recall(arrival.request, session, claimsState) ?? (await devices.read(arrival.request, session, claimsState)))
           : undefined
       if (reading?.isChanged === true) return conclude(deny('device_changed'))
-      device = reading !== undefined && needs.has('device') ? reading.device : deviceNotGathered
+      const isBlocked = reading?.device.known === true && reading.device.value.isBlocked === true
+      device = reading !== undefined && (needs.has('device') || isBlocked) ? reading.device : deviceNotGathered
     }
     facts = {
       subject,

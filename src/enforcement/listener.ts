@@ -81,7 +81,7 @@ export function createListener(options: ListenerOptions): Listener {
     ports,
     responder,
     issueIdentity: createIdentityIssuer({ signer, now: ports.now }),
-    factsLedger: createFactsLedger(ports.audit.record),
+    factsLedger: createFactsLedger(ports.audit.record, ports.audit.isWritable),
   }
 
   const { clientCertificates } = options

@@ -27,7 +27,8 @@ export function* collectClaimPaths({
     if (condition.kind === 'subject') visitWho(condition.who)
     else if (condition.kind === 'not') visit(condition.of)
     else if (condition.kind === 'all_of' || condition.kind === 'any_of') condition.of.forEach(visit)
-    else if (condition.kind === 'expression') expressionClaims(condition.source).forEach(add)
+    // Each claim as a whole: of one without the rest of it, `has` and the limits on its size would say something else.
+    else if (condition.kind === 'expression') for (const path of expressionClaims(condition.source)) add(path.slice(0, 1))
   }
   const visitRule = ({ require, unless, when, who }: Rule): void => {
     visitWho(who)

@@ -10,7 +10,7 @@
  */
 
 import { collectClaimPaths } from './claim-paths.ts'
-import { type CompiledLevels, compileLevels, prepareCondition } from './compose-condition.ts'
+import { type CompiledLevels, compileLevelsInSteps, prepareCondition } from './compose-condition.ts'
 import type { App, CompanyRule, PolicyDocument, Rule } from './document.ts'
 import type { FactGroup, Facts, SubjectFacts } from './facts.ts'
 import type { Outcome } from './outcome.ts'
@@ -81,7 +81,7 @@ export function compilePolicy(document: PolicyDocument): CompiledPolicy {
 /** The same a level or a few rules at a time, for whoever has requests to serve in between. */
 export function* compilePolicyInSteps(document: PolicyDocument): Steps<CompiledPolicy> {
   const { zone } = document
-  const levels = yield* compileLevels(document.levels)
+  const levels = yield* compileLevelsInSteps(document.levels)
   const findLevel = (name: string) => findIn(levels, name)
   const rules = yield* compileRules(document.rules, { origin: 'company', zone, findLevel })
   const company = document.rules.map((rule, index) => ({ rule, compiled: rules[index] }))

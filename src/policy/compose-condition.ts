@@ -20,7 +20,7 @@ import { beyondMending, type Mending, mendAll, mendAny, nothingToMend } from './
 import { compileNetworkCondition, gatherNetworks } from './network-condition.ts'
 import { and, not, type Outcome, or } from './outcome.ts'
 import { compileSignInCondition } from './sign-in-condition.ts'
-import type { Steps } from './steps.ts'
+import { type Steps, takeSteps } from './steps.ts'
 import { compileTimeCondition } from './time-condition.ts'
 import { nearestUnmet } from './unmet.ts'
 import { compileWho } from './who.ts'
@@ -57,7 +57,12 @@ export interface ConditionTrace {
 export type CompiledLevels = ReadonlyMap<string, CompiledCondition>
 
 /** Compiles every level of a document, each once. Throws `TypeError` for one that is missing or rests on itself. */
-export function* compileLevels(levels: readonly Level[]): Steps<CompiledLevels> {
+export function compileLevels(levels: readonly Level[]): CompiledLevels {
+  return takeSteps(compileLevelsInSteps(levels))
+}
+
+/** The same a level at a time. */
+export function* compileLevelsInSteps(levels: readonly Level[]): Steps<CompiledLevels> {
   const compiled = new Map<string, CompiledCondition>()
   const written = new Map(levels.map(({ name, condition }) => [name, condition]))
   const open = new Set<string>()

@@ -2,6 +2,7 @@
  * The decision: a pure, synchronous function of a compiled app and the facts. No clock, no I/O, no log.
  *
  * Precedence, first that holds:
+ *   0 the device is blocked → deny: a lock comes before every rule, and before report mode
  *   1 nobody signed in, and a deny that is true for strangers too → deny
  *   2 nobody signed in, and no public allow → challenge: sign in
  *   3 a deny that nothing disproves → deny; or challenge: step up, where a better sign-in alone disproves every such deny and opens an allow
@@ -22,6 +23,8 @@ import { type CompiledRule, judgeParts } from './rule.ts'
 /** Decides one request. Never throws, whatever the facts are, and never changes them. */
 export function decide(app: CompiledApp, facts: Facts): Decision {
   try {
+    // 0 Without this a blocked device would still pass for one: that it has a certificate, or is not in the inventory, stays true of it.
+    if (facts.device.known && facts.device.value.isBlocked === true) return locked
     const decision = decideInOrder(app.enforced, facts, app.passesInReport)
     if (app.intended === undefined) return decision
     return { ...decision, would: outlineOf(decideInOrder(app.intended, facts, passesNobody)) }
@@ -59,6 +62,8 @@ function decideInOrder(rules: RuleSet, facts: Facts, passesInReport: CompiledApp
 }
 
 const signInChallenge: Decision = Object.freeze({ effect: 'challenge', reason: 'login_required', challenge: 'sign_in' })
+
+const locked: Decision = Object.freeze({ effect: 'deny', reason: 'locked', rule: undefined, unmet: [] })
 
 const passesNobody = () => false
 

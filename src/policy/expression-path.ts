@@ -1,6 +1,7 @@
 /** Chains of names in an expression, such as `subject.claims.department`, and the facts that they lead to. */
 
 import type { ASTNode } from '@marcbachmann/cel-js'
+import { isPrototypeName } from './claim-path.ts'
 import { expressionFields } from './expression-facts.ts'
 
 export type VariableName = keyof typeof expressionFields
@@ -27,6 +28,14 @@ export function findPath(node: ASTNode, locals: Locals): FactPath | undefined {
   const before = findPath(base, locals)
   const name = typeof key === 'string' ? key : literalOf(key)
   return before === undefined || typeof name !== 'string' ? undefined : { ...before, rest: [...before.rest, name] }
+}
+
+/** Whether any name of a chain is one that could reach a prototype: no claim and no attribute has it, so whoever writes it means something else. */
+export function namesPrototype(node: ASTNode): boolean {
+  if (node.op !== '.' && node.op !== '[]') return false
+  const [base, key] = node.args
+  const name = typeof key === 'string' ? key : literalOf(key)
+  return (typeof name === 'string' && isPrototypeName(name)) || namesPrototype(base)
 }
 
 /** The value of what is written out; `undefined` for everything else. */

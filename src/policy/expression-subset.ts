@@ -8,8 +8,9 @@
  */
 
 import type { ASTNode } from '@marcbachmann/cel-js'
+import { isPrototypeName } from './claim-path.ts'
 import { expressionFields } from './expression-facts.ts'
-import { type FactPath, findPath, isBelowLocal, isVariable, literalOf, typeOf } from './expression-path.ts'
+import { type FactPath, findPath, isBelowLocal, isVariable, literalOf, namesPrototype, typeOf } from './expression-path.ts'
 import { compilePattern } from './expression-pattern.ts'
 import {
   anyFact,
@@ -156,6 +157,7 @@ function measureName(node: Extract<ASTNode, { op: 'id' }>, { locals }: Scope): M
 
 function measureAccess(node: Extract<ASTNode, { op: '.' | '[]' }>, scope: Scope): Measure {
   const path = findPath(node, scope.locals)
+  if (path?.rest.length !== 0 && namesPrototype(node)) throw new Offence('this name is never a claim or an attribute', node)
   if (path === undefined) {
     const [base, key] = node.args
     const { work, ...size } = measure(base, scope)
@@ -204,7 +206,10 @@ function measureMembership(node: Extract<ASTNode, { op: 'in' }>, scope: Scope): 
   const path = findPath(list, scope.locals)
   if (path?.variable === 'subject' && path.field === 'claims' && path.rest.length === 0) {
     if (item.op !== 'value') throw new Offence('write the name of the claim out', item)
-    scope.facts.set(JSON.stringify(path), path)
+    if (isPrototypeName(String(item.args))) throw new Offence('this name is never a claim', item)
+    // The fact is whether that one is there: it is what the trail has to keep.
+    const named = typeof item.args === 'string' ? { ...path, rest: [item.args] } : path
+    scope.facts.set(JSON.stringify(named), named)
     return { ...scalar, work: 8 + measure(item, scope).work, canFail: true }
   }
   const [left, right] = pair(node, scope)

@@ -163,14 +163,30 @@ describe('an expression', () => {
     )
   })
 
-  it.each(['__proto__', 'constructor', 'prototype', 'toString', 'hasOwnProperty'])('finds nothing behind %s', (name) => {
+  it.each(['toString', 'hasOwnProperty'])('finds what the provider says behind %s, and nothing else', (name) => {
     const claims = JSON.parse(`{"${name}": {"department": "finance"}, "inner": {"${name}": "finance"}}`) as Record<string, unknown>
-    const isReserved = ['__proto__', 'constructor', 'prototype'].includes(name)
-    expect(judge(`subject.claims.${name}.department == 'finance'`, withClaims(claims))).toBe(isReserved ? 'unknown' : 'true')
-    expect(judge(`subject.claims.inner.${name} == 'finance'`, withClaims(claims))).toBe(isReserved ? 'unknown' : 'true')
+    expect(judge(`subject.claims.${name}.department == 'finance'`, withClaims(claims))).toBe('true')
+    expect(judge(`subject.claims.inner.${name} == 'finance'`, withClaims(claims))).toBe('true')
     expect(judge(`has(subject.claims.${name})`, withClaims({}))).toBe('false')
     expect(judge(`subject.claims.${name} == 'finance'`, withClaims({}))).toBe('unknown')
     expect(checkExpression(`subject.${name} == 'x'`)?.problem).toContain('no field')
+  })
+
+  it.each(['__proto__', 'constructor', 'prototype'])('cannot be written with %s, and finds nothing behind it', (name) => {
+    for (const source of [
+      `subject.claims.${name}.department == 'finance'`,
+      `subject.claims.inner['${name}'] == 'finance'`,
+      `subject.claims.list[0].${name} == 'finance'`,
+      `subject.claims.list.exists(x, x.${name} == 'finance')`,
+      `has(subject.claims.${name})`,
+      `'${name}' in subject.claims`,
+      `device.attributes.${name} == 'finance'`,
+    ]) {
+      expect(checkExpression(source)?.problem, source).toContain('this name is never a claim')
+    }
+    expect(checkExpression(`subject.${name} == 'x'`)?.problem).toContain('no field')
+    const claims = JSON.parse(`{"inner": {"${name}": "finance"}, "name": "${name}"}`) as Record<string, unknown>
+    expect(judge("subject.claims.inner[subject.claims.name] == 'finance'", withClaims(claims))).toBe('unknown')
     expect(({} as Record<string, unknown>)['department']).toBeUndefined()
   })
 

@@ -46,7 +46,7 @@ export function mendAny(parts: readonly (readonly Mending[])[]): readonly Mendin
 /** Negative where the left one asks for less: fewest that do not hold yet, then fewest, then by key. */
 export function compareMendings(left: Mending, right: Mending): number {
   const pending = (mending: Mending) => mending.steps.filter(({ isPending }) => isPending).length
-  return pending(left) - pending(right) || left.steps.length - right.steps.length || compareText(keyOf(left), keyOf(right))
+  return pending(left) - pending(right) || left.steps.length - right.steps.length || compareKeys(left.steps, right.steps)
 }
 
 function needsNothing(ways: readonly Mending[]): boolean {
@@ -63,13 +63,36 @@ function prune(ways: readonly Mending[]): readonly Mending[] {
   return kept
 }
 
+/** Steps are in the order of their keys, so that one look at each is enough: a document may ask for hundreds of them. */
 function contains(way: Mending, other: Mending): boolean {
-  return other.steps.every(({ key }) => way.steps.some((step) => step.key === key))
+  let at = 0
+  for (const { key } of other.steps) {
+    while (at < way.steps.length && compareText(way.steps[at]?.key ?? '', key) < 0) at += 1
+    if (way.steps[at]?.key !== key) return false
+  }
+  return true
 }
 
 function unite(left: Mending, right: Mending): Mending {
-  const steps = [...left.steps, ...right.steps.filter(({ key }) => !left.steps.some((step) => step.key === key))]
-  return { steps: steps.sort((one, other) => compareText(one.key, other.key)) }
+  const steps: MendingStep[] = []
+  let at = 0
+  for (const step of left.steps) {
+    for (let next = right.steps[at]; next !== undefined && compareText(next.key, step.key) <= 0; next = right.steps[at]) {
+      if (next.key !== step.key) steps.push(next)
+      at += 1
+    }
+    steps.push(step)
+  }
+  return { steps: [...steps, ...right.steps.slice(at)] }
+}
+
+/** For as many steps on either side. No key begins another, so that this is the order of the keys joined. */
+function compareKeys(left: readonly MendingStep[], right: readonly MendingStep[]): number {
+  for (const [index, { key }] of left.entries()) {
+    const order = compareText(key, right[index]?.key ?? '')
+    if (order !== 0) return order
+  }
+  return 0
 }
 
 function compareWays(left: readonly Mending[], right: readonly Mending[]): number {

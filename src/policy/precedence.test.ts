@@ -4,7 +4,21 @@ import { describe, expect, it } from 'vitest'
 import { decide } from './decide.ts'
 import type { Condition, Who } from './document.ts'
 import type { Known, SignIn } from './facts.ts'
-import { compileApp, facts, mfa, networkWith, nobody, person, rule, service, signedIn, signInWith, timeWith } from './policy.fixture.ts'
+import {
+  compileApp,
+  deviceWith,
+  facts,
+  mfa,
+  networkWith,
+  nobody,
+  person,
+  reportedDevice,
+  rule,
+  service,
+  signedIn,
+  signInWith,
+  timeWith,
+} from './policy.fixture.ts'
 
 const signedInPeople: Who = { kind: 'signed_in' }
 const notAPerson: Known<SignIn> = { known: false, why: 'not_a_person' }
@@ -107,6 +121,19 @@ describe('precedence', () => {
     })
     expect(`${effect} ${reason}`).toBe(decision)
   })
+})
+
+it('refuses a blocked device before every rule, in report mode and where all that is true of it would be enough', () => {
+  const device = reportedDevice({}, { isKnown: false, isBlocked: true })
+  const rules = [
+    rule('allow', { kind: 'public' }),
+    rule('allow', anybody, { when: [deviceWith({ identifiedBy: 'certificate' })] }),
+    rule('allow', anybody, { when: [deviceWith({ known: false })] }),
+  ]
+  for (const one of [rules, rules.slice(1), rules.slice(2), []]) {
+    const app = compileApp(one, { report: { until: undefined, pass: anybody } })
+    expect(decide(app, { ...facts(person()), device })).toMatchObject({ effect: 'deny', reason: 'locked', unmet: [] })
+  }
 })
 
 function rowsOf(table: string): [string, ...string[]][] {

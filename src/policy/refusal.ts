@@ -12,7 +12,7 @@ import type { Facts } from './facts.ts'
 import { compareMendings, type Mending, mendAll, mendAny } from './mending.ts'
 import { type CompiledRule, judgeDemands, judgeParts } from './rule.ts'
 import { stepUpFor } from './step-up.ts'
-import { compareUnmet, joinUnmet, nearestUnmet } from './unmet.ts'
+import { compareNearness, joinUnmet, type Nearness, nearestUnmet, nearnessBeside } from './unmet.ts'
 
 /** How near a request came. */
 export interface NearestWay {
@@ -24,16 +24,18 @@ export interface NearestWay {
 /** The allow with the fewest unmet conditions, those of unmet requires included. */
 export function findNearestWay({ allows, shortlist }: RuleSet, facts: Facts): NearestWay {
   const lacking = shortlist(facts.subject).requires.filter((one) => isLacking(one, facts))
-  const demanded = lacking.flatMap(({ rule }) => rule.demands.map((demand) => demand.findUnmet(facts, 'true')))
-  let nearest: (NearestWay & { readonly own: readonly Unmet[] }) | undefined
+  const demanded = joinUnmet(lacking.flatMap(({ rule }) => rule.demands.map((demand) => demand.findUnmet(facts, 'true'))))
+  const nearnessOf = nearnessBeside(demanded)
+  let nearest: { readonly rule: CompiledRule; readonly own: readonly Unmet[]; readonly nearness: Nearness } | undefined
   for (const rule of allows) {
     const own = findUnmetOfAllow(rule, facts)
-    const unmet = joinUnmet([own, ...demanded])
+    const nearness = nearnessOf(own)
     // Rules come in the order of their names, so that of equals the first stays.
-    if (nearest === undefined || compareUnmet(unmet, nearest.unmet) < 0) nearest = { rule, own, unmet }
+    if (nearest === undefined || compareNearness(nearness, nearest.nearness) < 0) nearest = { rule, own, nearness }
   }
   if (nearest === undefined) return { rule: undefined, unmet: [] }
-  return nearest.own.length === 0 ? { rule: lacking[0]?.rule ?? nearest.rule, unmet: nearest.unmet } : nearest
+  const { own, rule } = nearest
+  return { rule: own.length === 0 ? (lacking[0]?.rule ?? rule) : rule, unmet: joinUnmet([own, demanded]) }
 }
 
 /**

@@ -38,7 +38,30 @@ export function joinUnmet(lists: readonly (readonly Unmet[])[]): readonly Unmet[
 
 /** Negative where the left list is nearer to being met. Lists that ask the same of the person are equal. */
 export function compareUnmet(left: readonly Unmet[], right: readonly Unmet[]): number {
-  return countKinds(left) - countKinds(right) || countLasting(left) - countLasting(right) || left.length - right.length
+  return compareNearness(nearnessOf(left), nearnessOf(right))
+}
+
+/** How near a list is to being met: kinds of conditions, lasting ones among the unmet, unmet. */
+export type Nearness = readonly [kinds: number, lasting: number, length: number]
+
+/**
+ * The nearness of any list joined with one that all of them share, which is read once: of a thousand rules that all lack the same, none
+ * costs more than what it lacks itself.
+ */
+export function nearnessBeside(shared: readonly Unmet[]): (own: readonly Unmet[]) => Nearness {
+  const texts = new Set(shared.map(textOf))
+  const kinds = new Set(shared.map(({ condition }) => condition))
+  const lasting = countLasting(shared)
+  return (own) => {
+    const more = joinUnmet([own]).filter((unmet) => !texts.has(textOf(unmet)))
+    const all = more.length === 0 ? kinds : new Set([...kinds, ...more.map(({ condition }) => condition)])
+    return [all.size, lasting + countLasting(more), shared.length + more.length]
+  }
+}
+
+/** As `compareUnmet` compares the lists themselves. */
+export function compareNearness(left: Nearness, right: Nearness): number {
+  return left[0] - right[0] || left[1] - right[1] || left[2] - right[2]
 }
 
 /** The nearest of several ways; empty where there is none. */
@@ -50,8 +73,8 @@ export function nearestUnmet(ways: readonly (readonly Unmet[])[]): readonly Unme
   )
 }
 
-function countKinds(list: readonly Unmet[]): number {
-  return new Set(list.map(({ condition }) => condition)).size
+function nearnessOf(list: readonly Unmet[]): Nearness {
+  return [new Set(list.map(({ condition }) => condition)).size, countLasting(list), list.length]
 }
 
 function countLasting(list: readonly Unmet[]): number {

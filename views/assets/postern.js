@@ -101,22 +101,27 @@ function rowBeside(links, at, direction) {
 
 /* An app or a service that is away: look again, ever less often, and only while someone is watching. */
 const watch = one('[data-watch]')
-if (watch)
-  void watchForReturn(watch.dataset.watch, watch.dataset.watchFor === 'allowed', one('[data-watch-text]'), one('[data-watch-status]'))
+if (watch) void watchForReturn(watch.dataset, one('[data-watch-text]'), one('[data-watch-status]'))
 
-async function watchForReturn(path, waitsForAccess, line, status) {
+async function watchForReturn({ watch: path, watchFor, watchRemedies }, line, status) {
+  const waitsForAccess = watchFor === 'allowed'
   const pausesInSeconds = [5, 10, 15, 30, 30, 60, 60, 60, 120, 120, 120, 120]
   watch.hidden = false
-  status.textContent = `This page looks by itself whether ${waitsForAccess ? 'it is open to you' : 'it is back'}.`
+  status.textContent = waitsForAccess ? 'This page goes on by itself once it may.' : 'This page looks by itself whether it is back.'
   for (const pause of pausesInSeconds) {
     for (let left = pause; left > 0; left--) {
-      line.textContent = `Looking again in ${left} ${left === 1 ? 'second' : 'seconds'}.`
+      line.textContent = `${waitsForAccess ? 'This page goes on by itself once it may. ' : ''}Looking again in ${left} ${left === 1 ? 'second' : 'seconds'}.`
       await new Promise((resolve) => setTimeout(resolve, 1000))
       if (document.hidden) await new Promise((resolve) => document.addEventListener('visibilitychange', resolve, { once: true }))
     }
     line.textContent = 'Looking…'
     if (await isBack(path, waitsForAccess)) {
       line.textContent = status.textContent = waitsForAccess ? 'It is open. One moment…' : 'It is back. One moment…'
+      location.replace(path)
+      return
+    }
+    if (waitsForAccess && (await hasOtherRemedies(path, watchRemedies))) {
+      // Not a reload: that would send a form again.
       location.replace(path)
       return
     }
@@ -136,6 +141,20 @@ async function isBack(path, waitsForAccess) {
     return !(answer.status >= 500 || answer.status === 429 || (waitsForAccess && (answer.status === 403 || answer.status === 404)))
   } catch {
     // Not even we answered.
+    return false
+  }
+}
+
+/* Whether something else is in the way by now, such as the second of two things: then this page says what is no longer so. */
+async function hasOtherRemedies(path, before) {
+  try {
+    const wish = { headers: { accept: 'application/json' }, cache: 'no-store', redirect: 'manual', signal: AbortSignal.timeout(10_000) }
+    const answer = await fetch(path, wish)
+    if (answer.status !== 403 || !answer.headers.has('x-postern')) return false
+    const { unmet = [] } = await answer.json()
+    return unmet.map(({ remedy }) => remedy).join(' ') !== before
+  } catch {
+    // Nothing was learned; the next look comes.
     return false
   }
 }

@@ -26,7 +26,7 @@ beforeAll(async () => {
   inventory = createTestInventory()
   const ring = createTestRing()
   const records = createDurableRecords<TokenRecord>('token', { store: inventory.store, keys: () => ring, log: silentLog })
-  tokens = createTokens({ records, now: inventory.clock.now, record: () => undefined })
+  tokens = createTokens({ records, now: inventory.clock.now, monotonicNow: inventory.clock.now, record: () => undefined })
   token = (await tokens.create({ name: 'mdm', scopes: [{ permission: 'devices:report' }], lifetimeSeconds: 3600 }, 'os:admin@test')).text
   const limited = { name: 'one', scopes: [{ permission: 'devices:report' as const, devices: ['laptop-8'] }], lifetimeSeconds: 3600 }
   limitedToken = (await tokens.create(limited, 'os:admin@test')).text
@@ -152,6 +152,11 @@ describe('a report', () => {
       body: management(),
     })
     expect(answer.status).toBe(401)
+  })
+
+  it.each(['cross-site', 'same-site'])('is refused before it is counted where the page of another host sends it (%s)', async (site) => {
+    const headers = { 'content-type': 'application/jose', 'sec-fetch-site': site, 'sec-fetch-mode': 'no-cors' }
+    expect((await post(signed(), headers)).headers['x-postern']).toBe('cross_origin')
   })
 
   it('is 503 while the store is away', async () => {

@@ -11,7 +11,7 @@ import { type PostureReports, type ReportOutcome, type ReportRefusal, reportRefu
 import type { Tokens } from '../../administration/tokens.ts'
 import { createRateLimit, type RateLimit } from '../../rate-limits.ts'
 import type { Answers } from '../answers.ts'
-import { onlyMethods } from '../guards.ts'
+import { noBackgroundRequests, onlyMethods } from '../guards.ts'
 import { getContext } from '../request-context.ts'
 
 /** What the endpoint needs; `compose.ts` connects it. */
@@ -64,6 +64,8 @@ export function mountDeviceReports(router: Router, { answers, ...ports }: Device
 
   router.post(
     path,
+    // A page that an employee visits must not use up what their office may send.
+    noBackgroundRequests(answers),
     async (request, response, next) => {
       const wait = await requests.consume(getContext(request).address)
       if (wait === undefined) next()

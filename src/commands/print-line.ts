@@ -1,0 +1,11 @@
+/**
+ * One line for a terminal that quotes what somebody else said: a provider, a device, another server.
+ *
+ * Names of groups, e-mail addresses and answers are text that others chose. Escape sequences in them could rewrite what an administrator
+ * sees, marks of direction could turn it round, and a line break could add a line that no command wrote.
+ */
+
+/** The text with a `?` for everything that a terminal would act upon or not show. */
+export function printLine(text: string): string {
+  return text.replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, '?')
+}
