@@ -146,7 +146,7 @@ describe('names of prototype members', () => {
     return `${names.length} names, each its own`
   })
 
-  attack('A258e', 'PP', 'posture reports and devices with them', async () => {
+  attack('A258h', 'PP', 'posture reports and devices with them', async () => {
     const url = (id: string) => `${rig.origin('access')}/api/v1/devices/${id}/reports`
     const send = async (id: string, posture: string) => {
       const body = `{"observed_at":${JSON.stringify(new Date().toISOString())},"posture":${posture}}`
@@ -246,7 +246,15 @@ describe('names of prototype members', () => {
       `${[...head, ...rules.map((rule, index) => `  - { name: "r${index}", ${rule} }`)].join('\n')}\n`,
     )
     const instance = (claims: string) =>
-      `url: https://access.corp.example\nsession: { store: embedded }\nprovider:\n  issuer: https://login.corp.example\n  client_id: x\n  client_secret: 0123456789abcdef0123456789abcdef\n  claims: { ${claims} }\n`
+      [
+        'url: https://access.corp.example',
+        'session: { store: embedded }',
+        'provider:',
+        '  issuer: https://login.corp.example',
+        '  client_id: x',
+        '  client_secret: 0123456789abcdef0123456789abcdef',
+        `  claims: { ${claims} }`,
+      ].join('\n')
     const file = join(folder, 'postern.yaml')
     const check = async (claims: string) => {
       await writeFile(file, instance(claims), { mode: 0o600 })
@@ -288,7 +296,8 @@ describe('names of prototype members', () => {
       'as: "service:constructor"',
       'as: alice, sign_in: constructor 1m ago',
     ]) {
-      const tests = `people: { alice: { groups: [staff] } }\ntests:\n- { name: t, given: { ${given}, request: "GET https://app.corp.example/" }, expect: allow }\n`
+      const asked = `given: { ${given}, request: "GET https://app.corp.example/" }`
+      const tests = `people: { alice: { groups: [staff] } }\ntests:\n- { name: t, ${asked}, expect: allow }\n`
       await writeFile(join(folder, 'policy.test.yaml'), tests)
       const { code, stdout, stderr } = await runCommand(['test', '--config', file])
       expect(code, `${given}: ${stdout}${stderr}`).not.toBe(0)

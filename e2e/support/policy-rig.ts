@@ -1,7 +1,7 @@
 /**
- * The composed system with one person, device, place and browser for each outcome that a condition can have: somebody whom it fits, somebody
- * whom it does not, and somebody about whom nobody says anything. All facts come the way they always come: from the provider, from
- * reports into the inventory, from databases of places, and from the request.
+ * The composed system with one person, device, place and browser for each outcome that a condition can have: somebody whom it fits,
+ * somebody whom it does not, and somebody about whom nobody says anything. All facts come the way they always come: from the provider,
+ * from reports into the inventory, from databases of places, and from the request.
  */
 
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'

@@ -16,6 +16,7 @@ import { stateDevice } from '../attributes/device-record.ts'
 import { isPosternError } from '../errors.ts'
 import { administer, type OpenAdministration } from './administer.ts'
 import { collectPair, registerDeviceSubmit } from './device-submit.ts'
+import { printJson } from './print-line.ts'
 import { readText } from './read-text.ts'
 
 export interface DeviceParts {
@@ -223,7 +224,7 @@ function describeAsJson(record: DeviceRecord): string {
   const instant = (at: number | undefined) => (at === undefined ? null : new Date(at).toISOString())
   const { attributes } = stateDevice({ ...record, status: { state: 'active' } }, 'certificate')
   const { fingerprints, id, key, lastManagementReportAt, lastReport, name, names, owner, registeredAt, serial, status, tags } = record
-  return JSON.stringify({
+  return printJson({
     id,
     name,
     serial: serial ?? null,

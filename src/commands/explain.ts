@@ -31,7 +31,7 @@ import type { PolicyDocument } from '../policy/document.ts'
 import { type Explanation, explainDecision } from '../policy/explain.ts'
 import type { Device, Facts } from '../policy/facts.ts'
 import { printAge, printExplanation } from './explanation-text.ts'
-import { printLine } from './print-line.ts'
+import { printJson, printLine } from './print-line.ts'
 
 interface ExplainOptions {
   readonly config: string
@@ -111,7 +111,7 @@ interface Answer {
 }
 
 function print({ at, explanation, facts, json, notes }: Answer, isJson: boolean): void {
-  if (isJson) console.log(JSON.stringify({ ...json, notes, ...(explanation ?? {}), facts }))
+  if (isJson) console.log(printJson({ ...json, notes, ...(explanation ?? {}), facts }))
   else console.log([...notes.map(printLine), ...(explanation === undefined ? [] : ['', printExplanation(explanation, at)])].join('\n'))
 }
 

@@ -9,3 +9,15 @@
 export function printLine(text: string): string {
   return text.replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, '?')
 }
+
+/** JSON on one line, with everything that a terminal would act upon escaped: the value is the same to whoever parses it. */
+export function printJson(value: unknown): string {
+  return JSON.stringify(value).replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, (found) =>
+    [...found].map((character) => escapeCharacter(character)).join(''),
+  )
+}
+
+/** Above U+FFFF JSON writes two halves (RFC 8259 §7). */
+function escapeCharacter(character: string): string {
+  return Array.from({ length: character.length }, (_, index) => `\\u${character.charCodeAt(index).toString(16).padStart(4, '0')}`).join('')
+}

@@ -14,6 +14,7 @@ import { printProblems } from '../config/problems.ts'
 import { compileRoutes } from '../enforcement/route-table.ts'
 import { compilePolicy } from '../policy/compile.ts'
 import { printPolicyTests, runPolicyTests } from './policy-tests.ts'
+import { printJson } from './print-line.ts'
 
 interface TestOptions {
   readonly config: string
@@ -70,7 +71,7 @@ async function runTests(options: TestOptions, now: () => number): Promise<0 | 1 
       got,
       why,
     }))
-    console.log(JSON.stringify({ policy: policy.value.version, passed: results.length - failed.length, failed: failed.length, tests }))
+    console.log(printJson({ policy: policy.value.version, passed: results.length - failed.length, failed: failed.length, tests }))
   } else console.log(printPolicyTests(results))
   return failed.length === 0 ? 0 : 1
 }

@@ -11,6 +11,7 @@ import { formatTokenScope, parseTokenScope, type TokenScope } from '../administr
 import { longestTokenLifetimeSeconds, type TokenFacts } from '../administration/tokens.ts'
 import { duration, text } from '../config/plain-values.ts'
 import { administer, type OpenAdministration } from './administer.ts'
+import { printJson } from './print-line.ts'
 
 export interface TokenParts {
   readonly openAdministration: OpenAdministration
@@ -121,7 +122,7 @@ function describe(facts: TokenFacts, now: number): string {
 }
 
 function describeAsJson(facts: TokenFacts, now: number): string {
-  return JSON.stringify({
+  return printJson({
     id: facts.id,
     name: facts.name,
     state: stateOf(facts, now),

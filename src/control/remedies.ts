@@ -6,7 +6,7 @@
  */
 
 import type { Remedy, RemedyDetails } from '../policy/decision.ts'
-import { printDevice, printMoment, printOpening, printSpan, printSystems } from './words.ts'
+import { printBrowsers, printDevice, printMoment, printOpening, printSpan, printSystems } from './words.ts'
 
 /** What a page says about one unmet condition. */
 export interface RemedyMessage {
@@ -217,12 +217,15 @@ export const remedies: Readonly<Record<Remedy, (details: RemedyDetails, now: num
     ...(at !== undefined && at - now < soonMs ? { isWatched: true } : {}),
   }),
 
-  browser_not_accepted: ({ wanted }) => ({
-    title: 'Use another browser',
-    text: wanted === undefined ? '{app} does not open in this browser.' : `{app} opens in ${wanted}.`,
-    heading: '{app} does not open in this browser',
-    action: 'ask',
-  }),
+  browser_not_accepted: ({ wanted }) => {
+    const names = wanted === undefined ? undefined : printBrowsers(wanted)
+    return {
+      title: 'Use another browser',
+      text: names === undefined ? '{app} does not open in this browser.' : `{app} opens in ${names}.`,
+      heading: '{app} does not open in this browser',
+      action: 'ask',
+    }
+  },
   browser_outdated: () => ({
     title: 'Update your browser',
     text: 'Your browser is too old for {app}. Update it, then open this page again.',

@@ -3,7 +3,7 @@
 import { describe, expect, it } from 'vitest'
 import { type Remedy, remedyWords } from '../policy/decision.ts'
 import { remedies } from './remedies.ts'
-import { printDevice, printMoment, printOpening, printSpan, printSystems } from './words.ts'
+import { printBrowsers, printDevice, printMoment, printOpening, printSpan, printSystems } from './words.ts'
 
 const minute = 60_000
 const hour = 60 * minute
@@ -56,6 +56,17 @@ describe('a system', () => {
     expect(printDevice('macos 15.1')).toBe('Your Mac')
     expect(printDevice('__proto__ 1')).toBe('Your device')
     expect(printDevice(undefined)).toBe('Your device')
+  })
+})
+
+describe('browsers', () => {
+  it.each([
+    ['firefox', 'Firefox'],
+    ['firefox, samsung_internet', 'Firefox or Samsung Internet'],
+    ['constructor', 'constructor'],
+    ['>= 120', undefined],
+  ])('%s are %s', (text, printed) => {
+    expect(printBrowsers(text)).toBe(printed)
   })
 })
 

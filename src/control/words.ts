@@ -83,6 +83,22 @@ export function printSystems(list: string): string {
     .join(', or ')
 }
 
+const browsers: Readonly<Record<string, string>> = {
+  chrome: 'Chrome',
+  edge: 'Microsoft Edge',
+  firefox: 'Firefox',
+  opera: 'Opera',
+  safari: 'Safari',
+  samsung_internet: 'Samsung Internet',
+}
+
+/** `firefox, chrome` → `Firefox or Chrome`; `undefined` for anything but names, such as a version. */
+export function printBrowsers(list: string): string | undefined {
+  const names = list.split(', ')
+  if (!names.every((name) => /^[a-z][a-z0-9_]*$/.test(name))) return undefined
+  return names.map((name) => (Object.hasOwn(browsers, name) ? browsers[name] : name.replaceAll('_', ' '))).join(' or ')
+}
+
 function systemOf(text: string | undefined) {
   const name = text?.split(' ')[0] ?? ''
   return Object.hasOwn(systems, name) ? systems[name] : undefined

@@ -52,7 +52,8 @@ function plain(value: unknown, depth: number): unknown {
 
 /**
  * A subject identifier as it may be used: 1–255 bytes, no control character and no space at either end. Headers cannot
- * carry those, and an upstream that reads `alice ` as `alice` would take one person for another.
+ * carry those, and an upstream that reads `alice ` as `alice` would take one person for another. `service:` is how upstreams are told of callers
+ * that are no people: nobody may be called so.
  */
 export function parseSub(sub: unknown): string {
   if (typeof sub !== 'string' || sub === '') throw new PosternError('sign_in_invalid', 'sub is not a non-empty string')
@@ -61,6 +62,7 @@ export function parseSub(sub: unknown): string {
   if (/[\u0000-\u001f\u007f]/.test(sub) || sub.trim() !== sub || !sub.isWellFormed()) {
     throw new PosternError('sign_in_invalid', 'sub holds a control character, an outer space or half a character')
   }
+  if (/^service:/i.test(sub)) throw new PosternError('sign_in_invalid', 'sub begins with `service:`, as no person may')
   return sub
 }
 

@@ -298,6 +298,7 @@ describe('an ID Token that lies', () => {
     ['a number as sub', (it) => ({ ...it, sub: 7 })],
     ['a sub with a NUL', (it) => ({ ...it, sub: 'alice\u0000x' })],
     ['a sub with an outer space', (it) => ({ ...it, sub: 'alice ' })],
+    ['a sub that would pass for a service', (it) => ({ ...it, sub: 'service:billing' })],
     ['a wrong at_hash', (it) => ({ ...it, at_hash: 'AAAAAAAAAAAAAAAAAAAAAA' })],
     ['an expiry that passed', (it) => ({ ...it, iat: Number(it['iat']) - 30, exp: Number(it['iat']) - 90 })],
     ['no expiry', ({ exp: _, ...rest }) => rest],

@@ -107,10 +107,12 @@ async function watchForReturn({ watch: path, watchFor, watchRemedies }, line, st
   const waitsForAccess = watchFor === 'allowed'
   const pausesInSeconds = [5, 10, 15, 30, 30, 60, 60, 60, 120, 120, 120, 120]
   watch.hidden = false
-  status.textContent = waitsForAccess ? 'This page goes on by itself once it may.' : 'This page looks by itself whether it is back.'
+  status.textContent = waitsForAccess
+    ? 'This page goes on by itself once you may open it.'
+    : 'This page looks by itself whether it is back.'
   for (const pause of pausesInSeconds) {
     for (let left = pause; left > 0; left--) {
-      line.textContent = `${waitsForAccess ? 'This page goes on by itself once it may. ' : ''}Looking again in ${left} ${left === 1 ? 'second' : 'seconds'}.`
+      line.textContent = `${waitsForAccess ? 'This page goes on by itself. Next look in ' : 'Looking again in '}${left} ${left === 1 ? 'second' : 'seconds'}.`
       await new Promise((resolve) => setTimeout(resolve, 1000))
       if (document.hidden) await new Promise((resolve) => document.addEventListener('visibilitychange', resolve, { once: true }))
     }
