@@ -23,18 +23,33 @@ export interface PosternInstance extends MeasuredProcess {
   readonly host: string
   /** `Cookie` header of the signed-in person. */
   readonly cookie: string
+  /** From the start of the process until it says that it is ready. */
+  readonly startMs: number
+  /** Writes another policy. Resolves once the log holds `message` as often as it does plus one. */
+  readonly change: (policy: string, message: string) => Promise<void>
+  /** Asks for the next answer to a message of a preloaded script. */
+  readonly ask: (question: string) => Promise<unknown>
 }
 
+/** Writes a policy whose app `https://` or `http://` URL and upstream are these. */
+export type WritePolicy = (appUrl: string, upstreamOrigin: string) => string
+
 /** Starts it and resolves once it answers. */
-export async function startPostern(upstreamOrigin: string, nodeOptions: readonly string[]): Promise<PosternInstance> {
+export async function startPostern(
+  upstreamOrigin: string,
+  nodeOptions: readonly string[],
+  write: WritePolicy = policy,
+): Promise<PosternInstance> {
   const folder = await mkdtemp(join(tmpdir(), 'postern-bench-'))
   const [port, operationsPort] = [await findFreePort(), await findFreePort()]
   const host = `bench.corp.localhost:${port}`
   const configFile = join(folder, 'postern.yaml')
   await writeFile(configFile, configuration(port, operationsPort))
-  await writeFile(join(folder, 'policy.yaml'), policy(`http://${host}`, upstreamOrigin))
+  const policyFile = join(folder, 'policy.yaml')
+  await writeFile(policyFile, write(`http://${host}`, upstreamOrigin))
   const cookie = await signIn(configFile, `http://${host}`)
 
+  const startedAt = performance.now()
   const entry = fileURLToPath(new URL('../src/cli.ts', import.meta.url))
   const child = fork(entry, ['serve', '--config', configFile, '--log-level', 'info'], {
     execArgv: [...nodeOptions, '--import', new URL('./report-cpu.ts', import.meta.url).href],
@@ -48,13 +63,23 @@ export async function startPostern(upstreamOrigin: string, nodeOptions: readonly
     })
     child.on('exit', (code) => reject(new Error(`postern exited with ${code}: ${output}`)))
   })
-  child.stdout?.resume()
+  const startMs = performance.now() - startedAt
+  const count = (message: string) => output.split(`"msg":"${message}"`).length
+  const change = async (text: string, message: string) => {
+    const wanted = count(message) + 1
+    await writeFile(policyFile, text)
+    while (count(message) < wanted) await once(child.stdout ?? child, 'data')
+  }
+  const ask = async (question: string) => {
+    child.send(question)
+    return (await once(child, 'message'))[0]
+  }
   const stop = async () => {
     child.kill('SIGTERM')
     if (child.exitCode === null) await once(child, 'exit')
     await rm(folder, { recursive: true, force: true })
   }
-  return { ...measured(child), stop, port, host, cookie }
+  return { ...measured(child), stop, port, host, cookie, startMs, change, ask }
 }
 
 function configuration(port: number, operationsPort: number): string {

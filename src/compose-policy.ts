@@ -4,7 +4,7 @@
  *
  * With `policy_tests: required` a policy that fails its tests, or has none, is never in force: at start that is an error, later the
  * one before stays. Warnings are logged and stop nothing. At start the policy is loaded here, since nobody waits; every later load
- * has a thread of its own.
+ * has a process of its own.
  */
 
 import type { InstanceConfiguration } from './config/instance.ts'
@@ -53,9 +53,9 @@ export async function composePolicy({ configuration, log, lookEveryMs, now, onRe
   )
   return {
     ...source,
-    async close() {
+    close() {
       source.close()
-      await loader.close()
+      loader.close()
     },
   }
 }

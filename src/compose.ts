@@ -98,6 +98,13 @@ export async function startPostern({ configuration, log, isDemo }: StartOptions)
     await mkdir(configuration.dataDir, { recursive: true, mode: 0o700 })
     // With a shared store every instance needs the same keys: one that made its own could read nobody's sessions.
     if (configuration.session.store.kind === 'embedded') createKeysFile(configuration.keysFile, now())
+    // First: what starts below counts its troubles from its first moment on.
+    const metrics = createMetrics({
+      openConnections: () => listener.openConnections(),
+      isAuditWritable: () => audit.isWritable(),
+      isProviderReady: () => relyingParty.isReady(),
+    })
+    closers.push(() => metrics.close())
     const watchedKeys = watchKeys(configuration.keysFile, {
       log,
       now,
@@ -122,12 +129,6 @@ export async function startPostern({ configuration, log, isDemo }: StartOptions)
     })
     closers.push(() => audit.close())
 
-    const metrics = createMetrics({
-      openConnections: () => listener.openConnections(),
-      isAuditWritable: () => audit.isWritable(),
-      isProviderReady: () => relyingParty.isReady(),
-    })
-    closers.push(() => metrics.close())
     const record = (event: AuditEvent) => {
       audit.record(event)
       countEvent(metrics, event)

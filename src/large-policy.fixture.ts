@@ -18,8 +18,16 @@ export const largeSize: PolicySize = { apps: 1000, rulesOfAnApp: 20, levels: 100
 /** Groups of the person whom `staffOf` and the rules are about, and who is let in to every app's `/docs/`. */
 export const memberGroups = ['staff', 'engineering', 'on-call', 'wiki-editors', 'team-3', 'berlin']
 
-/** The document as YAML. App `n` is `https://app-n.corp.example`. */
-export function writeLargePolicy({ apps, rulesOfAnApp, levels }: PolicySize): string {
+/** An app's addresses. */
+export type Addresses = (index: number) => { readonly url: string; readonly upstream: string }
+
+const addressesByNumber: Addresses = (index) => ({
+  url: `https://app-${index}.corp.example`,
+  upstream: `http://app-${index}.internal:8080`,
+})
+
+/** The document as YAML. App `n` is `https://app-n.corp.example` unless `addresses` says otherwise. */
+export function writeLargePolicy({ apps, rulesOfAnApp, levels }: PolicySize, addresses = addressesByNumber): string {
   return [
     'version: 1',
     'zone: Europe/Berlin',
@@ -29,7 +37,7 @@ export function writeLargePolicy({ apps, rulesOfAnApp, levels }: PolicySize): st
     '  - { name: contractors work from offices, deny: { groups: [contractors] }, unless: [level_2] }',
     '  - { name: restricted apps need a fresh sign-in, require: [level_0], sensitivity: [restricted], unless: [level_3] }',
     'apps:',
-    ...Array.from({ length: apps }, (_, index) => writeApp(index, rulesOfAnApp, levels)),
+    ...Array.from({ length: apps }, (_, index) => writeApp(index, rulesOfAnApp, levels, addresses(index))),
     '',
   ].join('\n')
 }
@@ -56,14 +64,14 @@ function writeLevel(index: number): string {
   }
 }
 
-function writeApp(index: number, rules: number, levels: number): string {
+function writeApp(index: number, rules: number, levels: number, { url, upstream }: ReturnType<Addresses>): string {
   const level = (step: number) => `level_${(index * 7 + step) % levels}`
   return [
     `  - id: app-${index}`,
     `    name: Application ${index}`,
     `    owner: team-${index % 40}@corp.example`,
-    `    url: https://app-${index}.corp.example`,
-    `    upstream: http://app-${index}.internal:8080`,
+    `    url: ${url}`,
+    `    upstream: ${upstream}`,
     `    sensitivity: ${['internal', 'confidential', 'restricted', 'open'][index % 4]}`,
     '    rules:',
     ...Array.from({ length: rules }, (_, rule) => `      - ${writeRule(index, rule, level)}`),

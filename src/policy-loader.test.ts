@@ -1,17 +1,17 @@
-/** Loading on a thread of its own: the same verdict as here, nothing of the instance's secrets, an end to crashes and hangs, and requests in between. */
+/** Loading in a process of its own: the same verdict as here, nothing of the instance's secrets, an end to crashes and hangs, requests in between. */
 
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { monitorEventLoopDelay } from 'node:perf_hooks'
 import { pathToFileURL } from 'node:url'
 import { pino } from 'pino'
-import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { describeInstance } from './config/known-instance.ts'
 import { loadConfiguration } from './config/load-configuration.ts'
 import { describeProblem } from './config/problems.ts'
 import { writeLargePolicy } from './large-policy.fixture.ts'
-import { createPolicyLoader, type PolicyLoader } from './policy-loader.ts'
+import { createPolicyLoader, type PolicyLoader, type PolicyLoaderOptions } from './policy-loader.ts'
 import { judgePolicy, type PolicyQuestion } from './policy-loading.ts'
 import { openPolicySource } from './policy-source.ts'
 
@@ -24,7 +24,7 @@ beforeEach(async () => {
   loader = createPolicyLoader()
 })
 afterEach(async () => {
-  await loader.close()
+  loader.close()
   await rm(folder, { recursive: true, force: true })
 })
 
@@ -69,9 +69,13 @@ apps:
       - { name: staff, allow: { groups: [staff] }, when: [strong, office] }
 `
 
-const waitForThread = (body: string) => write('thread.mjs', body).then(pathToFileURL)
+/** A loader that does something else, once it is asked. */
+const broken = async (body: string, options: PolicyLoaderOptions = {}) =>
+  createPolicyLoader({ program: pathToFileURL(await write('program.mjs', body)), ...options })
 
-describe('a policy loaded on a thread', () => {
+const asked = (body: string) => `process.once('message', () => { ${body} })`
+
+describe('a policy loaded in a process of its own', () => {
   it('is the policy loaded here, with everything that is said about it', async () => {
     await write('networks.txt', '10.0.0.0/8\n')
     const question = await ask(policy)
@@ -127,11 +131,11 @@ tests:
 
   it('is asked about with nothing secret', async () => {
     const question = await ask(policy)
-    const asked = JSON.stringify(question.instance, (_key, value: unknown) =>
+    const known = JSON.stringify(question.instance, (_key, value: unknown) =>
       value instanceof Map || value instanceof Set ? [...(value as Iterable<unknown>)] : value,
     )
-    expect(asked).toContain('wiki_token')
-    for (const secret of [clientSecret, 'a-store-password-0123', 'a-wiki-token-0123456789abcdef']) expect(asked).not.toContain(secret)
+    expect(known).toContain('wiki_token')
+    for (const secret of [clientSecret, 'a-store-password-0123', 'a-wiki-token-0123456789abcdef']) expect(known).not.toContain(secret)
     expect(structuredClone(question)).toEqual(question)
   })
 
@@ -143,46 +147,54 @@ tests:
   })
 })
 
-describe('a thread that', () => {
+describe('a loader that', () => {
   it.each([
-    ['throws', 'throw new Error("no such luck")', /no such luck/],
-    ['rejects later', 'setTimeout(() => { throw new Error("later") }, 10)', /later/],
-    ['ends without a word', '', /ended/],
-    ['exits', 'process.exit(0)', /ended/],
-    ['never answers', 'setInterval(() => undefined, 1000)', /not loaded within 0.3 s/],
-    ['spins', 'for (;;);', /not loaded within 0.3 s/],
-    ['cannot be read', 'this is no module', /policy could not be judged/],
-    ['takes all memory', 'const all = []; for (;;) all.push(new Array(1000).fill(all.length))', /memory/],
-  ] as const)('%s is a load that fails, and the next one succeeds', async (_what, body, message) => {
-    const thread = await waitForThread(body)
-    const patient = body.startsWith('const all') || body.includes('later') || body === 'this is no module'
-    const broken = createPolicyLoader({ thread, timeLimitMs: patient ? 60_000 : 300, heapMb: 32 })
-    await write('networks.txt', '10.0.0.0/8\n')
-    const question = await ask(policy)
-    await expect(broken.load(question)).rejects.toThrow(message)
-    expect((await loader.load(question)).problems).toEqual([])
-    await broken.close()
+    ['throws', asked('throw new Error("no such luck")')],
+    ['throws later', asked('setTimeout(() => { throw new Error("later") }, 10)')],
+    ['answers nothing', asked('process.disconnect()')],
+    ['exits', 'process.exit(0)'],
+    ['is killed', asked('process.kill(process.pid, "SIGKILL")')],
+    ['cannot be read', 'this is no program'],
+    ['takes all memory', asked('const all = []; for (;;) all.push({ [all.length]: all.length })')],
+  ])('%s is a load that fails', { timeout: 60_000 }, async (_what, body) => {
+    const one = await broken(body, { heapMb: 40 })
+    await expect(one.load(await ask(policy))).rejects.toThrow(/its loader ended without an answer/)
   })
 
-  it('is still at work when the loader is closed ends with it', async () => {
-    const spinning = createPolicyLoader({ thread: await waitForThread('for (;;);') })
-    const load = expect(spinning.load(await ask(policy))).rejects.toThrow(/ended/)
-    await spinning.close()
+  it.each([
+    ['never answers', 'setInterval(() => undefined, 1000)'],
+    ['spins', asked('for (;;);')],
+  ])('%s is a load that fails after its time, and is ended', async (_what, body) => {
+    const pids = join(folder, 'pid')
+    const one = await broken(
+      `import { writeFileSync } from 'node:fs'; writeFileSync(${JSON.stringify(pids)}, String(process.pid)); ${body}`,
+      { timeLimitMs: 700 },
+    )
+    await expect(one.load(await ask(policy))).rejects.toThrow('not loaded within 0.7 s')
+    const pid = await readFile(pids, 'utf8').catch(() => undefined)
+    if (pid !== undefined) await vi.waitFor(() => expect(() => process.kill(Number(pid), 0)).toThrow(), { timeout: 5000, interval: 10 })
+  })
+
+  it('is still at work when it is closed ends, and with it the load', async () => {
+    const one = await broken(asked('for (;;);'))
+    const load = expect(one.load(await ask(policy))).rejects.toThrow(/SIGKILL/)
+    one.close()
     await load
   })
 
-  it('fails refuses the policy: the one before stays, and it is said', async () => {
+  it('fails refuses the policy: the one before stays, it is said, and the next load counts', async () => {
     await write('networks.txt', '10.0.0.0/8\n')
     const question = await ask(policy)
-    const broken = createPolicyLoader({ thread: await waitForThread('for (;;);'), timeLimitMs: 200 })
+    const spinning = await broken(asked('for (;;);'), { timeLimitMs: 300 })
     const { files, value } = await judgePolicy(question)
     if (value === undefined) throw new Error('it has problems')
     const outcomes: string[] = []
+    let current = spinning
     const source = await openPolicySource(
       { value, files },
       {
         path: question.path,
-        load: () => broken.load(question),
+        load: () => current.load(question),
         describe: describeProblem,
         log: pino({ level: 'silent' }),
         lookEveryMs: 60_000,
@@ -192,9 +204,11 @@ describe('a thread that', () => {
     expect(await source.reload()).toBe(false)
     expect(source.failure()).toBe(1)
     expect(source.current().version).toBe(value.version)
-    expect(outcomes).toEqual(['refused'])
-    await source.close()
-    await broken.close()
+    current = loader
+    expect(await source.reload()).toBe(true)
+    expect(source.failure()).toBeUndefined()
+    expect(outcomes).toEqual(['refused', 'loaded'])
+    source.close()
   })
 })
 
@@ -225,6 +239,6 @@ describe('a large policy', () => {
     delays.disable()
     expect(source.document().apps[0]?.rules[0]?.name).toBe('people read')
     expect(delays.max / 1e6).toBeLessThan(workMs / 4)
-    await source.close()
+    source.close()
   })
 })

@@ -1,11 +1,10 @@
 /**
  * A policy from its files to a verdict: what is wrong with it, what its own tests say, and the document if nothing speaks against it.
  *
- * At start this runs where it is called; while requests are served it runs on a thread of its own (`policy-loader.ts`), because a large
+ * At start this runs where it is called; while requests are served it runs in a process of its own (`policy-loader.ts`), because a large
  * document takes seconds. So the question is plain data without a secret, and the answer can be taken in piece by piece.
  */
 
-import { deserialize, serialize } from 'node:v8'
 import { readBareEnvironment } from './attributes/environment-facts.ts'
 import { printPolicyTests, runPolicyTests } from './commands/policy-tests.ts'
 import type { KnownInstance } from './config/known-instance.ts'
@@ -58,10 +57,10 @@ async function findObjections(
   return results.every(({ isPassed }) => isPassed) ? [] : [printPolicyTests(results)]
 }
 
-/** A judged policy on its way between threads: what it holds besides the document, and the document in pieces. */
-export interface PackedPolicy extends Omit<JudgedPolicy, 'value'> {
-  readonly pieces: readonly Uint8Array<ArrayBuffer>[] | undefined
-}
+/** A judged policy on its way between processes: pieces of the document, at last everything else. */
+export type PackedPolicy =
+  | { readonly kind: 'piece'; readonly piece: Partial<PolicyDocument> }
+  | { readonly kind: 'end'; readonly answer: Omit<JudgedPolicy, 'value'>; readonly isWhole: boolean }
 
 /** Nobody reads more, and a document of mistakes shall not take longer to refuse than a good one to load. */
 const mostSaid = 1000
@@ -69,50 +68,41 @@ const mostSaid = 1000
 /** Apps, rules or levels in one piece: taking one in is about a millisecond. */
 const itemsInPiece = 10
 
-type Piece = Partial<PolicyDocument>
-
 /** Packs an answer. What is said is cut at a thousand; the last line then says how much more there is. */
-export function packPolicy({ value, ...answer }: JudgedPolicy): PackedPolicy {
+export function* packPolicy({ value, ...answer }: JudgedPolicy): Generator<PackedPolicy> {
+  if (value !== undefined) {
+    const { version, zone, levels, services, rules, apps } = value
+    yield { kind: 'piece', piece: { version, zone } }
+    for (const some of split(levels)) yield { kind: 'piece', piece: { levels: some } }
+    for (const some of split(services)) yield { kind: 'piece', piece: { services: some } }
+    for (const some of split(rules)) yield { kind: 'piece', piece: { rules: some } }
+    for (const some of split(apps)) yield { kind: 'piece', piece: { apps: some } }
+  }
   const said = { problems: cut(answer.problems), warnings: cut(answer.warnings), objections: answer.objections.slice(0, mostSaid) }
-  return { ...answer, ...said, pieces: value === undefined ? undefined : piecesOf(value).map(pack) }
+  yield { kind: 'end', answer: { ...answer, ...said }, isWhole: value !== undefined }
 }
 
-/** Takes a document in, with `pause` after each piece. */
-export async function unpackDocument(pieces: readonly Uint8Array[], pause: () => Promise<void>): Promise<PolicyDocument> {
+/** Takes messages in, in their order; the last one returns the answer. */
+export function createUnpacking(): (message: PackedPolicy) => JudgedPolicy | undefined {
   const whole = { version: '', zone: '', levels: [], services: [], rules: [], apps: [] } as Mutable<PolicyDocument>
-  for (const bytes of pieces) {
-    const { apps = [], levels = [], rules = [], services = [], ...rest } = deserialize(bytes) as Piece
+  return (message) => {
+    if (message.kind === 'end') return { ...message.answer, value: message.isWhole ? whole : undefined }
+    const { apps = [], levels = [], rules = [], services = [], ...rest } = message.piece
     Object.assign(whole, rest)
     whole.levels.push(...levels)
     whole.services.push(...services)
     whole.rules.push(...rules)
     whole.apps.push(...apps)
-    await pause()
+    return undefined
   }
-  return whole
 }
 
 type Mutable<T> = { -readonly [K in keyof T]: T[K] extends readonly (infer E)[] ? E[] : T[K] }
-
-function piecesOf({ version, zone, levels, services, rules, apps }: PolicyDocument): readonly Piece[] {
-  return [
-    { version, zone },
-    ...split(levels).map((some) => ({ levels: some })),
-    ...split(services).map((some) => ({ services: some })),
-    ...split(rules).map((some) => ({ rules: some })),
-    ...split(apps).map((some) => ({ apps: some })),
-  ]
-}
 
 function split<T>(items: readonly T[]): readonly (readonly T[])[] {
   return Array.from({ length: Math.ceil(items.length / itemsInPiece) }, (_, index) =>
     items.slice(index * itemsInPiece, (index + 1) * itemsInPiece),
   )
-}
-
-/** A copy that owns its memory, so that handing it over copies nothing. */
-function pack(piece: Piece): Uint8Array<ArrayBuffer> {
-  return new Uint8Array(serialize(piece))
 }
 
 function cut(said: JudgedPolicy['problems']): JudgedPolicy['problems'] {

@@ -40,7 +40,7 @@ export interface PolicySource {
   reload(): Promise<boolean>
   /** When the files last could not be used: how many problems there were. `undefined` while all is well. */
   failure(): number | undefined
-  close(): void | Promise<void>
+  close(): void
 }
 
 /** A document that may be in force, with the files besides its own that it rests on. */

@@ -100,14 +100,19 @@ describe('a policy that changes meanwhile', () => {
     expect((await ask('/late')).statuses).toEqual([403])
     expect(rig.upstream('app').bytes()).toBe('')
 
-    const lines = (await rig.audit()).filter((line) => line['event'] === 'access.decided' && line['app'] === 'gated')
-    const of = (path: string, effect: string) => lines.filter((line) => line['path'] === path && line['effect'] === effect)
+    const of = async (path: string, effect: string) =>
+      (await rig.audit()).filter((line) => line['event'] === 'access.decided' && line['path'] === path && line['effect'] === effect)
+    // Lines reach the file a moment after the answer.
+    await waitFor(async () => (await of('/late', 'deny')).length === 2)
     const versions = (some: readonly Readonly<Record<string, unknown>>[]) => new Set(some.map((line) => line['policy']))
-    const [before, after] = [versions([...of('/early/1', 'allow'), ...of('/early/2', 'allow')]), versions(of('/late', 'deny'))]
+    const [before, after] = [
+      versions([...(await of('/early/1', 'allow')), ...(await of('/early/2', 'allow'))]),
+      versions(await of('/late', 'deny')),
+    ]
     expect(before.size).toBe(1)
     expect(after.size).toBe(1)
     expect([...before]).not.toEqual([...after])
-    expect(versions(of('/first', 'allow'))).toEqual(before)
+    expect(versions(await of('/first', 'allow'))).toEqual(before)
     return 'decided, recorded and forwarded by the policy of its arrival; the next request by the next one'
   })
 })

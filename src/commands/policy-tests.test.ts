@@ -25,6 +25,7 @@ apps:
       - { name: nested, allow: { all_of: [{ services: [nested] }, { claims: { realm.role: batch } }, { claims: { realm.name: corp } }] } }
       - { name: services, allow: { services: [importer, reader, elsewhere] } }
       - { name: readers stay out of imports, deny: { services: [reader] }, paths: [/imports] }
+      - { name: managed devices only, deny: { everyone: true }, paths: [/managed], unless: [{ device: { managed: true } }] }
 `
 let folder: string
 
@@ -40,7 +41,7 @@ async function run(given: string, expected: string) {
   await writeFile(file, policy)
   await writeFile(
     testsFile,
-    `people: { alice: { email: alice@corp.example, groups: [staff] } }\ntests:\n  - { name: it, given: { ${given} }, expect: ${expected} }\n`,
+    `people: { alice: { email: alice@corp.example, groups: [staff] } }\ndevices: { laptop: { managed: true } }\ntests:\n  - { name: it, given: { ${given} }, expect: ${expected} }\n`,
   )
   const { problems, value: document } = await loadPolicy(file, { configuration: {} })
   if (document === undefined) throw new Error(problems.map(({ message }) => message).join('\n'))
@@ -87,6 +88,12 @@ describe('a service in a test', () => {
     expect(await run('as: "service:elsewhere", request: "GET https://wiki.corp.example/imports"', 'allow')).toMatchObject({
       isPassed: true,
     })
+  })
+
+  it('has no device, as in life, also where the test names one', async () => {
+    const request = 'device: laptop, request: "GET https://wiki.corp.example/managed"'
+    expect(await run(`as: "service:elsewhere", ${request}`, 'deny')).toMatchObject({ isPassed: true })
+    expect(await run(`as: alice, ${request}`, 'allow')).toMatchObject({ isPassed: true })
   })
 
   it('has the claims that it is recognised by, nested ones too', async () => {

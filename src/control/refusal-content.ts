@@ -96,7 +96,9 @@ export function describeRefusal(facts: RefusalFacts, brand: RefusalBrand): Refus
     happened: fillApp(providerSentence ?? happened, appName),
     helps: fillApp(message.helps, appName),
     steps: wanted.map((remedy) => ({ title: fillApp(remedy.title, appName), text: fillApp(remedy.text, appName) })),
-    note: wanted.some(({ needsReport }) => needsReport === true) ? 'It counts from your device’s next report.' : undefined,
+    note: wanted.some(({ needsReport }) => needsReport === true)
+      ? 'What you change on your device counts from its next report.'
+      : undefined,
     contacts,
     actions: actionsFor({ facts, wanted, contacts, retryPath, isPassing }),
     details: detailsOf(facts),
@@ -154,12 +156,13 @@ function actionsFor({ facts, wanted, contacts, retryPath, isPassing }: Offer): A
     // The browser's cookie still names the session that ended; only signing out takes it away.
     facts.reason === 'sign_in_too_old' && facts.person === undefined ? action('Sign out', signOut) : undefined,
     action('Start again', parseWebAddress(facts.startAgainUrl) ?? parseOwnPath(facts.startAgainUrl)),
+    // Before trying again, which cannot succeed without it.
+    facts.reason === 'no_rule_matched' && !isPassing && !offers.has('sign_in_again') ? action('Ask for access', askHref) : undefined,
     action('Try again', retryPath),
     signInReasons.has(facts.reason) ? action('Sign in', signIn) : undefined,
     // With a live session the sign-in address leads straight back here, so signing in anew begins with signing out.
     offers.has('sign_in_again') ? action('Sign out and in again', signOut ?? signIn) : undefined,
     offers.has('open_app') ? action('Go to its start page', appUrl) : undefined,
-    facts.reason === 'no_rule_matched' && !isPassing && !offers.has('sign_in_again') ? action('Ask for access', askHref) : undefined,
     facts.reason === 'denied_by_rule' || facts.reason === 'locked' || isPassing ? action('Ask about this', askHref) : undefined,
     accountReasons.has(facts.reason) && facts.person !== undefined && !isPassing && !offers.has('sign_in_again')
       ? action('Use another account', signOut)

@@ -77,8 +77,13 @@ async function startSignIn(ports: SignInPorts, request: Request, response: Respo
   const values = query.getAll('step_up')
   const wanted = returnTo === undefined ? 'none' : readStepUp(ports, accessUrl, { returnTo, attempt, values })
   const stepUp = typeof wanted === 'string' ? undefined : wanted
-  // Without an attempt nothing could take a hand-off: the app itself begins one, in the browser that is to have the session.
-  if (returnTo !== undefined && attempt === undefined && stepUp === undefined) {
+  const secret = cookies.readSession('session', request.headers.cookie, accessUrl)
+  const lookup: SessionLookup = secret === undefined ? { state: 'none' } : await sessions.findByAccessSecret(secret)
+  // A cookie that was carried to another device is worth a new sign-in there, and no hand-off.
+  const isElsewhere = lookup.state === 'live' && (await binding.isElsewhere(request, lookup.session))
+  // Without an attempt nothing could take a hand-off: the app itself begins one, in the browser that is to have the session. It would
+  // refuse one that is elsewhere, and send it here again.
+  if (returnTo !== undefined && attempt === undefined && stepUp === undefined && !isElsewhere) {
     answers.redirect(response, 302, returnTo)
     return
   }
@@ -86,16 +91,13 @@ async function startSignIn(ports: SignInPorts, request: Request, response: Respo
     return refuseSignIn(ports, request, response, { startAgainUrl: returnTo, reason: 'sign_in_invalid', error: 'step_up_unknown' })
   }
   setRetryPath(response, signInPath(ports, accessUrl, { returnTo, attempt, stepUp }))
-  const secret = cookies.readSession('session', request.headers.cookie, accessUrl)
-  const lookup: SessionLookup = secret === undefined ? { state: 'none' } : await sessions.findByAccessSecret(secret)
   const errand: Errand = { attempt, returnTo, prompt: undefined, restarts: 0, stepUp }
   // Without a live session the store has perhaps not been asked yet, and it is needed when the browser comes back.
   const storeNow = lookup.state === 'live' ? lookup.now : await store.loadNow()
   const app = returnTo === undefined ? undefined : findAppOf(returnTo, apps())
   const present = presentOf(lookup)
   const renewal = app === undefined || present === undefined ? 'none' : renewalFor(app.app.session, present, storeNow)
-  // A cookie that was carried to another device is worth a new sign-in there, and no hand-off.
-  if (lookup.state === 'live' && renewal === 'none' && !(await binding.isElsewhere(request, lookup.session))) {
+  if (lookup.state === 'live' && renewal === 'none' && !isElsewhere) {
     const { session } = lookup
     // Another tab may have been to the provider already.
     const isEnough =
