@@ -32,7 +32,10 @@ export async function measureReloads(delayBudgetMs: number): Promise<boolean> {
       url: index === 0 ? url : url.replace('bench.', `app-${index}.`),
       upstream: index === 0 ? origin : `http://app-${index}.internal:8080`,
     })
-    return writeLargePolicy(largeSize, addresses).replaceAll('staff read, allow: { groups: [staff] }', `staff ${changes}, allow: { groups: [staff] }`)
+    return writeLargePolicy(largeSize, addresses).replaceAll(
+      'staff read, allow: { groups: [staff] }',
+      `staff ${changes}, allow: { groups: [staff] }`,
+    )
   }
   const postern = await startPostern(origin, ['--import', new URL('./report-delays.ts', import.meta.url).href], write)
   try {
@@ -58,11 +61,15 @@ export async function measureReloads(delayBudgetMs: number): Promise<boolean> {
       }
     })
     const busyDelays = (await postern.ask('delays')) as Delays
-    console.log(`reload: ${seconds(median(took))} from the change of the file (${seconds(Math.min(...took))} to ${seconds(Math.max(...took))})`)
+    console.log(
+      `reload: ${seconds(median(took))} from the change of the file (${seconds(Math.min(...took))} to ${seconds(Math.max(...took))})`,
+    )
     console.log(`resident: ${memory.join(', ')}`)
     console.table({ 'without reload': { ...quiet, ...prefixed(quietDelays) }, 'during reloads': { ...busy, ...prefixed(busyDelays) } })
     const isWithin = busyDelays.max <= delayBudgetMs
-    console.log(`event loop, longest pause during reloads: ${busyDelays.max.toFixed(0)} ms; budget ${delayBudgetMs} ms: ${isWithin ? 'kept' : 'EXCEEDED'}`)
+    console.log(
+      `event loop, longest pause during reloads: ${busyDelays.max.toFixed(0)} ms; budget ${delayBudgetMs} ms: ${isWithin ? 'kept' : 'EXCEEDED'}`,
+    )
     return isWithin
   } finally {
     await postern.stop()
@@ -100,7 +107,14 @@ async function timeRequests(postern: PosternInstance, meanwhile: () => Promise<v
 /** A request that the rule about staff lets in; anything else fails the benchmark. */
 function get({ cookie, host, port }: PosternInstance, agent: Agent): Promise<void> {
   return new Promise((resolve, reject) => {
-    const headers = { host, cookie, accept: 'application/json', 'sec-fetch-site': 'same-origin', 'sec-fetch-mode': 'cors', 'sec-fetch-dest': 'empty' }
+    const headers = {
+      host,
+      cookie,
+      accept: 'application/json',
+      'sec-fetch-site': 'same-origin',
+      'sec-fetch-mode': 'cors',
+      'sec-fetch-dest': 'empty',
+    }
     request({ host: '127.0.0.1', port, agent, path: '/docs/a/b', headers }, (response) => {
       response.resume()
       response.on('end', () => (response.statusCode === 200 ? resolve() : reject(new Error(`answered ${response.statusCode}`))))

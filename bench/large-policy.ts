@@ -8,17 +8,17 @@
  * policy: start, memory, and reloads while requests come in, each of which is timed. With `BENCH_STRICT=1` an exceeded budget is a failure.
  */
 
-import { compileRoutes } from '../src/enforcement/route-table.ts'
-import { largeSize, memberGroups, writeLargePolicy } from '../src/large-policy.fixture.ts'
-import { decide } from '../src/policy/decide.ts'
-import { type CompiledApp, compilePolicy } from '../src/policy/compile.ts'
-import type { PolicyDocument } from '../src/policy/document.ts'
-import type { Facts, SubjectFacts } from '../src/policy/facts.ts'
-import { measureReloads } from './large-policy-reload.ts'
-import { judgePolicy } from '../src/policy-loading.ts'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { compileRoutes } from '../src/enforcement/route-table.ts'
+import { largeSize, memberGroups, writeLargePolicy } from '../src/large-policy.fixture.ts'
+import { type CompiledApp, compilePolicy } from '../src/policy/compile.ts'
+import { decide } from '../src/policy/decide.ts'
+import type { PolicyDocument } from '../src/policy/document.ts'
+import type { Facts, SubjectFacts } from '../src/policy/facts.ts'
+import { judgePolicy } from '../src/policy-loading.ts'
+import { measureReloads } from './large-policy-reload.ts'
 
 const ratioBudget = 1.2
 const delayBudgetMs = 50
@@ -39,7 +39,12 @@ interface Kind {
 }
 
 const kinds: readonly Kind[] = [
-  { name: 'allow', path: '/docs/a/b', rule: '{ name: staff read, allow: { groups: [staff] }, methods: [read], paths: [/docs/**] }', expected: 'allow' },
+  {
+    name: 'allow',
+    path: '/docs/a/b',
+    rule: '{ name: staff read, allow: { groups: [staff] }, methods: [read], paths: [/docs/**] }',
+    expected: 'allow',
+  },
   {
     name: 'deny by rule',
     path: '/payments/7',
@@ -94,7 +99,11 @@ function factsOf({ path, isStranger }: Kind): Facts {
         ? { known: false, why: 'not_a_person' }
         : {
             known: true,
-            value: { at: { known: true, value: now - 5 * 3_600_000 }, acr: { known: false, why: 'claim_absent' }, amr: { known: true, value: ['pwd'] } },
+            value: {
+              at: { known: true, value: now - 5 * 3_600_000 },
+              acr: { known: false, why: 'claim_absent' },
+              amr: { known: true, value: ['pwd'] },
+            },
           },
     device: { known: false, why: 'no_device' },
     request: { method: 'GET', methodClass: 'read', path },
@@ -175,7 +184,14 @@ async function measureDecisions(document: PolicyDocument): Promise<boolean> {
     Object.fromEntries(
       kinds.map(({ name }, at) => {
         const { large: many = [], small: one = [] } = perKind[at] ?? {}
-        return [name, { 'large, ns': Math.round(median(many)), 'one rule, ns': Math.round(median(one)), ratio: Number((median(many) / median(one)).toFixed(2)) }]
+        return [
+          name,
+          {
+            'large, ns': Math.round(median(many)),
+            'one rule, ns': Math.round(median(one)),
+            ratio: Number((median(many) / median(one)).toFixed(2)),
+          },
+        ]
       }),
     ),
   )

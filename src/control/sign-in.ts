@@ -77,6 +77,7 @@ async function startSignIn(ports: SignInPorts, request: Request, response: Respo
   const values = query.getAll('step_up')
   const wanted = returnTo === undefined ? 'none' : readStepUp(ports, accessUrl, { returnTo, attempt, values })
   const stepUp = typeof wanted === 'string' ? undefined : wanted
+  setRetryPath(response, signInPath(ports, accessUrl, { returnTo, attempt, stepUp }))
   const secret = cookies.readSession('session', request.headers.cookie, accessUrl)
   const lookup: SessionLookup = secret === undefined ? { state: 'none' } : await sessions.findByAccessSecret(secret)
   // A cookie that was carried to another device is worth a new sign-in there, and no hand-off.
@@ -90,7 +91,6 @@ async function startSignIn(ports: SignInPorts, request: Request, response: Respo
   if (returnTo !== undefined && wanted === 'invalid') {
     return refuseSignIn(ports, request, response, { startAgainUrl: returnTo, reason: 'sign_in_invalid', error: 'step_up_unknown' })
   }
-  setRetryPath(response, signInPath(ports, accessUrl, { returnTo, attempt, stepUp }))
   const errand: Errand = { attempt, returnTo, prompt: undefined, restarts: 0, stepUp }
   // Without a live session the store has perhaps not been asked yet, and it is needed when the browser comes back.
   const storeNow = lookup.state === 'live' ? lookup.now : await store.loadNow()
