@@ -10,7 +10,6 @@ import { largeSize, writeLargePolicy } from '../src/large-policy.fixture.ts'
 import { startMeasured } from './measured-process.ts'
 import { type PosternInstance, startPostern } from './postern-instance.ts'
 
-const reloads = 20
 const connections = 4
 
 interface Delays {
@@ -20,7 +19,7 @@ interface Delays {
 }
 
 /** Prints what it measured; resolves to whether the event loop's longest pause during reloads is within the budget. */
-export async function measureReloads(delayBudgetMs: number): Promise<boolean> {
+export async function measureReloads(delayBudgetMs: number, reloads = 20): Promise<boolean> {
   const upstream = await startMeasured<{ port: number }>('./contenders.ts', ['upstream'])
   const origin = `http://127.0.0.1:${upstream.first.port}`
   let changes = 0

@@ -223,6 +223,21 @@ describe('an app that is away', () => {
     await page.waitForURL(`${origin}/runs/2026-11`, { timeout: 20_000 })
   })
 
+  it('that is closed to somebody is looked for again, and read anew when something else is in the way', async () => {
+    await open('in-the-way-disk')
+    await page.getByText('Next look in').waitFor()
+    const refused = (remedy: string) => ({
+      status: 403,
+      headers: { 'x-postern': 'no_rule_matched', 'content-type': 'application/json' },
+      body: JSON.stringify({ unmet: [{ remedy }] }),
+    })
+    appAnswer = refused('disk_not_encrypted')
+    await expect.poll(() => asked.filter((line) => line === 'GET /runs/2026-11').length, { timeout: 15_000 }).toBe(1)
+    expect(page.url()).toBe(`${origin}/in-the-way-disk`)
+    appAnswer = refused('os_outdated')
+    await page.waitForURL(`${origin}/runs/2026-11`, { timeout: 20_000 })
+  })
+
   it('offers a link without script', async () => {
     await open('upstream-down', { javaScriptEnabled: false })
     expect(await page.getByText('Looking again').count()).toBe(0)

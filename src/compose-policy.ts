@@ -3,10 +3,12 @@
  * snapshot that requests are judged by.
  *
  * With `policy_tests: required` a policy that fails its tests, or has none, is never in force: at start that is an error, later the
- * one before stays. Warnings are logged and stop nothing. At start the policy is loaded here, since nobody waits; every later load
- * has a process of its own.
+ * one before stays. Warnings are logged and stop nothing. Every load has a process of its own, but the first of a policy of usual
+ * size: nobody waits yet, and what a process costs to start would be most of it.
  */
 
+import { readdir, stat } from 'node:fs/promises'
+import { join } from 'node:path'
 import type { InstanceConfiguration } from './config/instance.ts'
 import { describeInstance } from './config/known-instance.ts'
 import { describeProblem, printProblems } from './config/problems.ts'
@@ -26,6 +28,9 @@ export interface ComposePolicyParts {
   readonly onReload: PolicySourceOptions['onReload']
 }
 
+/** Some two hundred apps. What parsing more leaves behind would stay with this process as memory that it never needs again. */
+const usualBytes = 400_000
+
 /** Loads the policy and watches it. Rejects with `configuration_invalid` and the whole report if it cannot be in force. */
 export async function composePolicy({ configuration, log, lookEveryMs, now, onReload }: ComposePolicyParts): Promise<PolicySource> {
   const instance = describeInstance(configuration)
@@ -35,11 +40,12 @@ export async function composePolicy({ configuration, log, lookEveryMs, now, onRe
     areTestsRequired: configuration.policyTests === 'required',
     now: now(),
   })
-  const { files, objections, problems, value, warnings } = await judgePolicy(question())
+  const loader = createPolicyLoader()
+  const first = (await measureBytes(configuration.policyPath)) > usualBytes ? loader.load(question()) : judgePolicy(question())
+  const { files, objections, problems, value, warnings } = await first
   if (value === undefined) throw new PosternError('configuration_invalid', `the policy has problems\n${printProblems(problems, 'error')}`)
   if (objections.length > 0) throw new PosternError('configuration_invalid', `the policy fails its own tests\n${objections.join('\n')}`)
   logWarnings(warnings, { log, describe: describeProblem })
-  const loader = createPolicyLoader()
   const source = await openPolicySource(
     { value, files },
     {
@@ -57,5 +63,18 @@ export async function composePolicy({ configuration, log, lookEveryMs, now, onRe
       source.close()
       loader.close()
     },
+  }
+}
+
+/** Of a file, or of all in a folder; nothing for what cannot be looked at, which loading will say. */
+async function measureBytes(path: string): Promise<number> {
+  try {
+    const status = await stat(path)
+    if (!status.isDirectory()) return status.size
+    const sizes = await Promise.all((await readdir(path)).map(async (name) => (await stat(join(path, name))).size))
+    return sizes.reduce((sum, size) => sum + size, 0)
+  } catch {
+    // It is not there, or may not be read.
+    return 0
   }
 }

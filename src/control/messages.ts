@@ -67,9 +67,9 @@ export const messages: Readonly<Record<Reason, Message>> = {
   },
   step_up_failed: {
     mood: 'shut',
-    title: 'Your sign-in was not strong enough',
+    title: 'Your sign-in was not strong or recent enough',
     happened: 'You were asked to sign in more strongly or anew, but your sign-in service did not do that.',
-    helps: 'Check that a second factor is set up for your account, then try again. If that is so already, someone has to look at it.',
+    helps: 'Try again. If it stays like this, check that a second factor is set up for your account, or let someone look at it.',
     ask: 'support',
     retry: true,
   },

@@ -228,6 +228,56 @@ describe('words', () => {
     expect(body).toContain('<h1>You can read Payroll, but not change it</h1>')
   })
 
+  describe('where the account is not what is in the way', () => {
+    const disk = { condition: 'device', outcome: 'false', remedy: 'disk_not_encrypted' } as const
+    const proof = { condition: 'device', outcome: 'false', remedy: 'device_not_proven' } as const
+    const access = { condition: 'subject', outcome: 'false', remedy: 'ask_for_access' } as const
+    const pageWith = (...unmet: RefusalView['unmet']) => renderer.refusalPage({ ...refusal, unmet }).body
+
+    it('say so, and do not send anybody to ask for access or for another account', () => {
+      const body = pageWith(disk, proof)
+      expect(body).toContain('<h1>You can’t open Payroll right now</h1>')
+      expect(body).toContain('Your account may open Payroll, but a few things are in the way.')
+      expect(body).toContain('>Ask about this</a>')
+      expect(body).not.toMatch(/Ask for access|Use another account/)
+      expect(pageWith(access, disk)).toMatch(/You don’t have access to Payroll.*nothing gives this account access.*>Ask for access<\/a>/s)
+    })
+
+    it('promise of a deny only that it is one of now', () => {
+      const { body } = renderer.refusalPage({
+        ...refusal,
+        reason: 'denied_by_rule',
+        unmet: [{ ...disk, condition: 'network', remedy: 'other_country' }],
+      })
+      expect(body).toContain('As things are now, a rule of your organisation keeps you out.')
+      expect(body).not.toContain('Your account may open')
+    })
+
+    it('look by themselves only where everything may be mended meanwhile, for the very page that was asked for', () => {
+      const { body } = renderer.refusalPage({ ...refusal, unmet: [disk], retryPath: '/runs?month=11&x=1' })
+      expect(body).toContain('data-watch="/runs?month=11&amp;x=1" data-watch-for="allowed" data-watch-remedies="disk_not_encrypted"')
+      expect(pageWith(disk, proof)).not.toContain('data-watch=')
+      expect(pageWith(disk, access)).not.toContain('data-watch=')
+    })
+
+    it('say once that a device has to report, however much has to be mended on it', () => {
+      const report = 'counts from its next report'
+      expect(pageWith(disk, { ...disk, remedy: 'firewall_off' }).split(report)).toHaveLength(2)
+      expect(pageWith(proof)).not.toContain(report)
+    })
+  })
+
+  it('lead from another device to a sign-in on this one', () => {
+    const changed = renderer.refusalPage({
+      ...refusal,
+      reason: 'device_changed',
+      signInUrl: 'https://access.corp.example/sign-in?return_to=x',
+    })
+    expect(changed.body).toContain('href="https://access.corp.example/sign-in?return_to=x">Sign in</a>')
+    const atAccess = { reason: 'device_changed', requestId: 'r', portalUrl: '/', person: undefined, signInUrl: '/sign-in' } as const
+    expect(renderer.renderError(atAccess)).toContain('href="/sign-in">Sign in</a>')
+  })
+
   it('offer the owner of the app, and support where it names none', () => {
     const named = renderer.refusalPage(refusal).body
     expect(named).toMatch(/<a class="button" href="mailto:owner@corp\.example\?subject=Payroll%3A[^"]*r1/)

@@ -209,6 +209,12 @@ describe('a person who is not allowed', () => {
       retryPath: '/admin/secret',
       app: { name: 'Wiki' },
     })
+    const retryPathOf = async (head: string) => (JSON.parse((await rig.ask(head)).body) as { retryPath: string }).retryPath
+    const asked = get('/admin/secret?tab=2', [...navigation, `Cookie: ${cookie}`])
+    expect(await retryPathOf(asked)).toBe('/admin/secret?tab=2')
+    // A form is not sent again, and what was its query may be no page.
+    const form = [...navigation, 'Sec-Fetch-Site: same-origin', `Cookie: ${cookie}`, 'Content-Length: 0']
+    expect(await retryPathOf(get('/admin/secret?tab=2', form).replace('GET', 'POST'))).toBe('/admin/secret')
     const json = await rig.ask(get('/admin/secret', [`Cookie: ${cookie}`]))
     expect(json.status).toBe(403)
     expect(JSON.parse(json.body)).toMatchObject({ error: 'denied_by_rule', person: 'Name of carol', app: { name: 'Wiki' } })
