@@ -213,7 +213,11 @@ const cases: readonly Case[] = [
     fix: /http:\/\/wiki.internal:3000/,
   },
   { name: 'the metadata service as upstream', policy: ['http://wiki.internal:3000', '«http://169.254.169.254/'], message: /link-local/ },
-  { name: 'the metadata service in hexadecimal', policy: ['http://wiki.internal:3000', '«http://0xa9fea9fe/'], message: /another spelling/ },
+  {
+    name: 'the metadata service in hexadecimal',
+    policy: ['http://wiki.internal:3000', '«http://0xa9fea9fe/'],
+    message: /another spelling/,
+  },
   {
     name: 'the metadata service as mapped IPv6',
     policy: ['http://wiki.internal:3000', '«http://[::ffff:a9fe:a9fe]/'],
