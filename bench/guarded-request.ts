@@ -5,18 +5,23 @@
  * Each contender is a process; all forward to one upstream process; load comes from another. A round is dealt out in slices of a
  * fraction of a second, in turn and in another order each time, and a ratio is taken within its round: so whatever else the machine
  * does hits all alike. Absolute times mean little; the ratios are what the budget speaks of. `PROFILE=folder` writes a CPU profile of
- * Postern; with `BENCH_STRICT=1` an exceeded budget is a failure.
+ * Postern; with `BENCH_STRICT=1` an exceeded budget is a failure. With `--policies` the same request is guarded by a policy of one app and
+ * one rule, and by one of a thousand apps: what the size of a policy costs a request.
  */
 
 import { fork } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
+import { largeSize, writeLargePolicy } from '../src/large-policy.fixture.ts'
 import { type MeasuredProcess, once, startMeasured } from './measured-process.ts'
-import { startPostern } from './postern-instance.ts'
+import { startPostern, type WritePolicy } from './postern-instance.ts'
 
 const budget = 1.6
 const connections = 32
-const rounds = Number(process.argv[2] ?? 9)
-const requestsPerRound = Number(process.argv[3] ?? 12_000)
+const policyBudget = 1.2
+const comparesPolicies = process.argv.includes('--policies')
+const [roundsText, requestsText] = process.argv.slice(2).filter((argument) => !argument.startsWith('--'))
+const rounds = Number(roundsText ?? 9)
+const requestsPerRound = Number(requestsText ?? 12_000)
 const sliceRequests = 1000
 const profileFolder = process.env['PROFILE']
 
@@ -31,7 +36,7 @@ interface Contender extends MeasuredProcess {
 /** What a browser sends with a fetch of its page; the cookie beside ours is the app's own. */
 function requestHead(host: string, cookie: string): string {
   return [
-    'GET /api/items?page=1 HTTP/1.1',
+    `GET ${comparesPolicies ? '/docs' : '/api'}/items?page=1 HTTP/1.1`,
     `Host: ${host}`,
     'Connection: keep-alive',
     'sec-ch-ua: "Chromium";v="156", "Not:A-Brand";v="24"',
@@ -56,14 +61,20 @@ const upstreamOrigin = `http://127.0.0.1:${upstream.first.port}`
 const load = fork(fileURLToPath(new URL('./load.ts', import.meta.url)))
 
 const profiling = profileFolder === undefined ? [] : ['--cpu-prof', '--cpu-prof-dir', profileFolder]
-const postern = await startPostern(upstreamOrigin, profiling)
-const head = requestHead(postern.host, postern.cookie)
+const guard = async (name: string, write?: WritePolicy): Promise<Contender> => {
+  const postern = await startPostern(upstreamOrigin, profiling, write)
+  return { ...postern, name, head: requestHead(postern.host, postern.cookie), costs: [] }
+}
+const guards = comparesPolicies
+  ? [await guard('one rule', writeOneRule), await guard('1,000 apps', writeThousandApps)]
+  : [await guard('postern')]
+const head = guards[0]?.head ?? ''
 const bare = async (name: 'pass-through' | 'http-proxy'): Promise<Contender> => {
   const server = await startMeasured<{ port: number }>('./contenders.ts', [name, upstreamOrigin], ['--no-deprecation'])
   return { ...server, name, port: server.first.port, head, costs: [] }
 }
 const passThrough = await bare('pass-through')
-const contenders: readonly Contender[] = [passThrough, await bare('http-proxy'), { ...postern, name: 'postern', head, costs: [] }]
+const contenders: readonly Contender[] = [passThrough, ...(comparesPolicies ? [] : [await bare('http-proxy')]), ...guards]
 
 try {
   // Unmeasured at first: the compilers have to have seen everything.
@@ -115,10 +126,32 @@ function report(): number {
     const ratioCells = [median(ratios), Math.min(...ratios), Math.max(...ratios)].map((value) => value.toFixed(2).padStart(8))
     console.log(`${name.padEnd(14)} ${cells.join('')}   ${ratioCells.join('')}`)
   }
+  if (comparesPolicies) return reportPolicies()
   const isWithin = ratioOfPostern <= budget
   console.log(`\nbudget: postern ≤ ${budget} × pass-through: ${isWithin ? 'kept' : 'EXCEEDED'} (${ratioOfPostern.toFixed(2)})`)
   // A busy machine must not fail whoever only wants to look; who relies on the figure asks for it.
   return isWithin || process.env['BENCH_STRICT'] !== '1' ? 0 : 1
+}
+
+function reportPolicies(): number {
+  const [small, large] = guards
+  const ratio = median((large?.costs ?? []).map((cost, round) => cost / (small?.costs[round] ?? Number.NaN)))
+  const isWithin = ratio <= policyBudget
+  console.log(`\nbudget: 1,000 apps ≤ ${policyBudget} × one rule: ${isWithin ? 'kept' : 'EXCEEDED'} (${ratio.toFixed(2)})`)
+  return isWithin || process.env['BENCH_STRICT'] !== '1' ? 0 : 1
+}
+
+/** The rule that lets the request in, alone. */
+function writeOneRule(url: string, upstreamUrl: string): string {
+  return `apps: [{ id: app-0, url: "${url}", upstream: "${upstreamUrl}", rules: [{ name: staff read, allow: { groups: [staff] }, methods: [read], paths: [/docs/**] }] }]`
+}
+
+/** The same rule among twenty, of one app among a thousand. */
+function writeThousandApps(url: string, upstreamUrl: string): string {
+  return writeLargePolicy(largeSize, (index) => ({
+    url: index === 0 ? url : url.replace('bench.', `app-${index}.`),
+    upstream: index === 0 ? upstreamUrl : `http://app-${index}.internal:8080`,
+  }))
 }
 
 function median(values: readonly number[]): number {

@@ -36,8 +36,8 @@ describe('a command', () => {
     cleanUps.push(() => opened.store.close())
     return opened
   }
-  function serve(configuration = embedded()) {
-    const store = openStore(configuration, parts)
+  async function serve(configuration = embedded()) {
+    const store = await openStore(configuration, parts)
     cleanUps.push(() => store.close())
     return store
   }
@@ -50,7 +50,7 @@ describe('a command', () => {
   })
 
   it('asks the instance that has the file open, and hands it what belongs into its trail', async () => {
-    const store = serve()
+    const store = await serve()
     const recorded: unknown[] = []
     const commands = await listenForAdministration(embedded(), { store, record: (one) => recorded.push(one) > 0, log: silentLog })
     cleanUps.push(() => commands.close())
@@ -62,7 +62,7 @@ describe('a command', () => {
   })
 
   it('waits for a moment where the file is in use and nobody listens, as when an instance stops', async () => {
-    const store = serve()
+    const store = await serve()
     const opening = open(embedded())
     opening.catch(() => undefined)
     // Asked after the command, so its answer comes after the command's: by then that has met the file in use.
@@ -72,7 +72,7 @@ describe('a command', () => {
   })
 
   it('says who is in the way where that does not end', async () => {
-    serve()
+    await serve()
     await expect(open(embedded())).rejects.toMatchObject({
       code: 'session_store_unavailable',
       message: expect.stringMatching(/another process has the session store open; nobody listens on .*control\.sock/),
@@ -82,7 +82,7 @@ describe('a command', () => {
   it('says what to do where an instance cannot listen because its folder has too long a name', async () => {
     const folder = join(dataDir, 'x'.repeat(100))
     mkdirSync(folder)
-    const store = serve(embedded(folder))
+    const store = await serve(embedded(folder))
     const commands = await listenForAdministration(embedded(folder), { store, record: () => true, log: silentLog })
     cleanUps.push(() => commands.close())
     await expect(open(embedded(folder))).rejects.toThrow('shorter data_dir')

@@ -17,8 +17,6 @@ import type { ReadinessCheck } from './operations.ts'
 import type { SessionStore } from './session/store.ts'
 import { connectToInstance } from './stores/control-client.ts'
 import { controlSocketPath, listenForCommands } from './stores/control-server.ts'
-import { createEmbeddedStore } from './stores/embedded.ts'
-import { createRedisStore } from './stores/redis.ts'
 import type { StoreReport } from './stores/redis-report.ts'
 
 type StoreConfiguration = Pick<InstanceConfiguration, 'session' | 'dataDir'>
@@ -32,6 +30,10 @@ export interface OpenStoreParts {
   readonly onUnavailable?: () => void
 }
 
+/** Each adapter brings a library of its own, some twenty megabytes with Redis; an instance loads the one that it uses. */
+const loadRedisAdapter = async () => (await import('./stores/redis.ts')).createRedisStore
+const loadEmbeddedAdapter = async () => (await import('./stores/embedded.ts')).createEmbeddedStore
+
 /** One command of the store may take so long; a request waits for two at the most. */
 const storeTimeoutMs = 1000
 
@@ -39,10 +41,13 @@ const storeTimeoutMs = 1000
 const connectMs = 3000
 
 /** The store that the configuration names, for a serving instance. */
-export function openStore({ session: { store }, dataDir }: StoreConfiguration, { now, log, onUnavailable }: OpenStoreParts): SessionStore {
+export async function openStore(
+  { session: { store }, dataDir }: StoreConfiguration,
+  { now, log, onUnavailable }: OpenStoreParts,
+): Promise<SessionStore> {
   return store.kind === 'redis'
-    ? createRedisStore({ url: store.url.reveal(), log, commandTimeoutMs: storeTimeoutMs, onUnavailable })
-    : createEmbeddedStore({ file: embeddedFile(dataDir), now, log, onUnavailable })
+    ? (await loadRedisAdapter())({ url: store.url.reveal(), log, commandTimeoutMs: storeTimeoutMs, onUnavailable })
+    : (await loadEmbeddedAdapter())({ file: embeddedFile(dataDir), now, log, onUnavailable })
 }
 
 function embeddedFile(dataDir: string): string {
@@ -74,7 +79,7 @@ export interface AdministeredStore {
 export async function openAdministeredStore(configuration: StoreConfiguration, { now, log }: OpenStoreParts): Promise<AdministeredStore> {
   const { session, dataDir } = configuration
   if (session.store.kind === 'redis') {
-    const store = createRedisStore({ url: session.store.url.reveal(), log, commandTimeoutMs: storeTimeoutMs })
+    const store = (await loadRedisAdapter())({ url: session.store.url.reveal(), log, commandTimeoutMs: storeTimeoutMs })
     try {
       await store.waitUntilReady(connectMs)
     } catch (error) {
@@ -89,7 +94,7 @@ export async function openAdministeredStore(configuration: StoreConfiguration, {
     const client = path === undefined ? undefined : await connectToInstance(path)
     if (client !== undefined) return { store: client, recordEvent: client.recordEvent }
     try {
-      return { store: openStore(configuration, { now, log }), recordEvent: undefined }
+      return { store: await openStore(configuration, { now, log }), recordEvent: undefined }
     } catch (error) {
       if (!isPosternError(error)) throw error
       // An instance that starts or stops, or another command, has the file open and listens not yet, or no longer.
@@ -124,7 +129,7 @@ export function storeAddresses({
 /** What `postern check --live` says about a server; `undefined` where there is none. */
 export async function loadStoreReport({ session }: Pick<InstanceConfiguration, 'session'>, log: Logger): Promise<StoreReport | undefined> {
   if (session.store.kind === 'embedded') return undefined
-  const redis = createRedisStore({ url: session.store.url.reveal(), log, commandTimeoutMs: storeTimeoutMs })
+  const redis = (await loadRedisAdapter())({ url: session.store.url.reveal(), log, commandTimeoutMs: storeTimeoutMs })
   try {
     await redis.waitUntilReady(connectMs)
     return await redis.loadReport()

@@ -13,10 +13,10 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { parseAdministrativeEvent } from './administration/administrative-event.ts'
 import { startResealing } from './administration/resealing.ts'
 import { compileCidrs, readClientAddress } from './attributes/client-address.ts'
-import { type AskedConnections, createCertificateReader } from './attributes/client-certificate.ts'
 import { createDeviceBinding, noBinding } from './attributes/device-binding.ts'
 import { createEnvironmentReader } from './attributes/environment-facts.ts'
 import { watchPlaces } from './attributes/place-files.ts'
+import type { AskedConnections } from './attributes/presented-certificates.ts'
 import { createServiceCallers } from './attributes/service-callers.ts'
 import { compileSubjectReader } from './attributes/subject-facts.ts'
 import type { AuditEvent } from './audit/event.ts'
@@ -114,7 +114,7 @@ export async function startPostern({ configuration, log, isDemo }: StartOptions)
     const keys = watchedKeys.current
     closers.push(() => watchedKeys.close())
 
-    const store = openStore(configuration, { now, log, onUnavailable: () => metrics.countStoreError() })
+    const store = await openStore(configuration, { now, log, onUnavailable: () => metrics.countStoreError() })
     closers.push(() => store.close())
     const resealing = startResealing({ store, keys, log })
     closers.push(() => resealing.close())
@@ -172,7 +172,8 @@ export async function startPostern({ configuration, log, isDemo }: StartOptions)
     const certificates =
       configuration.clientCertificate === undefined
         ? undefined
-        : createCertificateReader({
+        : // Its library is twenty megabytes that nobody else needs.
+          (await import('./attributes/client-certificate.ts')).createCertificateReader({
             settings: configuration.clientCertificate,
             isTrustedPeer: (address) => trustedProxies.contains(readClientAddress(address, [], trustedProxies)),
             asked: askedConnections,

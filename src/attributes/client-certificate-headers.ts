@@ -8,7 +8,7 @@
 
 import { X509Certificate } from 'node:crypto'
 import { maxCertificateBytes } from './client-certificate-parsing.ts'
-import { maxPresented } from './client-certificate-path.ts'
+import { maxPresented } from './presented-certificates.ts'
 
 /** DER of the certificate and of what came with it; `none`: the proxy saw no certificate. */
 export type ForwardedChain = readonly Buffer[] | 'none' | 'malformed'

@@ -10,6 +10,7 @@
 import type { CertificateReading, CertificateRefusal } from './client-certificate.ts'
 import { allowsUsage, type CertificateFacts, parseCertificate } from './client-certificate-parsing.ts'
 import { clockSkewMs, isInForce, type RevocationList } from './client-certificate-revocation.ts'
+import { maxPresented } from './presented-certificates.ts'
 
 /** Whom to believe, and what they took back. */
 export interface TrustAnchors {
@@ -24,8 +25,6 @@ export interface Verdict {
   readonly validUntil: number
 }
 
-/** Enough for any hierarchy that people run. */
-export const maxPresented = 8
 const maxPathLength = 6
 /** Signature checks for one chain; cross-signed authorities need a few, somebody who tries to be expensive gets no more. */
 const maxChecks = 24

@@ -13,13 +13,13 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { createDeviceAuthority, type DeviceAuthority, type IssuedCertificate } from '../../e2e/support/device-authority.ts'
 import type { Logger } from '../log.ts'
 import {
-  type AskedConnections,
   type CertificateReading,
   type CertificateSettings,
   type ClientCertificates,
   createCertificateReader,
 } from './client-certificate.ts'
 import { findForwardedLines, parseClientCert, parseForwardedClientCert } from './client-certificate-headers.ts'
+import type { AskedConnections } from './presented-certificates.ts'
 
 const day = 86_400_000
 let folder: string

@@ -6,27 +6,14 @@
  * after every reload of the authority or its revocation list. What cannot be verified is refused, never "none".
  */
 
-import type { X509Certificate } from 'node:crypto'
 import { hash } from 'node:crypto'
 import type { IncomingMessage } from 'node:http'
 import type { Socket } from 'node:net'
-import type { TLSSocket } from 'node:tls'
 import type { Logger } from '../log.ts'
 import { type ForwardedLines, findForwardedLines, parseClientCert, parseForwardedClientCert } from './client-certificate-headers.ts'
-import { maxPresented, type TrustAnchors, type Verdict, verifyPresented } from './client-certificate-path.ts'
+import { type TrustAnchors, type Verdict, verifyPresented } from './client-certificate-path.ts'
 import { loadClientTrust, type TrustFiles } from './client-certificate-trust.ts'
-
-/**
- * Connections of our own listener whose client was asked for a certificate, each with the host name (SNI) that it was asked under. A
- * certificate counts for that name alone: whoever shows one for one host has not shown it for another.
- */
-export type AskedConnections = WeakMap<Socket, AskedConnection>
-
-/** What a connection was asked under, and what was shown then: DER, the client's own certificate first. Empty: it has none. */
-export interface AskedConnection {
-  readonly name: string
-  readonly presented: readonly Buffer[]
-}
+import type { AskedConnections } from './presented-certificates.ts'
 
 /** A device certificate that was verified. */
 export interface DeviceCertificate {
@@ -176,20 +163,6 @@ export function createCertificateReader({ settings, isTrustedPeer, asked, now, l
     reload: trust.reload,
     close: () => clearInterval(timer),
   }
-}
-
-/**
- * What a client presented in its handshake, in that order. To be asked once, as soon as the handshake is over: Node forgets the
- * intermediates with the first look. It may be more than is looked at: one too many makes it malformed.
- */
-export function readPresented(socket: TLSSocket): readonly Buffer[] {
-  const chain: Buffer[] = []
-  let one: X509Certificate | undefined = socket.getPeerX509Certificate()
-  while (one !== undefined && chain.length <= maxPresented + 1) {
-    chain.push(one.raw)
-    one = one.issuerCertificate
-  }
-  return chain
 }
 
 /** Headers are kilobytes; what is remembered of them is not. */

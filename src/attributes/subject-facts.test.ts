@@ -120,6 +120,7 @@ describe('claims', () => {
       email: old,
       groups: old,
       claims: old,
+      claimsAt: 0,
     })
   })
 

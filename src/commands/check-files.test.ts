@@ -76,32 +76,32 @@ describe('device certificates', () => {
     ...policy,
     levels: [{ name: 'ours', condition: { kind: 'not' as const, of: { kind: 'expression' as const, source: 'device.managed' } } }],
   }
-  const check = (caFile: string, crlFile: string | undefined, when = at, from: 'listener' | 'xfcc' = 'listener') =>
-    said(checkDeviceCertificates({ clientCertificate: { caFile, crlFile, from }, url }, withLevel, { at: when, log: silentLog }))
+  const check = async (caFile: string, crlFile: string | undefined, when = at, from: 'listener' | 'xfcc' = 'listener') =>
+    said(await checkDeviceCertificates({ clientCertificate: { caFile, crlFile, from }, url }, withLevel, { at: when, log: silentLog }))
 
   it('name the hosts on which a browser is asked for one', async () => {
     const authority = await createDeviceAuthority({ notAfter: at + 365 * day })
-    const results = check(place('ca', authority.pem), place('crl', await authority.list([], { nextUpdate: at + 3 * day })))
+    const results = await check(place('ca', authority.pem), place('crl', await authority.list([], { nextUpdate: at + 3 * day })))
     expect(results).toHaveLength(3)
     expect(results[0]).toMatch(/^good device authority `CN=.*`: valid until /)
     expect(results[1]).toMatch(/^good revocation list of `CN=.*`: good until .* UTC$/)
     expect(results[2]).toBe('good client_certificate: browsers are asked for a certificate on access.corp.example, payroll.corp.example')
-    expect(check(place('ca', authority.pem), undefined, at, 'xfcc')).toEqual([
+    expect(await check(place('ca', authority.pem), undefined, at, 'xfcc')).toEqual([
       results[0],
       expect.stringMatching(/^unknown client_certificate\.crl_file: there is no revocation list/),
     ])
-    expect(checkDeviceCertificates({ clientCertificate: undefined, url }, withLevel, { at, log: silentLog })).toEqual([])
+    expect(await checkDeviceCertificates({ clientCertificate: undefined, url }, withLevel, { at, log: silentLog })).toEqual([])
   })
 
   it('are refused, and it is said, when an authority or its list has run out', async () => {
     const authority = await createDeviceAuthority({ notAfter: at + 40 * day })
     const [ca, crl] = [place('ca', authority.pem), place('crl', await authority.list([], { nextUpdate: at + day }))]
-    const words = (when: number) => check(ca, crl, when).map((line) => line.replace(/`CN=.*?`/, '…'))
-    expect(words(at)[0]).toMatch(/^warning device authority …: it expires on /)
-    expect(words(at + day)[1]).toMatch(/^problem revocation list of …: it ran out on .*: every certificate of it is refused$/)
-    expect(words(at + day - 3_600_000)[1]).toMatch(/^warning revocation list of …: it runs out on /)
-    expect(words(at + day - 4 * 3_600_000)[1]).toMatch(/^good revocation list/)
-    expect(words(at + 41 * day)).toEqual([
+    const words = async (when: number) => (await check(ca, crl, when)).map((line) => line.replace(/`CN=.*?`/, '…'))
+    expect((await words(at))[0]).toMatch(/^warning device authority …: it expires on /)
+    expect((await words(at + day))[1]).toMatch(/^problem revocation list of …: it ran out on .*: every certificate of it is refused$/)
+    expect((await words(at + day - 3_600_000))[1]).toMatch(/^warning revocation list of …: it runs out on /)
+    expect((await words(at + day - 4 * 3_600_000))[1]).toMatch(/^good revocation list/)
+    expect(await words(at + 41 * day)).toEqual([
       expect.stringMatching(/^problem device authority …: it expired on .*: every certificate of it is refused$/),
       expect.stringMatching(/^good client_certificate: /),
     ])
@@ -113,7 +113,7 @@ describe('device certificates', () => {
     const unlisted = await createDeviceAuthority({ commonName: 'One', notAfter: at + 366 * day })
     const former = await createDeviceAuthority({ commonName: 'Former', notAfter: at - 1000 })
     const list = place('crl', await listed.list([], { nextUpdate: at + day }))
-    expect(check(place('ca', listed.pem + unlisted.pem + former.pem), list)).toEqual([
+    expect(await check(place('ca', listed.pem + unlisted.pem + former.pem), list)).toEqual([
       expect.stringMatching(/^good device authority `CN=One`/),
       expect.stringMatching(/^good device authority `CN=One`/),
       expect.stringMatching(/^warning device authority `CN=Former`: it expired/),
@@ -123,8 +123,8 @@ describe('device certificates', () => {
     ])
   })
 
-  it('name what keeps an instance from starting', () => {
-    const [first] = check(place('ca', 'nothing'), undefined)
+  it('name what keeps an instance from starting', async () => {
+    const [first] = await check(place('ca', 'nothing'), undefined)
     expect(first).toMatch(/^problem client_certificate: .*has no certificate in it/)
   })
 })

@@ -6,7 +6,6 @@
  * configuration has said already.
  */
 
-import { loadClientTrust } from '../attributes/client-certificate-trust.ts'
 import { describePlaces, type PlaceReport } from '../attributes/place-database.ts'
 import type { ClientCertificateConfiguration, InstanceConfiguration } from '../config/instance.ts'
 import { quote } from '../config/problems.ts'
@@ -60,17 +59,19 @@ function isOfOtherKind(key: 'country_file' | 'asn_file', type: string): boolean 
 }
 
 /** Authorities and revocation lists of device certificates, and where devices will be asked for one. */
-export function checkDeviceCertificates(
+export async function checkDeviceCertificates(
   { clientCertificate: settings, url }: Pick<InstanceConfiguration, 'clientCertificate' | 'url'>,
   policy: PolicyDocument,
   { at, log }: { readonly at: number; readonly log: Logger },
-): readonly ProbeResult[] {
+): Promise<readonly ProbeResult[]> {
   if (settings === undefined) return []
   const asked = settings.from === 'listener' ? [describeAsked(url, policy)] : []
-  return [...judgeTrust(settings, at, log), ...asked]
+  return [...(await judgeTrust(settings, at, log)), ...asked]
 }
 
-function judgeTrust(settings: ClientCertificateConfiguration, at: number, log: Logger): readonly ProbeResult[] {
+async function judgeTrust(settings: ClientCertificateConfiguration, at: number, log: Logger): Promise<readonly ProbeResult[]> {
+  // Loaded where it is needed: its library is twenty megabytes.
+  const { loadClientTrust } = await import('../attributes/client-certificate-trust.ts')
   let trust: ReturnType<typeof loadClientTrust>
   try {
     // That a list ran out is said below, and not in the log as well.

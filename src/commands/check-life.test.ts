@@ -109,7 +109,7 @@ async function live(store: SessionStore, configuration: InstanceConfiguration) {
 /** The same over the embedded store, closed afterwards as by an instance that stopped. */
 async function liveEmbedded(configuration: InstanceConfiguration, work: (life: Awaited<ReturnType<typeof live>>) => Promise<unknown>) {
   mkdirSync(configuration.dataDir, { recursive: true })
-  const store = openStore(configuration, { now, log: silentLog })
+  const store = await openStore(configuration, { now, log: silentLog })
   await work(await live(store, configuration))
   await store.close()
 }
@@ -307,7 +307,7 @@ describe('the store', () => {
   it('is asked through the instance that has it open', async () => {
     const configuration = await configure(wiki('{ allow: { groups: [finance] } }'))
     mkdirSync(configuration.dataDir)
-    const store = openStore(configuration, { now, log: silentLog })
+    const store = await openStore(configuration, { now, log: silentLog })
     cleanUps.push(() => store.close())
     const commands = await listenForAdministration(configuration, { store, record: () => true, log: silentLog })
     cleanUps.push(() => commands.close())

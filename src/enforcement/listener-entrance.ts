@@ -10,7 +10,7 @@
 import type { Server as TlsServer } from 'node:https'
 import { createServer, type Server, type Socket } from 'node:net'
 import type { TLSSocket } from 'node:tls'
-import { type AskedConnections, readPresented } from '../attributes/client-certificate.ts'
+import { type AskedConnections, readPresented } from '../attributes/presented-certificates.ts'
 import { ClientHelloReader, canonicalName } from './client-hello.ts'
 
 export interface EntranceOptions {

@@ -8,7 +8,7 @@
 import { createServer, type Server, type ServerOptions } from 'node:http'
 import { createServer as createTlsServer } from 'node:https'
 import type { Server as NetServer, Socket } from 'node:net'
-import type { AskedConnections } from '../attributes/client-certificate.ts'
+import type { AskedConnections } from '../attributes/presented-certificates.ts'
 import { createFactsLedger } from '../audit/recorded-facts.ts'
 import { PosternError } from '../errors.ts'
 import { type CertificateFiles, type ClientAuthorities, loadCertificates } from './certificates.ts'
