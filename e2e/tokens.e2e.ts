@@ -73,7 +73,8 @@ describe.each(['embedded', 'redis'] as const)('service tokens by command, on a r
     for (const name of own) expect(statSync(join(rig.instance.folder, 'audit', name)).mode & 0o077).toBe(0)
   })
 
-  test.each([
+  // What is refused is refused before a store is asked, so one of the two is enough.
+  const refused: [string[], string][] = [
     [['create', '--name', 'x'], '--scope'],
     [['create', '--scope', 'devices:report'], '--name'],
     [['create', '--name', 'x', '--scope', 'everything'], 'devices:report'],
@@ -81,7 +82,8 @@ describe.each(['embedded', 'redis'] as const)('service tokens by command, on a r
     [['create', '--name', 'x', '--scope', 'devices:report', '--expires', 'soon'], 'not a duration'],
     [['create', '--name', 'a\nb', '--scope', 'devices:report'], 'control character'],
     [['revoke', '../../x'], '12 letters'],
-  ])('refuses %j with status 2 and a reason', async (args, reason) => {
+  ]
+  test.each(store === 'redis' ? [] : refused)('refuses %j with status 2 and a reason', async (args, reason) => {
     const before = await list()
     const result = await token(...args)
     expect(result.code).toBe(2)

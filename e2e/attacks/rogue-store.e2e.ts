@@ -111,7 +111,10 @@ describe('a store that answers with them', () => {
       await rig.signIn(client, 'bob', url)
       const status = async () => (await client.send(url, { as: 'fetch' })).status
       const outcomes: string[] = []
-      for (const one of replies) {
+      // Each takes as long as memory may serve; the short form takes the first and the last.
+      for (const one of process.env['POSTERN_TEST_LONG'] === '1'
+        ? replies
+        : replies.filter((_, index) => index % (replies.length - 1) === 0)) {
         expect(await status()).toBe(200)
         reply = one
         await waitFor(
