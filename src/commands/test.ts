@@ -37,9 +37,8 @@ export function registerTest(program: Command, { now }: { readonly now: () => nu
 
 async function runTests(options: TestOptions, now: () => number): Promise<0 | 1 | 2> {
   // What a test does not need may be missing: secrets and certificates lie on the machine that serves.
-  const { parts } = await loadConfiguration(options.config)
+  const { parts, problems } = await loadConfiguration(options.config)
   if (parts.policyPath === undefined || parts.provider === undefined) {
-    const { problems } = await loadConfiguration(options.config)
     console.error(printProblems(problems, 'error'))
     return 2
   }

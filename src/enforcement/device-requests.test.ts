@@ -55,6 +55,35 @@ describe('a device that only a claim names', () => {
   })
 })
 
+describe('what an app is told of the device', () => {
+  const stated = { id: 'laptop', identified_by: 'claim', known: true }
+
+  test('is in whoami and in the assertion where a rule of the app asks for devices', async () => {
+    const rules = [rule('allow', { kind: 'signed_in' }, { when: [deviceWith({ known: true })] })]
+    const rig = await startFlow({ apps: [wiki({ rules })], ports: { devices: readerOf(true) } })
+    rigs.push(rig)
+    const { cookie } = await rig.signIn('alice', undefined, { claims: { device_id: 'laptop' } })
+    expect(JSON.parse((await rig.ask(get('/.postern/whoami', [`Cookie: ${cookie}`]))).body)).toMatchObject({ device: stated })
+    await rig.ask(get('/page', [`Cookie: ${cookie}`]))
+    expect(assertionIn(rig.upstream.received())).toMatchObject({ device: stated })
+  })
+
+  test('is nothing where none asks', async () => {
+    const rules = [rule('allow', { kind: 'signed_in' })]
+    const rig = await startFlow({ apps: [wiki({ rules })], ports: { devices: readerOf(true) } })
+    rigs.push(rig)
+    const { cookie } = await rig.signIn('alice', undefined, { claims: { device_id: 'laptop' } })
+    expect(JSON.parse((await rig.ask(get('/.postern/whoami', [`Cookie: ${cookie}`]))).body)).toMatchObject({ device: null })
+    await rig.ask(get('/page', [`Cookie: ${cookie}`]))
+    expect(assertionIn(rig.upstream.received())).not.toHaveProperty('device')
+  })
+
+  function assertionIn(received: string): Record<string, unknown> {
+    const [, claims = ''] = /^x-postern-assertion: [\w-]+\.([\w-]+)\./im.exec(received) ?? []
+    return JSON.parse(Buffer.from(claims, 'base64url').toString()) as Record<string, unknown>
+  }
+})
+
 test('a session that began on a device which is blocked now is refused everywhere, also where no rule asks for a device', async () => {
   const blocked: DeviceReading = {
     device: { known: true, value: stateDevice({ ...laptop, status: { state: 'blocked' } }, 'certificate') },

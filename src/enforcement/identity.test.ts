@@ -187,6 +187,17 @@ describe('the assertion', () => {
     await expect(jwtVerify(token, key, { ...options, currentDate: later })).rejects.toThrow(/exp/)
   })
 
+  test('is minted anew for a stronger sign-in of the same instant', () => {
+    const { issue, route, sessionWith } = begin()
+    const session = sessionWith({})
+    const acrOf = (one: Session) => {
+      const line = new Map(issue(route, readSubject(one, 'fresh'), one)).get('X-Postern-Assertion') ?? ''
+      return (JSON.parse(Buffer.from(line.split('.')[1] ?? '', 'base64url').toString()) as { acr?: string }).acr
+    }
+    expect(acrOf(session)).toBe('mfa')
+    expect(acrOf({ ...session, signIn: { ...session.signIn, acr: 'phr' } })).toBe('phr')
+  })
+
   test('states the device where one is identified, and is minted anew for another', async () => {
     const { issue, route, sessionWith } = begin()
     const session = sessionWith({ email: 'a@corp.example', email_verified: true })
