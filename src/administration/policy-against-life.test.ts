@@ -3,7 +3,7 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { compileSubjectReader } from '../attributes/subject-facts.ts'
 import type { Condition, Rule } from '../policy/document.ts'
-import { appWith, deviceWith, documentWith, rule } from '../policy/policy.fixture.ts'
+import { appWith, deviceCondition, documentWith, rule } from '../policy/policy.fixture.ts'
 import { createPeople } from '../session/people.ts'
 import { createSealedRecords } from '../session/sealed-records.ts'
 import { createTestRing, createTestSessions, signedInAs, silentLog } from '../session/session.fixture.ts'
@@ -11,7 +11,7 @@ import { createTestInventory, type TestInventory } from './devices.fixture.ts'
 import { compareWithLife } from './policy-against-life.ts'
 import { collectDemands } from './policy-against-life-demands.ts'
 
-const firewall = deviceWith({ firewall: true })
+const firewall = deviceCondition({ firewall: true })
 const staff = { kind: 'groups', groups: ['staff'] } as const
 const everybody = { kind: 'signed_in' } as const
 const level: Condition = { kind: 'level', name: 'healthy' }

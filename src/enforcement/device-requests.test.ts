@@ -4,7 +4,7 @@ import type { IncomingMessage } from 'node:http'
 import { afterEach, describe, expect, test } from 'vitest'
 import type { DeviceReader, DeviceReading } from '../attributes/device-facts.ts'
 import { createDeviceReader, type InventoryDevice, stateDevice } from '../attributes/device-record.ts'
-import { deviceWith, rule } from '../policy/policy.fixture.ts'
+import { deviceCondition, rule } from '../policy/policy.fixture.ts'
 import type { Session } from '../session/session.ts'
 import { type FlowRig, get, startFlow, wiki } from './enforcement.fixture.ts'
 
@@ -39,7 +39,7 @@ describe('a device that only a claim names', () => {
     ['memory', true],
     ['the inventory', false],
   ])('is as unknown as its person once the claims are too old to stand (answered by %s)', async (_from, recalls) => {
-    const rules = [rule('allow', { kind: 'signed_in' }, { when: [deviceWith({ known: true })] })]
+    const rules = [rule('allow', { kind: 'signed_in' }, { when: [deviceCondition({ known: true })] })]
     const rig = await startFlow({ apps: [wiki({ rules })], ports: { devices: readerOf(recalls) } })
     rigs.push(rig)
     const { cookie } = await rig.signIn('alice', undefined, { claims: { device_id: 'laptop' } })
@@ -59,7 +59,7 @@ describe('what an app is told of the device', () => {
   const stated = { id: 'laptop', identified_by: 'claim', known: true }
 
   test('is in whoami and in the assertion where a rule of the app asks for devices', async () => {
-    const rules = [rule('allow', { kind: 'signed_in' }, { when: [deviceWith({ known: true })] })]
+    const rules = [rule('allow', { kind: 'signed_in' }, { when: [deviceCondition({ known: true })] })]
     const rig = await startFlow({ apps: [wiki({ rules })], ports: { devices: readerOf(true) } })
     rigs.push(rig)
     const { cookie } = await rig.signIn('alice', undefined, { claims: { device_id: 'laptop' } })

@@ -2,7 +2,7 @@
 
 import { afterEach, describe, expect, test } from 'vitest'
 import type { Condition } from '../policy/document.ts'
-import { mfa, rule, signInWith } from '../policy/policy.fixture.ts'
+import { mfa, rule, signInCondition } from '../policy/policy.fixture.ts'
 import { openStepUp } from '../session/sealed-step-up.ts'
 import type { SignedIn } from '../session/session.ts'
 import { type FlowRig, get, navigation, startFlow, wiki, wikiOrigin } from './enforcement.fixture.ts'
@@ -13,7 +13,7 @@ afterEach(async () => {
 })
 
 const access = new URL('https://access.corp.example')
-const mfaWithinAnHour = signInWith({ strength: mfa, withinSeconds: 3600 })
+const mfaWithinAnHour = signInCondition({ strength: mfa, withinSeconds: 3600 })
 
 async function begin(when: readonly Condition[] = [mfaWithinAnHour]): Promise<FlowRig> {
   const staff = rule('allow', { kind: 'groups', groups: ['staff'] }, { name: 'staff with two factors', when })

@@ -2,9 +2,10 @@
 
 import { describe, expect, it } from 'vitest'
 import { compileClientCondition } from './client-condition.ts'
-import { clientCondition, factsWith, known } from './condition.fixture.ts'
+import { factsWith, known } from './condition.fixture.ts'
 import type { ClientCondition, VersionBound } from './document.ts'
 import type { ClientFacts } from './facts.ts'
+import { clientCondition } from './policy.fixture.ts'
 
 const silent: ClientFacts = {
   browser: { known: false, why: 'claim_absent' },

@@ -5,7 +5,7 @@ import { compileCondition, compileLevels } from './compose-condition.ts'
 import { decide } from './decide.ts'
 import type { Condition, Level } from './document.ts'
 import { explainDecision } from './explain.ts'
-import { compileApp, deviceWith, facts, level, mfa, person, rule, signInWith } from './policy.fixture.ts'
+import { compileApp, deviceCondition, facts, level, mfa, person, rule, signInCondition } from './policy.fixture.ts'
 
 const given = facts(person())
 const staff: Condition = { kind: 'subject', who: { kind: 'groups', groups: ['staff'] } }
@@ -41,7 +41,7 @@ describe('levels', () => {
   it('that each name the one below twice are judged and explained in a blink', () => {
     const base: Level = {
       name: 'l0',
-      condition: { kind: 'all_of', of: [staff, deviceWith({ managed: true }), signInWith({ strength: mfa })] },
+      condition: { kind: 'all_of', of: [staff, deviceCondition({ managed: true }), signInCondition({ strength: mfa })] },
     }
     const towers = Array.from({ length: 60 }, (_, index): Level => {
       const below = level(`l${index}`)
@@ -71,7 +71,7 @@ describe('a list of conditions', () => {
   })
 
   it('needs what its parts need', () => {
-    const compiled = compileCondition({ kind: 'all_of', of: [staff, { kind: 'not', of: deviceWith({ managed: true }) }] }, noLevels)
+    const compiled = compileCondition({ kind: 'all_of', of: [staff, { kind: 'not', of: deviceCondition({ managed: true }) }] }, noLevels)
     expect(compiled.needs).toEqual(['device'])
   })
 })
@@ -87,9 +87,9 @@ describe('`everyone` in a condition', () => {
 describe('mended', () => {
   const mended = (condition: Condition) => compileCondition(condition, noLevels).judge(given, true)
   it('takes every `sign_in` condition for true, also under a `not`, and nothing else', () => {
-    const strong = signInWith({ strength: mfa })
+    const strong = signInCondition({ strength: mfa })
     expect(mended(strong)).toBe('true')
     expect(mended({ kind: 'not', of: strong })).toBe('false')
-    expect(mended({ kind: 'all_of', of: [strong, deviceWith({ managed: true })] })).toBe('unknown')
+    expect(mended({ kind: 'all_of', of: [strong, deviceCondition({ managed: true })] })).toBe('unknown')
   })
 })

@@ -1,6 +1,5 @@
-/** Small builders of facts and of conditions, for tests of conditions: everything unknown, and what a test changes. */
+/** Small builders of facts, for tests of conditions: everything unknown, and what a test changes. */
 
-import type { ClientCondition, DeviceCondition, NetworkCondition, SignInCondition, TimeCondition } from './document.ts'
 import type { Device, DeviceAttribute, EnvironmentFacts, Facts, Known, SignIn, SubjectFacts } from './facts.ts'
 import { environmentWith, facts, person } from './policy.fixture.ts'
 
@@ -64,41 +63,6 @@ export function reported(
   source: DeviceAttribute['source'] = 'report',
 ): DeviceAttribute {
   return { value, source, at }
-}
-
-export function signInCondition(keys: Partial<SignInCondition>): SignInCondition {
-  return { kind: 'sign_in', strength: undefined, acr: undefined, amr: undefined, withinSeconds: undefined, ...keys }
-}
-
-export function deviceCondition(keys: Partial<DeviceCondition>): DeviceCondition {
-  return {
-    kind: 'device',
-    known: undefined,
-    managed: undefined,
-    diskEncrypted: undefined,
-    screenLock: undefined,
-    firewall: undefined,
-    os: undefined,
-    serials: undefined,
-    tags: undefined,
-    attributes: undefined,
-    reportedWithinSeconds: 86_400,
-    isReportAsked: false,
-    identifiedBy: undefined,
-    ...keys,
-  }
-}
-
-export function networkCondition(keys: Partial<NetworkCondition>): NetworkCondition {
-  return { kind: 'network', cidrs: undefined, cidrsFile: undefined, countries: undefined, asns: undefined, ...keys }
-}
-
-export function timeCondition(keys: Partial<TimeCondition>): TimeCondition {
-  return { kind: 'time', days: undefined, between: undefined, zone: 'UTC', from: undefined, until: undefined, ...keys }
-}
-
-export function clientCondition(keys: Partial<ClientCondition>): ClientCondition {
-  return { kind: 'client', browsers: undefined, browserVersion: undefined, os: undefined, ...keys }
 }
 
 /** Minutes after midnight of `07:00`. */

@@ -3,27 +3,14 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { compileClientCondition } from './client-condition.ts'
-import {
-  clientCondition,
-  days,
-  deviceCondition,
-  deviceWith,
-  factsWith,
-  hours,
-  minutes,
-  networkCondition,
-  now,
-  reported,
-  signInCondition,
-  signInWith,
-  timeCondition,
-} from './condition.fixture.ts'
+import { days, deviceWith, factsWith, hours, minutes, now, reported, signInWith } from './condition.fixture.ts'
 import type { LeafCondition } from './condition.ts'
 import { remedyWords } from './decision.ts'
 import { compileDeviceCondition } from './device-condition.ts'
 import { compileExpression } from './expression.ts'
 import type { Device, DeviceAttribute, Facts, Known } from './facts.ts'
 import { compileNetworkCondition } from './network-condition.ts'
+import { clientCondition, deviceCondition, networkCondition, signInCondition, timeCondition } from './policy.fixture.ts'
 import { compileSignInCondition } from './sign-in-condition.ts'
 import { compileTimeCondition } from './time-condition.ts'
 

@@ -1,10 +1,11 @@
 /** What is known of a device, from which source and how old, against what a rule asks for. */
 
 import { describe, expect, it } from 'vitest'
-import { days, deviceCondition, deviceWith, factsWith, hours, known, minutes, now, reported } from './condition.fixture.ts'
+import { days, deviceWith, factsWith, hours, known, minutes, now, reported } from './condition.fixture.ts'
 import { compileDeviceCondition } from './device-condition.ts'
 import type { DeviceCondition } from './document.ts'
 import type { Device, Known } from './facts.ts'
+import { deviceCondition } from './policy.fixture.ts'
 
 type Remedied = string | undefined
 

@@ -7,7 +7,7 @@ import { explainDecision } from './explain.ts'
 import type { Facts } from './facts.ts'
 import {
   appWith,
-  deviceWith,
+  deviceCondition,
   documentWith,
   facts,
   level,
@@ -19,19 +19,19 @@ import {
   rule,
   service,
   signedIn,
-  signInWith,
+  signInCondition,
 } from './policy.fixture.ts'
 
 const people: Who = { kind: 'signed_in' }
 const staff: Who = { kind: 'groups', groups: ['staff', 'admins'] }
-const healthy = deviceWith({ managed: true })
+const healthy = deviceCondition({ managed: true })
 const levels = [
   { name: 'healthy', condition: healthy },
   {
     name: 'safe',
     condition: {
       kind: 'all_of' as const,
-      of: [level('healthy'), { kind: 'any_of' as const, of: [level('healthy'), signInWith({ strength: mfa })] }],
+      of: [level('healthy'), { kind: 'any_of' as const, of: [level('healthy'), signInCondition({ strength: mfa })] }],
     },
   },
 ]

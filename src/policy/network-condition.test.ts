@@ -1,9 +1,10 @@
 /** Addresses and places against what a rule names; and what is no network at all. */
 
 import { describe, expect, it } from 'vitest'
-import { factsWith, known, networkCondition } from './condition.fixture.ts'
+import { factsWith, known } from './condition.fixture.ts'
 import type { EnvironmentFacts } from './facts.ts'
 import { compileNetworkCondition } from './network-condition.ts'
+import { networkCondition } from './policy.fixture.ts'
 
 function judgeCidrs(cidrs: readonly string[], address: string): string {
   return compileNetworkCondition(networkCondition({ cidrs })).judge(factsWith({ environment: { address } }))

@@ -6,15 +6,15 @@ import type { Device, Facts, Known, SignIn, SubjectFacts } from './facts.ts'
 import { expressions } from './naive-decision.fixture.ts'
 import {
   appWith,
-  deviceWith,
+  deviceCondition,
   documentWith,
   level,
   mfa,
-  networkWith,
+  networkCondition,
   now,
   phishingResistant,
-  signInWith,
-  timeWith,
+  signInCondition,
+  timeCondition,
 } from './policy.fixture.ts'
 
 const groups = ['staff', 'admins', 'contractors']
@@ -46,30 +46,30 @@ const whoOf = (verb: Rule['verb'] | 'condition'): fc.Arbitrary<Who> => {
 
 /** Five of them, so that a test can try every set. */
 const signInConditions: fc.Arbitrary<Condition> = fc.constantFrom(
-  signInWith({ strength: mfa }),
-  signInWith({ strength: mfa, withinSeconds: 3600 }),
-  signInWith({ strength: phishingResistant }),
-  signInWith({ withinSeconds: 900 }),
-  signInWith({ acr: ['mfa', 'phishing_resistant'], amr: ['otp'] }),
+  signInCondition({ strength: mfa }),
+  signInCondition({ strength: mfa, withinSeconds: 3600 }),
+  signInCondition({ strength: phishingResistant }),
+  signInCondition({ withinSeconds: 900 }),
+  signInCondition({ acr: ['mfa', 'phishing_resistant'], amr: ['otp'] }),
 )
 
 const leaves: fc.Arbitrary<Condition> = fc.oneof(
   { weight: 5, arbitrary: signInConditions },
   fc.constantFrom(
-    deviceWith({ managed: true }),
-    deviceWith({ managed: false }),
-    deviceWith({ managed: true, diskEncrypted: true, reportedWithinSeconds: 3600 }),
+    deviceCondition({ managed: true }),
+    deviceCondition({ managed: false }),
+    deviceCondition({ managed: true, diskEncrypted: true, reportedWithinSeconds: 3600 }),
   ),
   fc.constantFrom(
-    networkWith({ cidrs: ['10.0.0.0/8'] }),
-    networkWith({ cidrs: ['192.0.2.0/24', '10.0.0.0/8'] }),
-    networkWith({ countries: ['DE', 'FR'] }),
-    networkWith({ cidrs: ['192.0.2.0/24'], countries: ['DE'] }),
+    networkCondition({ cidrs: ['10.0.0.0/8'] }),
+    networkCondition({ cidrs: ['192.0.2.0/24', '10.0.0.0/8'] }),
+    networkCondition({ countries: ['DE', 'FR'] }),
+    networkCondition({ cidrs: ['192.0.2.0/24'], countries: ['DE'] }),
   ),
   fc.constantFrom(
-    timeWith({ days: ['fri', 'sat'] }),
-    timeWith({ between: [{ from: 420, to: 1200 }] }),
-    timeWith({ days: ['mon'], between: [{ from: 0, to: 1440 }] }),
+    timeCondition({ days: ['fri', 'sat'] }),
+    timeCondition({ between: [{ from: 420, to: 1200 }] }),
+    timeCondition({ days: ['mon'], between: [{ from: 0, to: 1440 }] }),
   ),
   fc.constant<Condition>({ kind: 'client', browsers: ['firefox'], browserVersion: undefined, os: undefined }),
   fc.constantFrom(...Object.keys(expressions)).map((source): Condition => ({ kind: 'expression', source })),

@@ -3,6 +3,7 @@
 import { type CompiledApp, compilePolicy } from './compile.ts'
 import type {
   App,
+  ClientCondition,
   CompanyRule,
   Condition,
   DeviceCondition,
@@ -128,11 +129,11 @@ export function environmentWith(changes: Partial<EnvironmentFacts> = {}): Enviro
 export const mfa: Strength = { name: 'mfa', acr: ['mfa', 'phishing_resistant'], amr: ['otp', 'hwk'], ask: { prompt_factor: 'second' } }
 export const phishingResistant: Strength = { name: 'phishing_resistant', acr: ['phishing_resistant'], amr: ['hwk'], ask: {} }
 
-export function signInWith(changes: Partial<SignInCondition>): SignInCondition {
+export function signInCondition(changes: Partial<SignInCondition>): SignInCondition {
   return { kind: 'sign_in', strength: undefined, acr: undefined, amr: undefined, withinSeconds: undefined, ...changes }
 }
 
-export function deviceWith(changes: Partial<DeviceCondition>): DeviceCondition {
+export function deviceCondition(changes: Partial<DeviceCondition>): DeviceCondition {
   return {
     kind: 'device',
     known: undefined,
@@ -151,11 +152,11 @@ export function deviceWith(changes: Partial<DeviceCondition>): DeviceCondition {
   }
 }
 
-export function networkWith(changes: Partial<NetworkCondition>): NetworkCondition {
+export function networkCondition(changes: Partial<NetworkCondition>): NetworkCondition {
   return { kind: 'network', cidrs: undefined, cidrsFile: undefined, countries: undefined, asns: undefined, ...changes }
 }
 
-export function timeWith(changes: Partial<TimeCondition>): TimeCondition {
+export function timeCondition(changes: Partial<TimeCondition>): TimeCondition {
   return { kind: 'time', days: undefined, between: undefined, zone: 'UTC', from: undefined, until: undefined, ...changes }
 }
 
@@ -195,4 +196,8 @@ export function reportedDevice(attributes: Readonly<Record<string, string | bool
       ...changes,
     },
   }
+}
+
+export function clientCondition(keys: Partial<ClientCondition>): ClientCondition {
+  return { kind: 'client', browsers: undefined, browserVersion: undefined, os: undefined, ...keys }
 }

@@ -3,7 +3,7 @@
 import { describe, expect, it } from 'vitest'
 import type { App, Rule, Who } from './document.ts'
 import type { SubjectFacts } from './facts.ts'
-import { compileApp, deviceWith, facts, mfa, person, rule, signInWith } from './policy.fixture.ts'
+import { compileApp, deviceCondition, facts, mfa, person, rule, signInCondition } from './policy.fixture.ts'
 import { decidePortal } from './portal.ts'
 
 const staff: Who = { kind: 'groups', groups: ['staff'] }
@@ -41,7 +41,7 @@ describe('an app', () => {
   })
 
   it('is relevant where circumstances keep it closed now, and closed where a deny is about the person alone', () => {
-    const managed = deviceWith({ managed: true })
+    const managed = deviceCondition({ managed: true })
     const isRelevant = (rules: readonly Rule[]) => entryOf('if_relevant', rules).isVisible
     expect(isRelevant([rule('allow', staff, { when: [managed] })])).toBe(true)
     expect(isRelevant([rule('allow', staff), rule('deny', staff, { unless: [managed] })])).toBe(true)
@@ -64,12 +64,12 @@ describe('an app', () => {
   })
 
   it('is as good as open where only a stronger sign-in is missing', () => {
-    const strong = signInWith({ strength: mfa })
+    const strong = signInCondition({ strength: mfa })
     expect(entryOf('if_allowed', [rule('allow', staff, { when: [strong] })])).toMatchObject({
       isVisible: true,
       decision: { challenge: 'step_up' },
     })
-    expect(entryOf('if_allowed', [rule('allow', staff, { when: [strong, deviceWith({ managed: true })] })]).isVisible).toBe(false)
+    expect(entryOf('if_allowed', [rule('allow', staff, { when: [strong, deviceCondition({ managed: true })] })]).isVisible).toBe(false)
   })
 
   it('is judged at the path where it begins', () => {

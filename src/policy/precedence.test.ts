@@ -6,18 +6,18 @@ import type { Condition, Who } from './document.ts'
 import type { Known, SignIn } from './facts.ts'
 import {
   compileApp,
-  deviceWith,
+  deviceCondition,
   facts,
   mfa,
-  networkWith,
+  networkCondition,
   nobody,
   person,
   reportedDevice,
   rule,
   service,
   signedIn,
-  signInWith,
-  timeWith,
+  signInCondition,
+  timeCondition,
 } from './policy.fixture.ts'
 
 const signedInPeople: Who = { kind: 'signed_in' }
@@ -92,11 +92,11 @@ describe('precedence', () => {
     const [deny, require, allow, decision] = cells
     const subject = who === 'nobody' ? nobody : who === 'service' ? service : person()
     const outcomes: Readonly<Record<string, Condition>> = {
-      true: timeWith({ days: ['fri'] }),
-      false: timeWith({ days: ['mon'] }),
-      unknown: networkWith({ countries: ['DE'] }),
-      'not mfa': { kind: 'not', of: signInWith({ strength: mfa }) },
-      mfa: signInWith({ strength: mfa }),
+      true: timeCondition({ days: ['fri'] }),
+      false: timeCondition({ days: ['mon'] }),
+      unknown: networkCondition({ countries: ['DE'] }),
+      'not mfa': { kind: 'not', of: signInCondition({ strength: mfa }) },
+      mfa: signInCondition({ strength: mfa }),
     }
     const when = (word: string | undefined) => [outcomes[word ?? ''] ?? raise(String(word))]
     const everyone: Who = { kind: 'everyone' }
@@ -127,8 +127,8 @@ it('refuses a blocked device before every rule, in report mode and where all tha
   const device = reportedDevice({}, { isKnown: false, isBlocked: true })
   const rules = [
     rule('allow', { kind: 'public' }),
-    rule('allow', anybody, { when: [deviceWith({ identifiedBy: 'certificate' })] }),
-    rule('allow', anybody, { when: [deviceWith({ known: false })] }),
+    rule('allow', anybody, { when: [deviceCondition({ identifiedBy: 'certificate' })] }),
+    rule('allow', anybody, { when: [deviceCondition({ known: false })] }),
   ]
   for (const one of [rules, rules.slice(1), rules.slice(2), []]) {
     const app = compileApp(one, { report: { until: undefined, pass: anybody } })

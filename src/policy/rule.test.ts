@@ -8,12 +8,12 @@ import type { Facts } from './facts.ts'
 import {
   appWith,
   compileApp,
-  deviceWith,
+  deviceCondition,
   documentWith,
   environmentWith,
   facts,
   mfa,
-  networkWith,
+  networkCondition,
   nobody,
   now,
   person,
@@ -21,8 +21,8 @@ import {
   rule,
   service,
   signedIn,
-  signInWith,
-  timeWith,
+  signInCondition,
+  timeCondition,
 } from './policy.fixture.ts'
 
 const people: Who = { kind: 'signed_in' }
@@ -111,9 +111,9 @@ describe('a require', () => {
     ['another spelling of it', { paths: ['/admin/**'] }, { path: '/Admin;a/x.' }, 'deny'],
     ['circumstances that are not', { when: [admins] }, {}, 'allow'],
     ['circumstances that are', { when: [staff] }, {}, 'deny'],
-    ['circumstances that nobody knows', { when: [networkWith({ countries: ['DE'] })] }, {}, 'deny'],
+    ['circumstances that nobody knows', { when: [networkCondition({ countries: ['DE'] })] }, {}, 'deny'],
     ['an exception that holds', { unless: [staff] }, {}, 'allow'],
-    ['an exception that nobody knows to hold', { unless: [networkWith({ countries: ['DE'] })] }, {}, 'deny'],
+    ['an exception that nobody knows to hold', { unless: [networkCondition({ countries: ['DE'] })] }, {}, 'deny'],
   ])('touches only what it is about: %s', (_name, changes, request, effect) => {
     expect(effectOf([open, required(changes)], facts(person(), request))).toBe(effect)
   })
@@ -129,7 +129,7 @@ describe('a require', () => {
   })
 
   it('is named where an allow applies but for it, with what it asks for', () => {
-    const healthy = deviceWith({ diskEncrypted: true })
+    const healthy = deviceCondition({ diskEncrypted: true })
     const app = compileApp([open, required({ require: [healthy, admins] })])
     expect(decide(app, { ...given, device: reportedDevice({ disk_encrypted: false }) })).toMatchObject({
       effect: 'deny',
@@ -170,10 +170,10 @@ describe('what a denial names', () => {
       : decision
   }
   const evening = at(now + 12 * 3_600_000)
-  const office = timeWith({ between: [{ from: 420, to: 1200 }] })
+  const office = timeCondition({ between: [{ from: 420, to: 1200 }] })
 
   it('of an unmet `any_of`, the branch that asks for least', () => {
-    const any: Condition = { kind: 'any_of', of: [{ kind: 'all_of', of: [admins, deviceWith({ managed: true })] }, office] }
+    const any: Condition = { kind: 'any_of', of: [{ kind: 'all_of', of: [admins, deviceCondition({ managed: true })] }, office] }
     expect(remedies([rule('allow', people, { when: [any] })], evening)).toEqual(['time false outside_hours'])
   })
 
@@ -182,7 +182,7 @@ describe('what a denial names', () => {
       rule('allow', { kind: 'groups', groups: ['admins'] }, { name: 'a for admins' }),
       rule('allow', people, {
         name: 'b with a healthy device',
-        when: [deviceWith({ diskEncrypted: true, screenLock: true, firewall: true })],
+        when: [deviceCondition({ diskEncrypted: true, screenLock: true, firewall: true })],
       }),
     ]
     expect(
@@ -196,11 +196,11 @@ describe('what a denial names', () => {
   it.each<[string, Partial<Rule>, readonly string[]]>([
     ['what an exception asks for', { unless: [office] }, ['time false outside_hours']],
     ['what is behind a `not`', { when: [{ kind: 'not', of: office }] }, ['time false outside_hours']],
-    ['what is unknown', { when: [networkWith({ countries: ['DE'] })] }, ['network unknown place_unknown']],
-    ['circumstances, where they just are', { when: [timeWith({ days: ['fri'] })] }, ['circumstances false condition_not_met']],
+    ['what is unknown', { when: [networkCondition({ countries: ['DE'] })] }, ['network unknown place_unknown']],
+    ['circumstances, where they just are', { when: [timeCondition({ days: ['fri'] })] }, ['circumstances false condition_not_met']],
     [
       'what can be mended before what cannot',
-      { when: [timeWith({ days: ['fri'] })], unless: [admins, office] },
+      { when: [timeCondition({ days: ['fri'] })], unless: [admins, office] },
       ['time false outside_hours'],
     ],
     ['nothing, where it is about people and requests alone', { paths: ['/**'] }, []],
@@ -237,7 +237,7 @@ describe('alert', () => {
     expect(decide(compileApp([open, rule('deny', others, alert)]), given)).not.toHaveProperty('isAlert')
     expect(decide(compileApp([open, rule('deny', people, { ...alert, isReport: true })]), given)).not.toHaveProperty('isAlert')
     const weak = { ...given, signIn: signedIn({ acr: '1', amr: ['pwd'] }) }
-    const strong = rule('require', people, { ...alert, require: [signInWith({ strength: mfa })] })
+    const strong = rule('require', people, { ...alert, require: [signInCondition({ strength: mfa })] })
     expect(decide(compileApp([open, strong]), weak)).not.toHaveProperty('isAlert')
   })
 })
@@ -286,7 +286,7 @@ describe('report mode', () => {
     expect(effectOf([], given, report(team))).toBe('allow')
     expect(effectOf([], facts(person({ groups: { known: false, why: 'claim_absent' } })), report(team))).toBe('deny')
     expect(effectOf([rule('deny', people)], given, report(people))).toBe('deny')
-    expect(effectOf([rule('deny', people, { when: [networkWith({ countries: ['DE'] })] })], given, report(people))).toBe('deny')
+    expect(effectOf([rule('deny', people, { when: [networkCondition({ countries: ['DE'] })] })], given, report(people))).toBe('deny')
   })
 
   it('of an app ends with its last day', () => {
@@ -299,12 +299,12 @@ describe('report mode', () => {
 describe('a compiled app', () => {
   it('needs what any of its rules asks for, those in report mode included', () => {
     const levels = [
-      { name: 'healthy', condition: deviceWith({ managed: true }) },
+      { name: 'healthy', condition: deviceCondition({ managed: true }) },
       {
         name: 'at_home',
-        condition: { kind: 'any_of', of: [networkWith({ countries: ['DE'] }), { kind: 'level', name: 'healthy' }] } as Condition,
+        condition: { kind: 'any_of', of: [networkCondition({ countries: ['DE'] }), { kind: 'level', name: 'healthy' }] } as Condition,
       },
-      { name: 'unused', condition: networkWith({ asns: [64500] }) },
+      { name: 'unused', condition: networkCondition({ asns: [64500] }) },
     ]
     const app = compileApp(
       [

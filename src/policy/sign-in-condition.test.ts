@@ -1,8 +1,9 @@
 /** What the provider said of a sign-in, against what a rule asks for: every key true, false and unknown. */
 
 import { describe, expect, it } from 'vitest'
-import { factsWith, hours, minutes, now, signInCondition, signInWith } from './condition.fixture.ts'
+import { factsWith, hours, minutes, now, signInWith } from './condition.fixture.ts'
 import type { SignInCondition, Strength } from './document.ts'
+import { signInCondition } from './policy.fixture.ts'
 import { compileSignInCondition } from './sign-in-condition.ts'
 
 const mfa: Strength = { name: 'mfa', acr: ['gold'], amr: ['otp', 'hwk'], ask: {} }

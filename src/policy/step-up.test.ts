@@ -6,14 +6,26 @@ import type { StepUp } from './decision.ts'
 import type { Condition, Rule, SignInCondition, Strength, Who } from './document.ts'
 import type { Facts, Known, SignIn } from './facts.ts'
 import { compareMendings, type Mending, mendAll, mendAny } from './mending.ts'
-import { compileApp, facts, mfa, nobody, now, person, phishingResistant, rule, service, signedIn, signInWith } from './policy.fixture.ts'
+import {
+  compileApp,
+  facts,
+  mfa,
+  nobody,
+  now,
+  person,
+  phishingResistant,
+  rule,
+  service,
+  signedIn,
+  signInCondition,
+} from './policy.fixture.ts'
 import { judgeSignIn, stepUpFor } from './step-up.ts'
 
 const people: Who = { kind: 'signed_in' }
 const open = rule('allow', people, { name: 'open' })
-const withMfa = signInWith({ strength: mfa })
-const fresh = signInWith({ withinSeconds: 900 })
-const strong = signInWith({ strength: phishingResistant })
+const withMfa = signInCondition({ strength: mfa })
+const fresh = signInCondition({ withinSeconds: 900 })
+const strong = signInCondition({ strength: phishingResistant })
 const never: Condition = { kind: 'not', of: { kind: 'subject', who: people } }
 
 const password = signedIn({ acr: '1', amr: ['pwd'], secondsAgo: 7200 })
@@ -119,7 +131,7 @@ describe('what is asked for', () => {
 
 describe('the request to the provider', () => {
   const strength = (name: string, acr: readonly string[], ask: Readonly<Record<string, string>> = {}): SignInCondition =>
-    signInWith({ strength: { name, acr, amr: ['x'], ask } satisfies Strength })
+    signInCondition({ strength: { name, acr, amr: ['x'], ask } satisfies Strength })
 
   it.each<[string, readonly SignInCondition[], readonly string[]]>([
     ['no strength', [fresh], []],
@@ -127,7 +139,7 @@ describe('the request to the provider', () => {
     ['what two strengths share', [strength('a', ['1', '2', '3']), strength('b', ['3', '2'])], ['2', '3']],
     ['the first by name of two that share nothing', [strength('b', ['2']), strength('a', ['1'])], ['1']],
     ['the first, narrowed by those that leave something', [strength('a', ['1', '2']), strength('b', ['3']), strength('c', ['2'])], ['2']],
-    ['an `acr` before a strength, which an `amr` can meet', [strength('a', ['1']), signInWith({ acr: ['2'] })], ['2']],
+    ['an `acr` before a strength, which an `amr` can meet', [strength('a', ['1']), signInCondition({ acr: ['2'] })], ['2']],
     ['a strength without acr', [strength('a', []), strength('b', ['1'])], ['1']],
   ])('asks for %s', (_name, conditions, expected) => {
     expect(stepUpFor(conditions).acrValues).toEqual(expected)
@@ -136,7 +148,7 @@ describe('the request to the provider', () => {
 
   it('asks for the smallest age, and merges what strengths ask for', () => {
     const conditions = [
-      signInWith({ withinSeconds: 3600 }),
+      signInCondition({ withinSeconds: 3600 }),
       fresh,
       strength('b', ['1'], { prompt: 'b', other: 'b' }),
       strength('a', ['1'], { prompt: 'a' }),

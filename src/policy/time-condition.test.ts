@@ -1,8 +1,9 @@
 /** Hours, days and dates by the clock on the wall, over every kind of jump that it makes; the same in whichever zone the server runs. */
 
 import { afterAll, describe, expect, it } from 'vitest'
-import { clock, factsWith, hours, minutes, timeCondition } from './condition.fixture.ts'
+import { clock, factsWith, hours, minutes } from './condition.fixture.ts'
 import type { TimeCondition, Weekday } from './document.ts'
+import { timeCondition } from './policy.fixture.ts'
 import { compileTimeCondition, dayBounds } from './time-condition.ts'
 
 function between(...ranges: readonly string[]): TimeCondition['between'] {

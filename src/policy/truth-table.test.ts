@@ -12,19 +12,19 @@ import { explainDecision } from './explain.ts'
 import type { Device, EnvironmentFacts, Facts, Known } from './facts.ts'
 import {
   compileApp,
-  deviceWith,
+  deviceCondition,
   environmentWith,
   facts,
   level,
   mfa,
-  networkWith,
+  networkCondition,
   now,
   person,
   reportedDevice,
   rule,
   signedIn,
-  signInWith,
-  timeWith,
+  signInCondition,
+  timeCondition,
 } from './policy.fixture.ts'
 
 const signedInPeople: Who = { kind: 'signed_in' }
@@ -70,37 +70,37 @@ const conditions: Readonly<Record<string, readonly [Condition, Partial<Record<St
     { true: isStaff.false, false: isStaff.true, unknown: isStaff.unknown },
   ],
   'sign_in strength': [
-    signInWith({ strength: mfa }),
+    signInCondition({ strength: mfa }),
     { true: signIn({ amr: ['otp'] }), false: signIn({ acr: '1', amr: ['pwd'] }), unknown: signIn() },
   ],
-  'sign_in acr': [signInWith({ acr: ['gold'] }), { true: signIn({ acr: 'gold' }), false: signIn({ acr: '1' }), unknown: signIn() }],
+  'sign_in acr': [signInCondition({ acr: ['gold'] }), { true: signIn({ acr: 'gold' }), false: signIn({ acr: '1' }), unknown: signIn() }],
   'sign_in amr': [
-    signInWith({ amr: ['hwk'] }),
+    signInCondition({ amr: ['hwk'] }),
     { true: signIn({ amr: ['pwd', 'hwk'] }), false: signIn({ amr: ['pwd'] }), unknown: signIn() },
   ],
   'sign_in within': [
-    signInWith({ withinSeconds: 900 }),
+    signInCondition({ withinSeconds: 900 }),
     { true: signIn({ secondsAgo: 900 }), false: signIn({ secondsAgo: 901 }), unknown: signIn() },
   ],
-  'device known': [deviceWith({ known: true }), { true: device({}), false: device({}, { isKnown: false }), unknown: {} }],
+  'device known': [deviceCondition({ known: true }), { true: device({}), false: device({}, { isKnown: false }), unknown: {} }],
   'device managed': [
-    deviceWith({ managed: true }),
+    deviceCondition({ managed: true }),
     { true: device({ managed: true }), false: device({ managed: false }), unknown: device({}) },
   ],
   'device disk_encrypted': [
-    deviceWith({ diskEncrypted: true }),
+    deviceCondition({ diskEncrypted: true }),
     { true: device({ disk_encrypted: true }), false: device({ disk_encrypted: false }), unknown: device({}) },
   ],
   'device screen_lock': [
-    deviceWith({ screenLock: true }),
+    deviceCondition({ screenLock: true }),
     { true: device({ screen_lock: true }), false: device({ screen_lock: false }), unknown: device({}) },
   ],
   'device firewall': [
-    deviceWith({ firewall: true }),
+    deviceCondition({ firewall: true }),
     { true: device({ firewall: true }), false: device({ firewall: false }), unknown: device({}) },
   ],
   'device os': [
-    deviceWith({ os: [{ name: 'macos', bound: { operator: '>=', version: '14.4' } }] }),
+    deviceCondition({ os: [{ name: 'macos', bound: { operator: '>=', version: '14.4' } }] }),
     {
       true: device({ os: 'macos', os_version: '14.10' }),
       false: device({ os: 'macos', os_version: '14.3.1' }),
@@ -108,42 +108,42 @@ const conditions: Readonly<Record<string, readonly [Condition, Partial<Record<St
     },
   ],
   'device serials': [
-    deviceWith({ serials: ['C02'] }),
+    deviceCondition({ serials: ['C02'] }),
     { true: device({}, { serial: 'C02' }), false: device({}, { serial: 'C03' }), unknown: device({}, { serial: undefined }) },
   ],
   'device tags': [
-    deviceWith({ tags: ['kiosk'] }),
+    deviceCondition({ tags: ['kiosk'] }),
     { true: device({}, { tags: ['kiosk'] }), false: device({}), unknown: { device: noDevice } },
   ],
   'device attributes': [
-    deviceWith({ attributes: [{ name: 'ring', values: ['fast'] }] }),
+    deviceCondition({ attributes: [{ name: 'ring', values: ['fast'] }] }),
     { true: device({ ring: 'fast' }), false: device({ ring: 'slow' }), unknown: device({}) },
   ],
   'device reported_within': [
-    deviceWith({ isReportAsked: true, reportedWithinSeconds: 7200 }),
+    deviceCondition({ isReportAsked: true, reportedWithinSeconds: 7200 }),
     { true: device({ managed: false }), unknown: device({}) },
   ],
-  'device, report too old': [deviceWith({ managed: true, reportedWithinSeconds: 3599 }), { unknown: device({ managed: true }) }],
+  'device, report too old': [deviceCondition({ managed: true, reportedWithinSeconds: 3599 }), { unknown: device({ managed: true }) }],
   'device identified_by': [
-    deviceWith({ identifiedBy: 'certificate' }),
+    deviceCondition({ identifiedBy: 'certificate' }),
     { true: device({}), false: device({}, { identifiedBy: 'claim' }), unknown: { device: noDevice } },
   ],
   'network cidrs': [
-    networkWith({ cidrs: ['10.0.0.0/8'] }),
+    networkCondition({ cidrs: ['10.0.0.0/8'] }),
     { true: place({ address: '10.1.2.3' }), false: place({ address: '11.1.2.3' }), unknown: place({ address: 'somewhere' }) },
   ],
   'network countries': [
-    networkWith({ countries: ['DE'] }),
+    networkCondition({ countries: ['DE'] }),
     { true: place({ country: value('DE') }), false: place({ country: value(undefined) }), unknown: {} },
   ],
   'network asns': [
-    networkWith({ asns: [64500] }),
+    networkCondition({ asns: [64500] }),
     { true: place({ asn: value(64500) }), false: place({ asn: value(64501) }), unknown: {} },
   ],
-  'time days': [timeWith({ days: ['fri'] }), { true: {}, false: place({ at: now + 86_400_000 }), unknown: brokenClock }],
-  'time between': [timeWith({ between: hours }), { true: {}, false: place({ at: now + 12 * 3_600_000 }), unknown: brokenClock }],
-  'time from': [timeWith({ from: '2027-01-15' }), { true: {}, false: place({ at: now - 86_400_000 }), unknown: brokenClock }],
-  'time until': [timeWith({ until: '2027-01-15' }), { true: {}, false: place({ at: now + 86_400_000 }), unknown: brokenClock }],
+  'time days': [timeCondition({ days: ['fri'] }), { true: {}, false: place({ at: now + 86_400_000 }), unknown: brokenClock }],
+  'time between': [timeCondition({ between: hours }), { true: {}, false: place({ at: now + 12 * 3_600_000 }), unknown: brokenClock }],
+  'time from': [timeCondition({ from: '2027-01-15' }), { true: {}, false: place({ at: now - 86_400_000 }), unknown: brokenClock }],
+  'time until': [timeCondition({ until: '2027-01-15' }), { true: {}, false: place({ at: now + 86_400_000 }), unknown: brokenClock }],
   'client browser': [
     clientWith({ browsers: ['firefox'] }),
     { true: client({ browser: value('firefox') }), false: client({ browser: value('chrome') }), unknown: {} },
