@@ -43,7 +43,7 @@ const provisions = await provision((text) => say(`  ${text}`), wants)
 const environment = testEnvironment(provisions)
 
 if (isAttacksOnly) {
-  const report = await vitest(['--project', 'e2e', 'e2e/attacks'])
+  const report = await vitest(['--project', 'attacks'])
   if (report !== undefined) for (const line of ['', ...describeAttacks(report)]) say(line)
 } else {
   await step('types', [join(modules, 'typescript', 'bin', 'tsc'), '-p', root])

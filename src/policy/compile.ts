@@ -2,7 +2,8 @@
  * The policy document, compiled: what a decision reads. Done once at start and at each reload, never for a request.
  *
  * Levels and company rules are compiled once and shared by the apps that they touch. What depends on the subject alone is worked out once
- * for each subject and app (`shortlist`), so that a decision costs as much as the rules that concern this subject in this app. Rules
+ * for each subject and app (`shortlist`), and of that for each first path segment that rules name, so that a decision costs as much as
+ * the rules that concern this subject at this place in this app. Rules
  * are put in an order of their own: the order in the document can then not matter, not even for which of several is named.
  *
  * Rules in report mode are in no list that decides; where an app has any, or is in report mode itself, a second set holds
@@ -14,6 +15,7 @@ import { type CompiledLevels, compileLevelsInSteps, prepareCondition } from './c
 import type { App, CompanyRule, PolicyDocument, Rule } from './document.ts'
 import type { FactGroup, Facts, SubjectFacts } from './facts.ts'
 import type { Outcome } from './outcome.ts'
+import { headOf } from './path-pattern.ts'
 import { type CompiledRule, compileRule, type RuleSurroundings } from './rule.ts'
 import { type Steps, takeSteps } from './steps.ts'
 import { dayBounds } from './time-condition.ts'
@@ -58,6 +60,8 @@ export interface RuleSet {
    * `TypeError` for a subject of a kind that does not exist.
    */
   readonly shortlist: (subject: SubjectFacts) => Shortlist
+  /** Of the shortlist, what can still matter to a request for this path: a rule is left out only where its paths rule the request out. */
+  readonly shortlistFor: (subject: SubjectFacts, path: string) => Shortlist
 }
 
 export interface Shortlist {
@@ -137,23 +141,60 @@ function compileReport(report: App['report'], zone: string): CompiledApp['passes
 function createRuleSet(rules: readonly CompiledRule[]): RuleSet {
   const pick = (wanted: Rule['verb']) => rules.filter(({ verb }) => verb === wanted)
   const set = { allows: pick('allow'), denies: pick('deny'), requires: pick('require') }
-  const remembered = new WeakMap<SubjectFacts, Shortlist>()
-  const shortlist = (subject: SubjectFacts): Shortlist => {
+  const heads = new Set(rules.flatMap((rule) => [...(rule.heads ?? [])]))
+  const remembered = new WeakMap<SubjectFacts, RememberedShortlist>()
+  const recall = (subject: SubjectFacts): RememberedShortlist => {
     const found = remembered.get(subject)
     if (found !== undefined) return found
     const { kind } = subject
     if (kind !== 'nobody' && kind !== 'person' && kind !== 'service') throw new TypeError('facts without a subject')
     const concerned = (some: readonly CompiledRule[]) =>
       some.map((rule) => ({ rule, who: rule.who.judge(subject) })).filter(({ who }) => who !== 'false')
-    const made = {
+    const whole = {
       allows: set.allows.filter(({ who }) => who.judge(subject) === 'true'),
       denies: concerned(set.denies),
       requires: concerned(set.requires),
     }
+    const isShort = whole.allows.length + whole.denies.length + whole.requires.length <= lengthOfShort
+    const made = { whole, isShort, elsewhere: narrow(whole, undefined), byHead: new Map<string, Shortlist>() }
     remembered.set(subject, made)
     return made
   }
-  return { ...set, shortlist }
+  const shortlistFor = (subject: SubjectFacts, path: string): Shortlist => {
+    const { whole, isShort, elsewhere, byHead } = recall(subject)
+    if (isShort) return whole
+    const head = headOf(path)
+    if (head === undefined) return whole
+    const found = byHead.get(head)
+    if (found !== undefined) return found
+    // Requests choose their paths: only what rules name is remembered.
+    if (!heads.has(head)) return elsewhere
+    const made = narrow(whole, head)
+    byHead.set(head, made)
+    return made
+  }
+  return { ...set, shortlist: (subject) => recall(subject).whole, shortlistFor }
+}
+
+/** Judging so few rules costs no more than finding out which of them a path concerns. */
+const lengthOfShort = 2
+
+interface RememberedShortlist {
+  readonly whole: Shortlist
+  readonly isShort: boolean
+  /** For paths whose head no rule names. */
+  readonly elsewhere: Shortlist
+  readonly byHead: Map<string, Shortlist>
+}
+
+/** What is left for the paths with this head; `undefined`: with one that no rule names. */
+function narrow({ allows, denies, requires }: Shortlist, head: string | undefined): Shortlist {
+  const isTouched = ({ heads }: CompiledRule) => heads === undefined || (head !== undefined && heads.has(head))
+  return {
+    allows: allows.filter(isTouched),
+    denies: denies.filter(({ rule }) => isTouched(rule)),
+    requires: requires.filter(({ rule }) => isTouched(rule)),
+  }
 }
 
 function findIn(levels: CompiledLevels, name: string) {

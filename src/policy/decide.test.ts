@@ -301,6 +301,18 @@ it('works out once for each subject which rules concern it', () => {
   expect(shortlist(person({ groups: { known: true, value: ['admins'] } })).allows).toHaveLength(2)
 })
 
+it('works out once for each place that rules name which of them are left there, and looks at them all where a spelling could be read otherwise', () => {
+  const at = (paths: readonly string[]) => ({ ...rule('allow', { kind: 'signed_in' }), name: `allow ${paths.join()}`, paths })
+  const { shortlistFor } = compile([at(['/docs/**', '/d']), at(['/teams/*']), at(['/*/x'])]).enforced
+  const namesAt = (path: string) => shortlistFor(verified, path).allows.map(({ name }) => name)
+  expect(namesAt('/docs/a')).toEqual(['allow /*/x', 'allow /docs/**,/d'])
+  expect(namesAt('/teams')).toEqual(['allow /*/x', 'allow /teams/*'])
+  expect(namesAt('/elsewhere')).toEqual(['allow /*/x'])
+  for (const path of ['/Docs/a', '/x;/docs', '/', '/docs/']) expect(namesAt(path)).toHaveLength(3)
+  expect(shortlistFor(verified, '/docs/a')).toBe(shortlistFor(verified, '/docs/b'))
+  expect(shortlistFor(verified, '/elsewhere')).toBe(shortlistFor(verified, '/anywhere'))
+})
+
 it.each<[string, Rule]>([
   ['all_of', rule('allow', { kind: 'all_of', of: [] })],
   ['claims', rule('allow', { kind: 'claims', claims: [] })],

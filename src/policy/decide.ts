@@ -35,7 +35,7 @@ export function decide(app: CompiledApp, facts: Facts): Decision {
 }
 
 function decideInOrder(rules: RuleSet, facts: Facts, passesInReport: CompiledApp['passesInReport']): Decision {
-  const shortlist = rules.shortlist(facts.subject)
+  const shortlist = rules.shortlistFor(facts.subject, facts.request.path)
   const { allows, denies, requires } = shortlist
   const deny = findDeny(denies, facts)
   const isAnonymous = facts.subject.kind === 'nobody'

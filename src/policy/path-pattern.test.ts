@@ -2,7 +2,7 @@
 
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { compilePathPattern, findPatternProblem } from './path-pattern.ts'
+import { compilePathPattern, findPatternProblem, headOf, headsOf } from './path-pattern.ts'
 
 const exact = (pattern: string, path: string) => compilePathPattern(pattern, 'exact')(path)
 const loose = (pattern: string, path: string) => compilePathPattern(pattern, 'loose')(path)
@@ -119,6 +119,56 @@ describe('a loose pattern', () => {
       }),
       { numRuns: 5_000 },
     )
+  })
+})
+
+describe('a head', () => {
+  it.each([
+    ['/docs', 'docs'],
+    ['/docs/', undefined],
+    ['/docs/a/b', 'docs'],
+    ['/Docs/a', undefined],
+    ['/docs./a', undefined],
+    ['/docs/a;v=1', undefined],
+    ['/x/..;/docs', undefined],
+    ['/do%63s', undefined],
+    ['/', undefined],
+  ])('of %s is %s', (path, head) => {
+    expect(headOf(path)).toBe(head)
+  })
+
+  it.each([
+    ['/docs/**', 'exact', ['docs']],
+    ['/Docs./x', 'loose', ['Docs.', 'docs']],
+    ['/a%2Fb/c', 'loose', ['a%2Fb', 'a%2fb', 'a']],
+    ['/**', 'exact', undefined],
+    ['/d*/x', 'loose', undefined],
+  ] as const)('of the pattern %s, %s, are %j', (pattern, mode, heads) => {
+    expect(headsOf(pattern, mode)?.toSorted()).toEqual(heads?.toSorted())
+  })
+
+  it.each(['exact', 'loose'] as const)('leaves out no path that a pattern matches, %s', (mode) => {
+    const plain = fc.array(segment(['a', 'b', '.', '0']), { minLength: 1, maxLength: 3 }).map((segments) => `/${segments.join('/')}`)
+    let matched = 0
+    fc.assert(
+      fc.property(
+        fc.oneof(
+          patterns,
+          plain.map((path) => path.toUpperCase()),
+          plain,
+          fc.constantFrom('/%61/**', '/a%2Fb', '/A./b', '/a;b/**'),
+        ),
+        fc.oneof(paths, plain),
+        (pattern, path) => {
+          const head = headOf(path)
+          if (head === undefined || findPatternProblem(pattern) !== undefined || !compilePathPattern(pattern, mode)(path)) return
+          matched += 1
+          expect(headsOf(pattern, mode) ?? [head]).toContain(head)
+        },
+      ),
+      { numRuns: 20_000 },
+    )
+    expect(matched).toBeGreaterThan(100)
   })
 })
 

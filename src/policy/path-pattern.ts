@@ -18,8 +18,26 @@ export function compilePathPattern(pattern: string, mode: 'exact' | 'loose'): Pa
   const exact = compileExact(pattern)
   if (mode === 'exact') return exact
 
-  const folded = [...new Set([foldPattern(pattern, 'kept'), foldPattern(pattern, 'decoded')])].map(compileExact)
-  return (path) => exact(path) || looseFormsOf(path).some((form) => folded.some((matches) => matches(form)))
+  const folded = foldedForms(pattern).map(compileExact)
+  const matchesFolded: PathMatcher = (form) => folded.some((matches) => matches(form))
+  return (path) => exact(path) || (isFolded(path) ? matchesFolded(path) : looseFormsOf(path).some(matchesFolded))
+}
+
+/**
+ * The first segment of a path that nothing could read as another; `undefined` where some spelling rule might apply to the path.
+ * Only patterns whose heads hold this segment, or that have none, can match such a path.
+ */
+export function headOf(path: string): string | undefined {
+  if (!isFolded(path)) return undefined
+  const end = path.indexOf('/', 1)
+  return end === -1 ? path.slice(1) : path.slice(1, end)
+}
+
+/** The first segments that paths can have which a pattern matches; `undefined`: any. For paths that have a head, see `headOf`. */
+export function headsOf(pattern: string, mode: 'exact' | 'loose'): readonly string[] | undefined {
+  const forms = mode === 'exact' ? [pattern] : [pattern, ...foldedForms(pattern)]
+  const heads = forms.map((form) => form.slice(1).split('/', 1)[0] ?? '')
+  return heads.some((head) => head.includes('*')) ? undefined : heads
 }
 
 /** What is wrong with a pattern, as the end of a sentence about it; `undefined` if it can be compiled. */
@@ -83,12 +101,8 @@ function compileSegment(pattern: string): SegmentMatcher {
   }
 }
 
-/**
- * The spellings under which an upstream might read this path: as kept or decoded, with or without `;parameters`.
- * A plain path, which nearly all are, has one.
- */
+/** The spellings under which an upstream might read this path: as kept or decoded, with or without `;parameters`. */
 function looseFormsOf(path: string): readonly string[] {
-  if (isFolded(path)) return [path]
   const isPlain = !path.includes('%') && !path.includes(';')
   if (isPlain) return [joinSegments(path.split('/'), (segment) => foldCase(withoutTrailingDots(segment)))]
 
@@ -116,6 +130,10 @@ function isFolded(path: string): boolean {
     if ((code !== 0x2f && code !== 0x2e) || at === length - 1 || path.charCodeAt(at + 1) === 0x2f) return false
   }
   return true
+}
+
+function foldedForms(pattern: string): readonly string[] {
+  return [...new Set([foldPattern(pattern, 'kept'), foldPattern(pattern, 'decoded')])]
 }
 
 /** The pattern in the shape of the forms above. Its parameters stay: who writes `;v=1` in a deny means that parameter. */

@@ -9,7 +9,7 @@ import type { Decision } from './decision.ts'
 import type { Rule } from './document.ts'
 import type { Facts, RequestFacts } from './facts.ts'
 import { and, type Outcome, outcomeOf } from './outcome.ts'
-import { compilePathPattern } from './path-pattern.ts'
+import { compilePathPattern, headsOf } from './path-pattern.ts'
 import { dayBounds } from './time-condition.ts'
 import { type CompiledWho, compileWho } from './who.ts'
 
@@ -23,6 +23,8 @@ export interface CompiledRule {
   readonly who: CompiledWho
   /** Everything but the subject, cheapest first. */
   readonly parts: readonly RulePart[]
+  /** First segments that a path has to have for the rule to touch it (see `headOf`); `undefined`: any. */
+  readonly heads: ReadonlySet<string> | undefined
   /** What a `require` demands; empty for the other verbs. */
   readonly demands: readonly CompiledCondition[]
   /** The decision where this allow applies: made once, frozen. */
@@ -63,7 +65,8 @@ export function compileRule(rule: Rule, { origin, zone, findLevel }: RuleSurroun
     rule: name,
     ...(isAlert ? { isAlert } : {}),
   }
-  return { name, verb, origin, isReport, isAlert, who, parts, demands, allowed: Object.freeze(allowed) }
+  const heads = collectHeads(rule)
+  return { name, verb, origin, isReport, isAlert, who, parts, heads, demands, allowed: Object.freeze(allowed) }
 }
 
 /** The outcome of a rule's parts, given the outcome of its *who*. */
@@ -102,10 +105,24 @@ function compileMethods({ names, classes }: NonNullable<Rule['methods']>): LeafC
   }
 }
 
+function collectHeads({ paths, verb }: Rule): ReadonlySet<string> | undefined {
+  const heads = new Set<string>()
+  for (const pattern of paths ?? []) {
+    const some = headsOf(pattern, readingOf(verb))
+    if (some === undefined) return undefined
+    for (const head of some) heads.add(head)
+  }
+  return paths === undefined ? undefined : heads
+}
+
 /** Only an allow takes a path for what it is spelled as; whatever keeps out also sees what some server might read. */
+function readingOf(verb: Rule['verb']): 'exact' | 'loose' {
+  return verb === 'allow' ? 'exact' : 'loose'
+}
+
 function compilePaths(patterns: readonly string[], verb: Rule['verb']): LeafCondition {
   if (patterns.length === 0) throw new TypeError('a list of paths must not be empty')
-  const matchers = patterns.map((pattern) => compilePathPattern(pattern, verb === 'allow' ? 'exact' : 'loose'))
+  const matchers = patterns.map((pattern) => compilePathPattern(pattern, readingOf(verb)))
   const judge = ({ request }: Facts) => outcomeOf(matchers.some((matches) => matches(request.path)))
   return {
     judge,
