@@ -65,8 +65,8 @@ export interface RunningPostern {
 /** A provider that works has answered discovery by then. */
 const providerPatienceMs = 3000
 
-/** Two looks that agree make a change; so a change counts within two of these. */
-const policyLookMs = 500
+/** Two looks that agree make a change, so that one of a policy of usual size is found within two of these. */
+const policyLookMs = 100
 
 /** Databases of places change once a week, and are taken up within two of these. */
 const placesLookMs = 10_000

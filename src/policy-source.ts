@@ -27,7 +27,7 @@ export interface PolicySourceOptions {
   readonly load: () => Promise<JudgedPolicy>
   readonly describe: (problem: Problem) => string
   readonly log: Logger
-  /** Milliseconds between two looks at the files. */
+  /** Milliseconds between two looks at the files, at the least: files that take long to read are looked at less often. */
   readonly lookEveryMs: number
   /** Hears of every attempt after the first; `snapshot` is the one that is current now. */
   readonly onReload: (outcome: 'loaded' | 'refused', snapshot: Snapshot, problems: number) => void
@@ -48,6 +48,9 @@ export type FirstPolicy = Pick<JudgedPolicy, 'files'> & { readonly value: Policy
 
 /** Loads that were overtaken by a change; after so many in a row it is said that the policy is not in force. */
 const patienceLoads = 5
+
+/** Looking at the files may take one part in so many of the time. */
+const pauseAfterLook = 50
 
 /** Warnings of one load that are logged. */
 const mostWarnings = 100
@@ -123,16 +126,22 @@ export async function openPolicySource(first: FirstPolicy, options: PolicySource
   }
 
   async function look(): Promise<void> {
+    const begunAt = performance.now()
     const now = await fingerprint(options.path, files)
+    lookLater(Math.max(options.lookEveryMs, (performance.now() - begunAt) * pauseAfterLook))
     const isSettled = now === candidate
     candidate = now
     if (now !== seen && isSettled) await reload()
   }
 
-  const timer = setInterval(() => {
-    look().catch((cause: unknown) => options.log.error({ err: cause }, 'the policy files could not be looked at'))
-  }, options.lookEveryMs)
-  timer.unref()
+  let timer: NodeJS.Timeout | undefined
+  function lookLater(afterMs: number): void {
+    if (isClosed) return
+    timer = setTimeout(() => {
+      look().catch((cause: unknown) => options.log.error({ err: cause }, 'the policy could not be reloaded'))
+    }, afterMs).unref()
+  }
+  lookLater(options.lookEveryMs)
 
   return {
     current: () => snapshot,
@@ -141,7 +150,7 @@ export async function openPolicySource(first: FirstPolicy, options: PolicySource
     failure: () => failure,
     close() {
       isClosed = true
-      clearInterval(timer)
+      clearTimeout(timer)
     },
   }
 }

@@ -295,14 +295,15 @@ function createInstance(
   }
 }
 
-/** Runs a `postern` command to its end. */
+/** Runs a `postern` command to its end; `program` as in `RigOptions`. */
 export function runCommand(
   args: readonly string[],
   input = '',
   environment: Readonly<Record<string, string>> = {},
+  program = sources,
 ): Promise<{ readonly code: number | null; readonly stdout: string; readonly stderr: string }> {
   return new Promise((resolve, reject) => {
-    const child = spawn(process.execPath, [sources, ...args], {
+    const child = spawn(process.execPath, [program, ...args], {
       stdio: ['pipe', 'pipe', 'pipe'],
       env: { ...process.env, ...environment },
     })
