@@ -10,7 +10,7 @@ import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { AdministrativeEvent } from './audit/event.ts'
 import type { InstanceConfiguration } from './config/instance.ts'
-import { storeAddress } from './config/store-address.ts'
+import { storeAddresses as namedStoreAddresses } from './config/store-address.ts'
 import { isPosternError, PosternError } from './errors.ts'
 import type { Logger } from './log.ts'
 import type { ReadinessCheck } from './operations.ts'
@@ -123,7 +123,7 @@ export function storeAddresses({
   session: { store },
 }: Pick<InstanceConfiguration, 'session'>): readonly { readonly host: string; readonly port: number }[] {
   if (store.kind === 'embedded') return []
-  return [storeAddress(store.url)]
+  return namedStoreAddresses(store.url)
 }
 
 /** What `postern check --live` says about a server; `undefined` where there is none. */

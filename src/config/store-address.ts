@@ -1,15 +1,17 @@
 /**
  * `session.store`: which store, and its URL as a secret, because the URL carries the password.
  *
- * Refusals describe the URL without repeating any of it.
+ * One server, Sentinels or a cluster, as `redis-address.ts` reads it. Refusals describe the URL without repeating any of it.
  */
 
+import { type HostPort, parseRedisAddress } from '../redis-address.ts'
 import { Secret, type SessionConfiguration } from './instance.ts'
 import type { Report } from './problems.ts'
 import { type Environment, expandReferences, isGuessable, loadSecretFile } from './secret-values.ts'
-import { isLoopbackName, unbracket } from './web-address.ts'
+import { isLoopbackName } from './web-address.ts'
 
-const expected = '`embedded`, or a URL such as `redis://redis:6379` or `rediss://…`'
+const expected =
+  '`embedded`, or a URL such as `redis://redis:6379`, `redis+sentinel://s1,s2,s3/NAME` or `redis+cluster://h1,h2`, each also with `rediss`'
 
 interface WrittenSession {
   readonly store?: string | undefined
@@ -36,37 +38,32 @@ export async function resolveStore(
   if (text === undefined) return undefined
   if (text === 'embedded') return { kind: 'embedded' }
 
-  const url = URL.canParse(text) && !/[\s\p{C}]/u.test(text) ? new URL(text) : undefined
-  if (url === undefined || (url.protocol !== 'redis:' && url.protocol !== 'rediss:')) {
+  const address = parseRedisAddress(text)
+  if ('refusal' in address) {
     const isNear = /^emb/i.test(text)
-    report.problem(path, 'this is not a store', { expected, suggestion: isNear ? 'did you mean `embedded`?' : undefined })
+    report.problem(path, address.refusal, { expected, suggestion: isNear ? 'did you mean `embedded`?' : undefined })
     return undefined
   }
-  if (url.hostname === '') report.problem(path, 'the store URL has no host', { expected })
-  else if (url.hash !== '' || url.search !== '') report.problem(path, 'the store URL has a query or fragment', { expected })
-  else if (!/^\/?\d{0,4}$/.test(url.pathname)) report.problem(path, 'the path of the store URL is a database number', { expected })
-  else if (url.password !== '' && isGuessable(decode(url.password)))
+  if ([address.credentials, address.sentinelCredentials].some(({ password }) => password !== undefined && isGuessable(password))) {
     report.problem(path, 'the password of the store is one that anybody would guess')
-  else {
-    if (url.protocol === 'redis:' && url.password === '' && !isLoopbackName(url.hostname)) {
+    return undefined
+  }
+  if (address.tls === undefined && address.hosts.some(({ host }) => !isLoopbackName(host))) {
+    if (address.credentials.password === undefined)
       report.warning(path, 'the store URL has no password and no TLS: whoever reaches the store can end and delay sessions')
-    }
-    return { kind: 'redis', url: new Secret(text) }
+    else if (address.kind === 'sentinel' && address.sentinelCredentials.password === undefined)
+      report.warning(
+        path,
+        'the store URL has no password for the Sentinels and no TLS: whoever reaches one can name another server the store',
+      )
   }
-  return undefined
+  if (address.kind === 'sentinel' && address.hosts.length < 3)
+    report.warning(path, 'the store URL names fewer than three Sentinels: where no majority of them answers, requests are refused')
+  return { kind: 'redis', url: new Secret(text) }
 }
 
-function decode(text: string): string {
-  try {
-    return decodeURIComponent(text)
-  } catch {
-    // Not an escape sequence, so the text stands for itself.
-    return text
-  }
-}
-
-/** Host and port of a Redis URL, for telling upstreams from the store. */
-export function storeAddress(url: Secret): { readonly host: string; readonly port: number } {
-  const parsed = new URL(url.reveal())
-  return { host: unbracket(parsed.hostname).toLowerCase(), port: parsed.port === '' ? 6379 : Number(parsed.port) }
+/** Host and port of everybody that a store's URL names, for telling upstreams from the store. */
+export function storeAddresses(url: Secret): readonly HostPort[] {
+  const address = parseRedisAddress(url.reveal())
+  return 'refusal' in address ? [] : address.hosts
 }

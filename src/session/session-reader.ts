@@ -3,12 +3,13 @@
  * they are in.
  *
  * A miss costs two round trips: the pointer behind the cookie with its own end, then the session with its ends and the store's
- * clock. What was read is judged again at each answer, against the clock and against the ends this instance has heard of since.
+ * clock. What was read is judged again at each answer, against the clock and against every end that this instance knows of. Memory counts
+ * only while the instance is known to have heard of everything (`live`); where it is not, the store is asked before anything else.
  */
 
+import type { Live } from '../live/live.ts'
 import type { Logger } from '../log.ts'
 import { isEndedBy, isExpired, type SessionLimits, stricterLimits } from './lifetime.ts'
-import { createRecentEnds } from './recent-ends.ts'
 import type { SealedRecords } from './sealed-records.ts'
 import { hashOf, isSecret } from './secret.ts'
 import type { Session } from './session.ts'
@@ -59,10 +60,13 @@ export interface SessionReader {
    * data plane: without a promise and without hashing the secret, a look-up costs a request 0.3 µs instead of 1.2.
    */
   recallBySecret(kind: 'access' | 'app', secret: string, origin: string | null): SessionState | undefined
+  /**
+   * What memory says although nobody can confirm it: neither the store nor its events answer. `undefined` where the operator does not
+   * allow that, or what is remembered is older than he does. Ends that are known of count all the same.
+   */
+  recallUnverified(kind: 'access' | 'app', secret: string, origin: string | null): SessionState | undefined
   /** Past memory. */
   findByHash(sessionHash: string): Promise<SessionState>
-  /** Ends that count from now on, before any read could see them. */
-  noteEnds(ends: readonly End[]): void
   /** The session was written: what memory holds, and every read under way, is out of date. */
   forget(sessionHash: string): void
 }
@@ -78,7 +82,10 @@ const clockSkewWarningPauseMs = 600_000
 export interface SessionReaderParts {
   readonly store: SessionStore
   readonly records: SealedRecords
+  readonly live: Live
   readonly limits: SessionLimits
+  /** How old what is remembered may be where nobody can confirm it; `undefined`: it then counts for nothing. */
+  readonly unverifiedForSeconds: number | undefined
   readonly now: () => number
   readonly monotonicNow: () => number
   readonly log: Logger
@@ -92,16 +99,24 @@ interface ReadPointer {
   readonly end: End | undefined
 }
 
-/** A reader with an empty memory. */
+/** A reader with an empty memory, which listens for as long as `live` does. */
 export function createSessionReader(parts: SessionReaderParts): SessionReader {
-  const { store, records, monotonicNow } = parts
-  const memory = { monotonicNow, maxAgeMs: memoryMaxAgeMs, maxEntries: memoryMaxEntries }
+  const { store, records, live, monotonicNow } = parts
+  const unverifiedMs = (parts.unverifiedForSeconds ?? 0) * 1000
+  const memory = { monotonicNow, maxAgeMs: memoryMaxAgeMs, keepMs: unverifiedMs, maxEntries: memoryMaxEntries }
   const rememberPointers = () => createShortMemory<ReadPointer>({ ...memory, isWorthKeeping: ({ pointer }) => pointer !== undefined })
   /** By the secret itself, which is in memory with each request that carries it; what stores see is its hash. */
   const pointers = { access: rememberPointers(), app: rememberPointers() }
   const sessions = createShortMemory<ReadSession>({ ...memory, isWorthKeeping: ({ session }) => session !== undefined })
-  const recentEnds = createRecentEnds(monotonicNow)
   let warnedAt = Number.NEGATIVE_INFINITY
+
+  /** An end needs no forgetting, since every answer is held against it; it only makes room. */
+  live.listen((event) => {
+    if (event.kind === 'session_changed') sessions.forget(event.sessionHash)
+    if (event.kind === 'ended') for (const { kind, idHash } of event.ends) if (kind === 'session') sessions.forget(idHash)
+    // Whose claims changed meanwhile is not known. What a pointer says never changes.
+    if (event.kind === 'regained') sessions.clear()
+  })
 
   async function readPointer(kind: 'access' | 'app', secret: string): Promise<ReadPointer> {
     const secretHash = hashOf(secret)
@@ -138,7 +153,7 @@ export function createSessionReader(parts: SessionReaderParts): SessionReader {
   /** What the pointer alone rules out. */
   function judgePointer({ pointer, secretHash, end }: ReadPointer, origin: string | null): SessionState | undefined {
     if (pointer === undefined || pointer.origin !== origin) return { state: 'none' }
-    const pointerEnd = end ?? recentEnds.find({ kind: 'app_session', idHash: secretHash })
+    const pointerEnd = end ?? live.findEnd({ kind: 'app_session', idHash: secretHash })
     return pointerEnd === undefined ? undefined : { state: 'ended', cause: pointerEnd.cause }
   }
 
@@ -146,11 +161,19 @@ export function createSessionReader(parts: SessionReaderParts): SessionReader {
     const { session, sessionHash } = read
     const things = read.things ?? thingsThatEnd(sessionHash, pointer?.subjectHash, pointer?.providerSidHash ?? undefined)
     const startedAt = session?.startedAt ?? pointer?.startedAt ?? 0
-    const end = read.end ?? (recentEnds.isEmpty() ? undefined : firstEnd(things.map(recentEnds.find), startedAt))
+    const end = read.end ?? findEnd(things, startedAt)
     if (end !== undefined) return { state: 'ended', cause: end.cause }
     if (session === undefined) return { state: 'none' }
     const now = read.storeNow + (monotonicNow() - read.readAt)
     return isExpired(session, read.limits, now) ? { state: 'expired' } : { state: 'live', session, limits: read.limits, now, sessionHash }
+  }
+
+  function findEnd(things: readonly Thing[], startedAt: number): End | undefined {
+    for (const thing of things) {
+      const end = live.findEnd(thing)
+      if (end !== undefined && isEndedBy(startedAt, end)) return end
+    }
+    return undefined
   }
 
   function warnOfClockSkew(storeNow: number): void {
@@ -163,6 +186,7 @@ export function createSessionReader(parts: SessionReaderParts): SessionReader {
   return {
     async findBySecret(kind, secret, origin) {
       if (!isSecret(secret)) return { state: 'none' }
+      if (!live.isCurrent()) await live.confirm()
       const known = await pointers[kind].get(detached(secret), () => readPointer(kind, secret))
       const refusal = judgePointer(known, origin)
       const { sessionHash, pointer } = known
@@ -172,6 +196,7 @@ export function createSessionReader(parts: SessionReaderParts): SessionReader {
       return judge(isBefore(read, pointer) ? await sessions.reload(sessionHash, () => readSession(sessionHash, pointer)) : read, pointer)
     },
     recallBySecret(kind, secret, origin) {
+      if (!live.isCurrent()) return undefined
       const known = pointers[kind].recall(secret)
       if (known?.sessionHash === undefined) return undefined
       const refusal = judgePointer(known, origin)
@@ -182,11 +207,14 @@ export function createSessionReader(parts: SessionReaderParts): SessionReader {
     async findByHash(sessionHash) {
       return judge(await sessions.reload(sessionHash, () => readSession(sessionHash, undefined)), undefined)
     },
-    noteEnds(ends) {
-      recentEnds.note(ends)
-      for (const end of ends) {
-        if (end.kind === 'session') sessions.forget(end.idHash)
-      }
+    recallUnverified(kind, secret, origin) {
+      if (live.age() > unverifiedMs) return undefined
+      const known = pointers[kind].recallWithin(secret, unverifiedMs)
+      if (known?.sessionHash === undefined) return undefined
+      const refusal = judgePointer(known, origin)
+      if (refusal !== undefined) return refusal
+      const read = sessions.recallWithin(known.sessionHash, unverifiedMs)
+      return read === undefined || isBefore(read, known.pointer) ? undefined : judge(read, known.pointer)
     },
     forget: (sessionHash) => sessions.forget(sessionHash),
   }

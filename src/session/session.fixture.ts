@@ -9,12 +9,14 @@ import { join } from 'node:path'
 import { startRedis, type TestRedis } from '../../e2e/support/redis.ts'
 import type { AuditEvent } from '../audit/event.ts'
 import type { AssertionKey, KeyRing } from '../keys.ts'
+import { createLive, type LiveParts } from '../live/create-live.ts'
+import type { Live } from '../live/live.ts'
 import type { Logger } from '../log.ts'
 import type { RefreshResult, RelyingParty } from '../oidc/relying-party.ts'
 import { createEmbeddedStore } from '../stores/embedded.ts'
 import { createRedisStore } from '../stores/redis.ts'
 import type { SignedIn } from './session.ts'
-import { createSessions, type SessionService, type SessionServiceOptions } from './session-service.ts'
+import { createSessions, keepEndsForSeconds, type SessionService, type SessionServiceOptions } from './session-service.ts'
 import type { SessionStore } from './store.ts'
 
 /** Says nothing. */
@@ -80,6 +82,7 @@ export async function openEmbeddedPlace(): Promise<StorePlace> {
     clock,
     redis: undefined,
     async close() {
+      await closeLives(clock)
       await store.close()
       rmSync(folder, { recursive: true, force: true })
     },
@@ -92,25 +95,50 @@ export async function openRedisPlace(): Promise<StorePlace> {
   let shift = 0
   const store = createRedisStore({ url: redis.url, log: silentLog, commandTimeoutMs: 1_000, clockShift: () => shift })
   await store.waitUntilReady(5_000)
+  const clock: TestClock = {
+    now: () => performance.now() + shift,
+    move: (milliseconds) => {
+      shift += milliseconds
+    },
+  }
   return {
     kind: 'redis',
     store,
-    clock: {
-      now: () => performance.now() + shift,
-      move: (milliseconds) => {
-        shift += milliseconds
-      },
-    },
+    clock,
     redis,
     async close() {
+      await closeLives(clock)
       await store.close()
       await redis.close()
     },
   }
 }
 
+/** Closed with the place whose clock they have. */
+const lives = new WeakMap<TestClock, Live[]>()
+
+async function closeLives(clock: TestClock): Promise<void> {
+  await Promise.all((lives.get(clock) ?? []).map((live) => live.close()))
+  lives.delete(clock)
+}
+
+/** The ends, locks and news of one instance over a real store. Closes with its place. */
+export function createTestLive({ store, clock }: Pick<StorePlace, 'store' | 'clock'>, options: Partial<LiveParts> = {}): Live {
+  const live = createLive({
+    store,
+    loadLocks: async () => [],
+    monotonicNow: clock.now,
+    keepSeconds: keepEndsForSeconds({ lifetimeSeconds: 43_200 }),
+    log: silentLog,
+    ...options,
+  })
+  lives.set(clock, [...(lives.get(clock) ?? []), live])
+  return live
+}
+
 /** One instance, and what it reported. */
 export interface TestSessions {
+  readonly live: Live
   readonly sessions: SessionService
   readonly events: AuditEvent[]
   /** Replaces what the provider answers to a refresh. */
@@ -125,10 +153,12 @@ export function createTestSessions(
   options: Partial<SessionServiceOptions> = {},
 ): TestSessions {
   const events: AuditEvent[] = []
+  const live = options.live ?? createTestLive(place)
   let calls = 0
   let answer: RelyingParty['refresh'] = () => Promise.resolve({ outcome: 'unreachable', cause: new Error('no provider') })
   const sessions = createSessions({
     store: place.store,
+    live,
     keys: () => ring,
     now: place.clock.now,
     monotonicNow: place.clock.now,
@@ -143,6 +173,7 @@ export function createTestSessions(
     ...options,
   })
   return {
+    live,
     sessions,
     events,
     answerRefresh: (next) => {

@@ -46,6 +46,34 @@ describe('the short memory', () => {
     expect(reads()).toBe(1)
   })
 
+  it('recalls what is older only where that is asked for, and only as long as it is kept', async () => {
+    let now = 0
+    const memory = createShortMemory<number>({
+      monotonicNow: () => now,
+      maxAgeMs: 5_000,
+      keepMs: 60_000,
+      maxEntries: 100,
+      isWorthKeeping: () => true,
+    })
+    await memory.get('a', async () => 1)
+    now = 30_000
+    expect([memory.recall('a'), memory.recallWithin('a', 30_000), memory.recallWithin('a', 29_999)]).toEqual([undefined, 1, undefined])
+    now = 60_001
+    await memory.get('b', async () => 2)
+    expect(memory.recallWithin('a', 1e9)).toBeUndefined()
+  })
+
+  it('forgets everything at once, what is being read included', async () => {
+    const { memory, read } = setUp()
+    const slow = slowRead()
+    await memory.get('a', read(1))
+    const overtaken = memory.get('b', slow.load)
+    memory.clear()
+    slow.finish(2)
+    expect(await overtaken).toBe(2)
+    expect([memory.recall('a'), memory.recall('b')]).toEqual([undefined, undefined])
+  })
+
   it('shares one read among all who miss at once', async () => {
     const { memory, read, reads } = setUp()
     expect(await Promise.all(Array.from({ length: 50 }, () => memory.get('a', read(1))))).toEqual(Array.from({ length: 50 }, () => 1))

@@ -63,7 +63,50 @@ export interface DurableStore {
   confirmDurable(): Promise<void>
 }
 
-export interface SessionStore extends DurableStore {
+/**
+ * What instances tell each other through the store. `detail` holds hashes and nothing readable: the hash of the session or of the device,
+ * nothing for `locks`, and for `ended` a line an end, `kind:idHash at cause`.
+ */
+export interface StoreEvent {
+  /** `ended` is written with the ends themselves, by `recordEnds` and `restoreEnds`. */
+  readonly kind: 'ended' | 'locks' | 'session' | 'device'
+  readonly detail: string
+}
+
+/** What came since a position. No events at all is an answer too: the store is there, and nothing happened. */
+export interface StoreNews {
+  readonly events: readonly StoreEvent[]
+  /** Where to read on. */
+  readonly position: string
+  /**
+   * Events between the position asked for and these may be missing, or it was the first question, or the connection is another one than
+   * at the question before: everything has to be read again.
+   */
+  readonly isGap: boolean
+  /** The store's clock. */
+  readonly now: number
+}
+
+/** The event stream as one reader has it, on a connection of its own: a question may wait about a second for something to happen. */
+export interface StoreEvents {
+  /** What came after `position`; without one, where the stream stands. Rejects where the store does not answer. One question at a time. */
+  next(position: string | undefined): Promise<StoreNews>
+  close(): Promise<void>
+}
+
+/** Ends as a whole, and the stream of events. */
+export interface LiveStore {
+  /** Appends to the stream. */
+  publish(event: StoreEvent): Promise<void>
+  /** Opens the stream for one reader. Throws `session_store_unavailable` where there is none to listen to: a command's store has none. */
+  openEvents(): StoreEvents
+  /** Every end that is on record. */
+  loadAllEnds(): Promise<readonly End[]>
+  /** Puts ends back that the store has lost, at the instants that they had; one that it has, or has later, stays. Tells the stream. */
+  restoreEnds(ends: readonly End[], keepSeconds: number): Promise<void>
+}
+
+export interface SessionStore extends DurableStore, LiveStore {
   /** The store's clock, epoch milliseconds. Start and end times come from here, never from an instance's clock. */
   loadNow(): Promise<number>
 
@@ -82,7 +125,10 @@ export interface SessionStore extends DurableStore {
   removeFromIndex(index: string, member: string): Promise<void>
   loadIndex(index: string): Promise<readonly string[]>
 
-  /** Records ends at the store's present instant, atomically, and returns that instant. A later end of the same thing wins. */
+  /**
+   * Records ends at the store's present instant and tells the stream, atomically, and returns that instant. A later end of the same thing
+   * wins.
+   */
   recordEnds(ends: readonly Omit<End, 'at'>[], keepSeconds: number): Promise<number>
   /** Of these things, the ends that are on record; order and length as asked. One round trip. */
   loadEnds(things: readonly Pick<End, 'kind' | 'idHash'>[]): Promise<readonly (End | undefined)[]>

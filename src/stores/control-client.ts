@@ -112,6 +112,17 @@ function createClient(socket: Socket): ControlClient {
         'loadEnds',
         things.map(({ kind, idHash }) => ({ kind, idHash })),
       ),
+    loadAllEnds: () => ask<readonly End[]>('loadAllEnds'),
+    restoreEnds: (ends, keepSeconds) =>
+      ask<undefined>(
+        'restoreEnds',
+        ends.map(({ kind, idHash, at, cause }) => ({ kind, idHash, at, cause })),
+        keepSeconds,
+      ),
+    publish: ({ kind, detail }) => ask<undefined>('publish', { kind, detail }),
+    openEvents() {
+      throw unavailable('a command does not listen: the running instance does')
+    },
     acquireLock: (...args) => ask<string | undefined>('acquireLock', ...args),
     renewLock: (...args) => ask<boolean>('renewLock', ...args),
     releaseLock: (...args) => ask<undefined>('releaseLock', ...args),

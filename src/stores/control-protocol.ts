@@ -8,8 +8,8 @@
 
 import type { SessionStore } from '../session/store.ts'
 
-/** What may be asked: every method of the store but closing it, and handing over an audit event. */
-export type Operation = Exclude<keyof SessionStore, 'close'> | 'recordEvent'
+/** What may be asked: every method of the store but closing it and listening, and handing over an audit event. */
+export type Operation = Exclude<keyof SessionStore, 'close' | 'openEvents'> | 'recordEvent'
 
 /** Larger than any record: the largest are sessions with their tokens, and policy documents. */
 export const mostRequestBytes = 4 * 1024 * 1024
@@ -43,6 +43,7 @@ const isOptional =
   (form: Form): Form =>
   (value) =>
     value === undefined || form(value)
+const isEventKind: Form = (value) => value === 'locks' || value === 'session' || value === 'device'
 const isBatchSize: Form = (value) => isWhole(value) && Number(value) > 0 && Number(value) <= 1_000
 
 const operations: Readonly<Record<Operation, readonly Form[]>> = {
@@ -57,6 +58,9 @@ const operations: Readonly<Record<Operation, readonly Form[]>> = {
   loadIndex: [isText],
   recordEnds: [isListOf(hasShape({ kind: isText, idHash: isText, cause: isText })), isNumber],
   loadEnds: [isListOf(hasShape({ kind: isText, idHash: isText }))],
+  loadAllEnds: [],
+  restoreEnds: [isListOf(hasShape({ kind: isText, idHash: isText, at: isWhole, cause: isText })), isNumber],
+  publish: [hasShape({ kind: isEventKind, detail: isText })],
   acquireLock: [isText, isNumber],
   renewLock: [isText, isText, isNumber],
   releaseLock: [isText, isText],

@@ -37,6 +37,7 @@ storeContract('the control socket', async () => {
   if (client === undefined) throw new Error('nobody listens')
   return {
     store: client,
+    listening: store,
     moveTime: (milliseconds) => {
       shift += milliseconds
     },

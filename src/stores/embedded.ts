@@ -7,12 +7,11 @@
  */
 
 import { randomBytes } from 'node:crypto'
-import { chmodSync, closeSync, mkdirSync, openSync } from 'node:fs'
-import { dirname } from 'node:path'
-import { DatabaseSync } from 'node:sqlite'
 import { PosternError } from '../errors.ts'
 import type { Logger } from '../log.ts'
 import type { DurableRecord, End, EndCause, EndKind, NamedDurableRecord, SessionStore, StoredRecord } from '../session/store.ts'
+import { durably, openDatabase, prepare, type Statements, sweep } from './embedded-database.ts'
+import { createEmbeddedEvents } from './embedded-events.ts'
 import { createStoreTrouble } from './store-trouble.ts'
 
 /** Where the file is, and what time it is. */
@@ -27,25 +26,6 @@ export interface EmbeddedStoreOptions {
   readonly onUnavailable?: (() => void) | undefined
 }
 
-const schema = `
-CREATE TABLE IF NOT EXISTS records (
-  name TEXT PRIMARY KEY, value BLOB NOT NULL, version INTEGER NOT NULL, expires_at INTEGER NOT NULL
-) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS records_by_expiry ON records (expires_at);
-CREATE TABLE IF NOT EXISTS index_members (
-  name TEXT NOT NULL, member TEXT NOT NULL, expires_at INTEGER NOT NULL, PRIMARY KEY (name, member)
-) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS index_members_by_expiry ON index_members (expires_at);
-CREATE TABLE IF NOT EXISTS ends (
-  kind TEXT NOT NULL, id_hash TEXT NOT NULL, at INTEGER NOT NULL, cause TEXT NOT NULL, keep_until INTEGER NOT NULL,
-  PRIMARY KEY (kind, id_hash)
-) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS durable_records (
-  name TEXT PRIMARY KEY, value BLOB NOT NULL, version INTEGER NOT NULL
-) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS locks (name TEXT PRIMARY KEY, token TEXT NOT NULL, expires_at INTEGER NOT NULL) WITHOUT ROWID;
-`
-
 /** Opens or creates the file. `session_store_unavailable` if another process has it, or it cannot be opened. */
 export function createEmbeddedStore(options: EmbeddedStoreOptions): SessionStore {
   const { file } = options
@@ -53,6 +33,10 @@ export function createEmbeddedStore(options: EmbeddedStoreOptions): SessionStore
   const database = guarded(file, () => openDatabase(file))
   const statements = prepare(database)
   const trouble = createStoreTrouble(options.log, options.onUnavailable)
+  const events = createEmbeddedEvents(now)
+  const tellEnds = (ends: readonly End[]) => {
+    if (ends.length > 0) events.append({ kind: 'ended', detail: ends.map(lineOf).join('\n') })
+  }
 
   const sweeper = setInterval(
     () => {
@@ -98,13 +82,36 @@ export function createEmbeddedStore(options: EmbeddedStoreOptions): SessionStore
     recordEnds: (ends, keepSeconds) =>
       answer(() => {
         const at = now()
-        durably(database, () => {
+        const recorded = durably(database, () => {
           statements.sweepEnds.run(at)
-          for (const end of ends) statements.recordEnd.run(end.kind, end.idHash, at, end.cause, at + keepSeconds * 1000)
+          return ends.map((end) => {
+            statements.recordEnd.run(end.kind, end.idHash, at, end.cause, at + keepSeconds * 1000)
+            return endOf(end, statements.loadEnd.get(end.kind, end.idHash)) ?? { ...end, at }
+          })
         })
+        tellEnds(recorded)
         return at
       }),
     loadEnds: (things) => answer(() => things.map((thing) => endOf(thing, statements.loadEnd.get(thing.kind, thing.idHash)))),
+
+    loadAllEnds: () =>
+      answer(() =>
+        statements.loadAllEnds.all(now()).flatMap((row) => {
+          return endOf({ kind: row['kind'] as EndKind, idHash: String(row['id_hash']) }, row) ?? []
+        }),
+      ),
+    restoreEnds: (ends, keepSeconds) =>
+      answer(() => {
+        const lost = durably(database, () =>
+          ends.filter(({ kind, idHash, at, cause }) => {
+            const until = at + keepSeconds * 1000
+            return until > now() && statements.restoreEnd.run(kind, idHash, at, cause, until).changes === 1
+          }),
+        )
+        tellEnds(lost)
+      }),
+    publish: (event) => answer(() => void (statements.probe.get() && events.append(event))),
+    openEvents: () => events.open(),
 
     acquireLock: (name, holdSeconds) =>
       answer(() => {
@@ -127,96 +134,9 @@ export function createEmbeddedStore(options: EmbeddedStoreOptions): SessionStore
     checkReady: () => answer(() => void statements.probe.get()),
     async close() {
       clearInterval(sweeper)
+      events.close()
       if (database.isOpen) database.close()
     },
-  }
-}
-
-function openDatabase(file: string): DatabaseSync {
-  mkdirSync(dirname(file), { recursive: true, mode: 0o700 })
-  // SQLite would create the file with the process' umask; its -wal file takes the mode of the database.
-  closeSync(openSync(file, 'a', 0o600))
-  chmodSync(file, 0o600)
-  const database = new DatabaseSync(file, { timeout: 0 })
-  try {
-    // Exclusive before the first access: the lock is taken here, held until close, and freed by the system if the process dies.
-    database.exec('PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;')
-    database.exec(schema)
-    return database
-  } catch (error) {
-    database.close()
-    throw error
-  }
-}
-
-function prepare(database: DatabaseSync) {
-  return {
-    createRecord: database.prepare(
-      `INSERT INTO records (name, value, version, expires_at) VALUES (?, ?, 1, ?)
-       ON CONFLICT (name) DO UPDATE SET value = excluded.value, version = 1, expires_at = excluded.expires_at
-       WHERE records.expires_at <= ?`,
-    ),
-    loadRecord: database.prepare('SELECT value, version, expires_at FROM records WHERE name = ? AND expires_at > ?'),
-    replaceRecord: database.prepare(
-      'UPDATE records SET value = ?, version = version + 1, expires_at = ? WHERE name = ? AND version = ? AND expires_at > ?',
-    ),
-    takeRecord: database.prepare('DELETE FROM records WHERE name = ? AND expires_at > ? RETURNING value, version, expires_at'),
-    removeRecord: database.prepare('DELETE FROM records WHERE name = ?'),
-    addToIndex: database.prepare(
-      `INSERT INTO index_members (name, member, expires_at) VALUES (?, ?, ?)
-       ON CONFLICT (name, member) DO UPDATE SET expires_at = max(expires_at, excluded.expires_at)`,
-    ),
-    removeFromIndex: database.prepare('DELETE FROM index_members WHERE name = ? AND member = ?'),
-    loadIndex: database.prepare('SELECT member FROM index_members WHERE name = ? AND expires_at > ? ORDER BY expires_at'),
-    recordEnd: database.prepare(
-      `INSERT INTO ends (kind, id_hash, at, cause, keep_until) VALUES (?, ?, ?, ?, ?)
-       ON CONFLICT (kind, id_hash) DO UPDATE SET
-         cause = iif(excluded.at >= at, excluded.cause, cause), at = max(at, excluded.at),
-         keep_until = max(keep_until, excluded.keep_until)`,
-    ),
-    loadEnd: database.prepare('SELECT at, cause FROM ends WHERE kind = ? AND id_hash = ?'),
-    createDurable: database.prepare('INSERT INTO durable_records (name, value, version) VALUES (?, ?, 1) ON CONFLICT (name) DO NOTHING'),
-    loadDurable: database.prepare('SELECT value, version FROM durable_records WHERE name = ?'),
-    replaceDurable: database.prepare('UPDATE durable_records SET value = ?, version = version + 1 WHERE name = ? AND version = ?'),
-    removeDurable: database.prepare('DELETE FROM durable_records WHERE name = ? AND (? IS NULL OR version = ?)'),
-    listDurable: database.prepare(
-      'SELECT name, value, version FROM durable_records WHERE name > ? AND (? IS NULL OR name < ?) ORDER BY name LIMIT ?',
-    ),
-    acquireLock: database.prepare(
-      `INSERT INTO locks (name, token, expires_at) VALUES (?, ?, ?)
-       ON CONFLICT (name) DO UPDATE SET token = excluded.token, expires_at = excluded.expires_at WHERE locks.expires_at <= ?`,
-    ),
-    renewLock: database.prepare('UPDATE locks SET expires_at = ? WHERE name = ? AND token = ? AND expires_at > ?'),
-    releaseLock: database.prepare('DELETE FROM locks WHERE name = ? AND token = ?'),
-    sweepRecords: database.prepare('DELETE FROM records WHERE expires_at <= ?'),
-    sweepIndexes: database.prepare('DELETE FROM index_members WHERE expires_at <= ?'),
-    sweepEnds: database.prepare('DELETE FROM ends WHERE keep_until <= ?'),
-    sweepLocks: database.prepare('DELETE FROM locks WHERE expires_at <= ?'),
-    probe: database.prepare('SELECT count(*) FROM locks'),
-  }
-}
-
-type Statements = ReturnType<typeof prepare>
-
-function sweep(statements: Statements, at: number): void {
-  statements.sweepRecords.run(at)
-  statements.sweepIndexes.run(at)
-  statements.sweepEnds.run(at)
-  statements.sweepLocks.run(at)
-}
-
-/** One transaction that has reached the disk when this returns. */
-function durably<T>(database: DatabaseSync, work: () => T): T {
-  database.exec('PRAGMA synchronous = FULL; BEGIN IMMEDIATE')
-  try {
-    const result = work()
-    database.exec('COMMIT')
-    return result
-  } catch (error) {
-    database.exec('ROLLBACK')
-    throw error
-  } finally {
-    database.exec('PRAGMA synchronous = NORMAL')
   }
 }
 
@@ -250,6 +170,11 @@ function bytesOf(column: unknown): Buffer {
 
 function endOf({ kind, idHash }: { kind: EndKind; idHash: string }, row: Record<string, unknown> | undefined): End | undefined {
   return row === undefined ? undefined : { kind, idHash, at: Number(row['at']), cause: row['cause'] as EndCause }
+}
+
+/** An end as the stream tells of it. */
+function lineOf({ kind, idHash, at, cause }: End): string {
+  return `${kind}:${idHash} ${at} ${cause}`
 }
 
 function guarded<T>(file: string, work: () => T): T {

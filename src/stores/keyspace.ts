@@ -14,18 +14,24 @@
  * | `{postern}:record:hand_off:H(code)` | same form: session id, origin, attempt, return address | 30 s | access host |
  * | `{postern}:record:once:H(purpose, id)` | same form, empty: an id was used | seconds to minutes | callback, logout |
  * | `{postern}:record:person:H(iss, sub)` | same form: a person seen, with claims as last heard | 400 days | begin, continue, refresh |
+ * | `{postern}:record:kept_post:H(id)` | same form: a form, its address, type and sender | 5 min | a challenged form post |
+ * | `{postern}:record:break_glass:H(code)` | same form: whom an emergency sign-in is for, and for how long | 10 min | administration |
  * | `{postern}:record:ui:H(id)` | same form: form state of the control plane | its cookie's time | control plane |
  * | `{postern}:index:subject:H(iss, sub)` | sorted set, member `H(session id)`, score its expiry | longest member | begin |
  * | `{postern}:index:provider_sid:H(iss, sid)` | same form | longest member | begin, continue |
  * | `{postern}:index:email:H(e-mail)` | sorted set, member `H(iss, sub)`, score its expiry | longest member | begin, continue, refresh |
  * | `{postern}:index:people:all` | same form | longest member | begin, continue, refresh |
+ * | `{postern}:index:kept_posts:H(session id)` | sorted set, member `H(id):bytes`, score its expiry | longest member | a challenged form post |
+ * | `{postern}:index:all_kept_posts:all` | same form, of everybody | longest member | a challenged form post |
  * | `{postern}:durable:device:H('device', id)` | string `version SEALED`: a device of the inventory | when removed | administration |
  * | `{postern}:durable:device_alias:H('device', kind, alias)` | same form: id of the device with that fingerprint, serial, … | when removed | administration |
+ * | `{postern}:durable:lock:H('lock', target)` | same form: a lock, its target, end, reason | when lifted, or swept a day after its end | administration |
  * | `{postern}:durable:token:H('token', id)` | same form: a service token, its secret as SHA-256 only | when removed | administration |
  * | `{postern}:durable_names` | sorted set, member the name of each durable record, score 0: what a listing walks | with its last member | each of these |
  * | `{postern}:lock:refresh:H(session id)` | string `1 expires_at token` | 10 s, renewed | claims refresh |
  * | `{postern}:ends` | hash, field `kind:H(id)`, value `at keep_until cause` | longest member | every end |
  * | `{postern}:ends:until` | sorted set, member `kind:H(id)`, score `keep_until` | longest member | every end |
+ * | `{postern}:events` | stream, fields `kind` and `detail`: what instances tell each other; about the newest 10,000 | a day after the last | ends, locks, sessions, devices |
  * | `{postern}:probe` | string, empty | 10 s | readiness |
  *
  * `H` is SHA-256 in base64url. `SEALED` is AES-256-GCM as in `session/seal.ts`.
@@ -43,6 +49,7 @@ export interface Keyspace {
   lock(name: string): string
   readonly ends: string
   readonly endsUntil: string
+  readonly events: string
   readonly probe: string
 }
 
@@ -56,6 +63,7 @@ export function createKeyspace(prefix: string): Keyspace {
     lock: (name) => `${prefix}lock:${name}`,
     ends: `${prefix}ends`,
     endsUntil: `${prefix}ends:until`,
+    events: `${prefix}events`,
     probe: `${prefix}probe`,
   }
 }

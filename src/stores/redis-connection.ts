@@ -1,15 +1,16 @@
 /**
  * One connection to Redis that fails at once while it is down, and comes back by itself.
  *
- * There is no offline queue, nothing is sent twice, and a command that gets no answer within its limit also costs the socket
- * its life: a peer that swallows bytes is found out by the first command, and all later ones are refused before any
- * network wait until a new connection has shaken hands. TLS is always verified. The address may carry a password, so it is
- * parsed here and never printed; errors are copied without the arguments that the client attaches to them.
+ * A command that gets no answer within its limit also costs the socket its life: a peer that swallows bytes is found out by the first
+ * command, and all later ones are refused before any network wait until a new connection has shaken hands. Where it leads is
+ * `redis-client.ts`'s business. The address may carry a password and is never printed; errors are copied without the arguments
+ * that the client attaches to them.
  */
 
-import { Redis } from 'ioredis'
 import { PosternError } from '../errors.ts'
 import type { Logger } from '../log.ts'
+import { createRedisClient } from './redis-client.ts'
+import { redisErrorCode, withoutArguments } from './redis-error.ts'
 import type { Script } from './redis-scripts.ts'
 import { createStoreTrouble } from './store-trouble.ts'
 
@@ -24,43 +25,39 @@ export interface RedisConnection {
   close(): Promise<void>
 }
 
-/** First pause between attempts to reconnect, and the longest: back within about a second of the server's return. */
-const shortestPauseMs = 50
-const longestPauseMs = 1_000
-
 /** What a connection is made of. */
 export interface RedisConnectionOptions {
   readonly url: string
+  /** One of our keys; which node of a cluster to talk to. */
+  readonly slotKey: string
   readonly log: Logger
   readonly commandTimeoutMs: number
   /** Hears of each command that was refused or not answered. */
   readonly onUnavailable?: (() => void) | undefined
 }
 
-/** Connects in the background; never rejects by itself. `TypeError` for an address that is not a Redis URL. */
-export function connectRedis({ url, log, commandTimeoutMs, onUnavailable }: RedisConnectionOptions): RedisConnection {
+/** Connects in the background; never rejects by itself. `TypeError` for an address that is not one of Redis. */
+export function connectRedis({ url, slotKey, log, commandTimeoutMs, onUnavailable }: RedisConnectionOptions): RedisConnection {
   const trouble = createStoreTrouble(log, onUnavailable)
-  const redis = new Redis({
-    ...parseRedisUrl(url),
-    protocol: 2,
+  const redis = createRedisClient({
+    url,
     connectionName: 'postern',
-    connectTimeout: Math.max(commandTimeoutMs, 500) * 2,
-    disconnectTimeout: Math.min(commandTimeoutMs, 500),
-    commandTimeout: commandTimeoutMs,
-    socketTimeout: commandTimeoutMs,
-    enableOfflineQueue: false,
-    autoResendUnfulfilledCommands: false,
-    maxRetriesPerRequest: 0,
-    retryStrategy: (attempt) => Math.min(shortestPauseMs * 2 ** Math.min(attempt, 10), longestPauseMs) * (0.5 + Math.random() / 2),
-    // After a fail-over the old primary answers READONLY: only a new connection finds the new one.
-    reconnectOnError: (error) => redisErrorCode(error) === 'READONLY',
+    connectTimeoutMs: Math.max(commandTimeoutMs, 500) * 2,
+    commandTimeoutMs,
+    silenceLimitMs: commandTimeoutMs,
+    slotKey,
   })
   let isDown = false
   let lastError: Error | undefined
+  /** What was said since it went down. The first thing heard is often only that the connection closed; why it does not come back follows. */
+  const told = new Set<string>()
   redis.on('error', (error: unknown) => {
     lastError = withoutArguments(error)
-    if (!isDown) log.warn({ err: lastError }, 'session store is not reachable; trying again')
     isDown = true
+    const kind = (lastError as { readonly code?: string }).code ?? lastError.name
+    if (told.has(kind)) return
+    told.add(kind)
+    log.warn({ err: lastError }, 'session store is not reachable; trying again')
   })
   redis.on('close', () => {
     if (!isDown && redis.status !== 'end') log.warn({ err: lastError }, 'session store connection was closed; trying again')
@@ -69,6 +66,7 @@ export function connectRedis({ url, log, commandTimeoutMs, onUnavailable }: Redi
   redis.on('ready', () => {
     if (isDown) log.info('session store is reachable again')
     isDown = false
+    told.clear()
     lastError = undefined
   })
 
@@ -133,66 +131,6 @@ export function connectRedis({ url, log, commandTimeoutMs, onUnavailable }: Redi
   }
 }
 
-/** A parsed address; holds the password. */
-export interface RedisAddress {
-  readonly host: string
-  readonly port: number
-  readonly username?: string
-  readonly password?: string
-  readonly db?: number
-  readonly tls?: { readonly rejectUnauthorized: true; readonly minVersion: 'TLSv1.2' }
-}
-
-/** The parts of a `redis://` or `rediss://` address. Options in a query are refused: they could switch off verification. */
-export function parseRedisUrl(text: string): RedisAddress {
-  let url: URL
-  try {
-    url = new URL(text)
-  } catch {
-    // The parser's own error would repeat the text, password included.
-    throw new TypeError('the session store address is not a URL')
-  }
-  if (url.protocol !== 'redis:' && url.protocol !== 'rediss:')
-    throw new TypeError('the session store address must be redis:// or rediss://')
-  if (url.search !== '' || url.hash !== '') throw new TypeError('the session store address must not have a query or a fragment')
-  const database = url.pathname.replace(/^\//, '')
-  if (!/^\d{0,5}$/.test(database)) throw new TypeError('the path of the session store address must be a database number')
-  const hostname = url.hostname.replace(/^\[|\]$/g, '')
-  if (hostname === '') throw new TypeError('the session store address names no host')
-  return {
-    host: hostname,
-    port: url.port === '' ? 6379 : Number(url.port),
-    ...(url.username === '' ? {} : { username: decoded(url.username) }),
-    ...(url.password === '' ? {} : { password: decoded(url.password) }),
-    ...(database === '' ? {} : { db: Number(database) }),
-    ...(url.protocol === 'rediss:' ? { tls: { rejectUnauthorized: true, minVersion: 'TLSv1.2' } } : {}),
-  }
-}
-
-/** A percent sign that begins no escape stands for itself, as the configuration's own check reads it. */
-function decoded(text: string): string {
-  try {
-    return decodeURIComponent(text)
-  } catch {
-    // Not an escape sequence; the error would repeat the text.
-    return text
-  }
-}
-
 function unavailable(what: string, cause: Error | undefined): PosternError {
   return new PosternError('session_store_unavailable', `session store: ${what}`, cause === undefined ? {} : { cause })
-}
-
-/** The word in front of a Redis error is its code; the protocol has no other place for it. */
-function redisErrorCode(error: unknown): string | undefined {
-  return error instanceof Error ? /^[A-Z]+(?= |$)/.exec(error.message)?.[0] : undefined
-}
-
-/** The client attaches `command` with all arguments (AUTH's too) to its errors; a crash report must not print them. */
-function withoutArguments(error: unknown): Error {
-  if (!(error instanceof Error)) return new Error('unknown failure')
-  const copy = new Error(error.message)
-  copy.name = error.name
-  const code = (error as { code?: unknown }).code ?? redisErrorCode(error)
-  return typeof code === 'string' ? Object.assign(copy, { code }) : copy
 }

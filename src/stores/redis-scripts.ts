@@ -32,8 +32,37 @@ local function save(key, version, expires, value)
 end
 `
 
-function script(body: string): Script {
-  const source = prelude + body
+/**
+ * Appending to the stream. It is trimmed by length, and gone a day after its last event, so that a server which nobody uses any more
+ * keeps nothing: either is a gap to a reader that is behind, and none to one that is not.
+ */
+const eventsPrelude = `
+local function tell(key, kind, detail)
+  redis.call('XADD', key, 'MAXLEN', '~', 10000, '*', 'kind', kind, 'detail', detail)
+  redis.call('PEXPIRE', key, 86400000)
+end
+local function tellEnds(key, lines)
+  for first = 1, #lines, 200 do
+    tell(key, 'ended', table.concat(lines, '\\n', first, math.min(first + 199, #lines)))
+  end
+end
+local function sweepEnds(ends, untils)
+  for _, member in ipairs(redis.call('ZRANGEBYSCORE', untils, '-inf', whole(now))) do
+    redis.call('ZREM', untils, member)
+    redis.call('HDEL', ends, member)
+  end
+end
+local function expireEnds(ends, untils)
+  local longest = redis.call('ZRANGE', untils, -1, -1, 'WITHSCORES')[2]
+  if longest then
+    redis.call('PEXPIREAT', ends, whole(tonumber(longest) - shift))
+    redis.call('PEXPIREAT', untils, whole(tonumber(longest) - shift))
+  end
+end
+`
+
+function script(body: string, more = ''): Script {
+  const source = prelude + more + body
   return { source, sha: createHash('sha1').update(source).digest('hex') }
 }
 
@@ -87,15 +116,13 @@ return 1
 export const loadIndex = script(`return redis.call('ZRANGEBYSCORE', KEYS[1], '(' .. whole(now), '+inf')`)
 
 /**
- * KEYS ends, ends:until; ARGV shift, keep in milliseconds, then member and cause in turn. Returns the instant.
+ * KEYS ends, ends:until, events; ARGV shift, keep in milliseconds, then member and cause in turn. Returns the instant.
  * Ends whose time is over leave first, so that the set is bounded by the ends of one lifetime.
  */
-export const recordEnds = script(`
-for _, member in ipairs(redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', whole(now))) do
-  redis.call('ZREM', KEYS[2], member)
-  redis.call('HDEL', KEYS[1], member)
-end
-local keep = now + tonumber(ARGV[2])
+export const recordEnds = script(
+  `
+sweepEnds(KEYS[1], KEYS[2])
+local keep, lines = now + tonumber(ARGV[2]), {}
 for i = 3, #ARGV, 2 do
   local member, cause, at, until_ = ARGV[i], ARGV[i + 1], now, keep
   local known = redis.call('HGET', KEYS[1], member)
@@ -106,13 +133,69 @@ for i = 3, #ARGV, 2 do
   end
   redis.call('HSET', KEYS[1], member, whole(at) .. ' ' .. whole(until_) .. ' ' .. cause)
   redis.call('ZADD', KEYS[2], whole(until_), member)
+  lines[#lines + 1] = member .. ' ' .. whole(at) .. ' ' .. cause
 end
-local longest = redis.call('ZRANGE', KEYS[2], -1, -1, 'WITHSCORES')[2]
-if longest then
-  redis.call('PEXPIREAT', KEYS[1], whole(tonumber(longest) - shift))
-  redis.call('PEXPIREAT', KEYS[2], whole(tonumber(longest) - shift))
-end
+expireEnds(KEYS[1], KEYS[2])
+tellEnds(KEYS[3], lines)
 return whole(now)
+`,
+  eventsPrelude,
+)
+
+/**
+ * KEYS ends, ends:until, events; ARGV shift, keep in milliseconds, then member, instant and cause in turn. What is on record as late or
+ * later stays as it is, and what would be over by now is left out.
+ */
+export const restoreEnds = script(
+  `
+local lines = {}
+for i = 3, #ARGV, 3 do
+  local member, at, cause = ARGV[i], tonumber(ARGV[i + 1]), ARGV[i + 2]
+  local until_, known = at + tonumber(ARGV[2]), redis.call('HGET', KEYS[1], member)
+  local knownAt, knownUntil = string.match(known or '', '^(%d+) (%d+) ')
+  if until_ > now and (not known or (knownAt and tonumber(knownAt) < at)) then
+    if knownUntil and tonumber(knownUntil) > until_ then until_ = tonumber(knownUntil) end
+    redis.call('HSET', KEYS[1], member, whole(at) .. ' ' .. whole(until_) .. ' ' .. cause)
+    redis.call('ZADD', KEYS[2], whole(until_), member)
+    lines[#lines + 1] = member .. ' ' .. whole(at) .. ' ' .. cause
+  end
+end
+expireEnds(KEYS[1], KEYS[2])
+tellEnds(KEYS[3], lines)
+return #lines
+`,
+  eventsPrelude,
+)
+
+/** KEYS events; ARGV shift, kind, detail. */
+export const publish = script(
+  `
+tell(KEYS[1], ARGV[2], ARGV[3])
+return 1
+`,
+  eventsPrelude,
+)
+
+/**
+ * KEYS events; ARGV shift. The instant; whether this server is the one that is written to (`slave` if not, empty where it does not say);
+ * the id of the history it is part of, which changes with a fail-over; last id of the stream, first entry's id and whether any was trimmed.
+ */
+export const readEventsState = script(`
+local info = redis.pcall('INFO', 'replication')
+info = type(info) == 'string' and info or ''
+local state = { whole(now), string.match(info, 'role:(%a+)') or '', string.match(info, 'master_replid:(%w+)') or '', '0-0', '', 0 }
+if redis.call('EXISTS', KEYS[1]) == 0 then return state end
+local stream = redis.call('XINFO', 'STREAM', KEYS[1])
+local length, added = 0, -1
+for i = 1, #stream, 2 do
+  local name, value = stream[i], stream[i + 1]
+  if name == 'last-generated-id' then state[4] = value
+  elseif name == 'first-entry' and value then state[5] = value[1]
+  elseif name == 'length' then length = value
+  elseif name == 'entries-added' then added = value end
+end
+if length ~= added then state[6] = 1 end
+return state
 `)
 
 /** KEYS lock; ARGV shift, token, hold in milliseconds. 1 if it was free. */

@@ -9,18 +9,22 @@
 import { randomBytes } from 'node:crypto'
 import { PosternError } from '../errors.ts'
 import type { Logger } from '../log.ts'
-import type { DurableRecord, End, EndCause, NamedDurableRecord, SessionStore, StoredRecord } from '../session/store.ts'
+import type { DurableRecord, End, EndCause, EndKind, NamedDurableRecord, SessionStore, StoredRecord } from '../session/store.ts'
 import { createKeyspace, defaultKeyPrefix } from './keyspace.ts'
 import { connectRedis, type RedisConnection } from './redis-connection.ts'
+import { createRedisEvents } from './redis-events.ts'
 import { loadStoreReport, type StoreReport } from './redis-report.ts'
 import * as scripts from './redis-scripts.ts'
 
 /** An end counts within a second everywhere, and everything else on this connection waits meanwhile. */
 const replicaWaitMs = 250
 
+/** Ends in one command or reply. */
+const endsBatch = 1_000
+
 /** Where the server is, and how long it may take. */
 export interface RedisStoreOptions {
-  /** `redis://` or `rediss://`; may carry a password. */
+  /** As `redis-address.ts` reads it; may carry a password. */
   readonly url: string
   readonly log: Logger
   /** How long one command may take. */
@@ -43,8 +47,8 @@ export interface RedisStore extends SessionStore {
 
 /** Connects in the background; until it is connected every method rejects. */
 export function createRedisStore(options: RedisStoreOptions): RedisStore {
-  const redis = connectRedis(options)
   const keys = createKeyspace(options.keyPrefix ?? defaultKeyPrefix)
+  const redis = connectRedis({ ...options, slotKey: keys.probe })
   const shift = () => Math.trunc(options.clockShift?.() ?? 0)
 
   return {
@@ -66,7 +70,7 @@ export function createRedisStore(options: RedisStoreOptions): RedisStore {
     async recordEnds(ends, keepSeconds) {
       const pairs = ends.flatMap((end) => [memberOf(end), end.cause])
       const args = [shift(), whole(keepSeconds * 1000), ...pairs]
-      const at = instantOf(await redis.run(scripts.recordEnds, [keys.ends, keys.endsUntil], args))
+      const at = instantOf(await redis.run(scripts.recordEnds, [keys.ends, keys.endsUntil, keys.events], args))
       await confirmByReplicas(redis, options.log)
       return at
     },
@@ -75,6 +79,37 @@ export function createRedisStore(options: RedisStoreOptions): RedisStore {
       const found = listOf(await redis.call('HMGET', keys.ends, ...things.map(memberOf)))
       return things.map((thing, position) => endOf(thing, found[position]))
     },
+
+    async loadAllEnds() {
+      const now = instantOf(await redis.run(scripts.loadNow, [], [shift()]))
+      const found = new Map<string, End>()
+      let cursor = '0'
+      // Piece by piece: a hundred thousand ends in one reply would keep the server, and this connection, from everybody else.
+      do {
+        const [next, fields] = listOf(await redis.call('HSCAN', keys.ends, cursor, 'COUNT', endsBatch))
+        const texts = listOf(fields)
+        for (let at = 0; at < texts.length; at += 2) {
+          const member = String(texts[at])
+          const colon = member.indexOf(':')
+          const thing = { kind: member.slice(0, colon) as EndKind, idHash: member.slice(colon + 1) }
+          const end = endOf(thing, texts[at + 1])
+          if (end !== undefined && keptUntil(texts[at + 1]) > now) found.set(member, end)
+        }
+        cursor = String(next)
+      } while (cursor !== '0')
+      return [...found.values()]
+    },
+    async restoreEnds(ends, keepSeconds) {
+      for (let at = 0; at < ends.length; at += endsBatch) {
+        const triples = ends.slice(at, at + endsBatch).flatMap((end) => [memberOf(end), whole(end.at), end.cause])
+        const args = [shift(), whole(keepSeconds * 1000), ...triples]
+        await redis.run(scripts.restoreEnds, [keys.ends, keys.endsUntil, keys.events], args)
+      }
+      if (ends.length > 0) await confirmByReplicas(redis, options.log)
+    },
+    publish: async ({ kind, detail }) => void (await redis.run(scripts.publish, [keys.events], [shift(), kind, detail])),
+    openEvents: () =>
+      createRedisEvents({ url: options.url, key: keys.events, connectTimeoutMs: options.commandTimeoutMs * 2, clockShift: shift }),
 
     async acquireLock(name, holdSeconds) {
       const token = randomBytes(16).toString('base64url')
@@ -132,6 +167,11 @@ function endOf({ kind, idHash }: Pick<End, 'kind' | 'idHash'>, stored: unknown):
   const [at, , cause] = stored.toString().split(' ')
   // An end that cannot be read is still an end: it then counts for everything up to now and later.
   return { kind, idHash, at: Number(at) || Number.MAX_SAFE_INTEGER, cause: (cause ?? 'revoked') as EndCause }
+}
+
+function keptUntil(stored: unknown): number {
+  // One that cannot be read is never over.
+  return Number(String(stored).split(' ')[1]) || Number.MAX_SAFE_INTEGER
 }
 
 function recordOf(reply: unknown): StoredRecord | undefined {

@@ -7,10 +7,13 @@
 import { createHash, randomBytes } from 'node:crypto'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { SessionStore } from '../session/store.ts'
+import { liveStoreContract } from './live-store.contract.ts'
 
 /** A fresh store and the hook of its clock. */
 export interface StoreUnderTest {
   readonly store: SessionStore
+  /** Where events are listened to, if not there: behind a control socket it is the instance that listens. */
+  readonly listening?: SessionStore
   /** Moves the store's clock forward. */
   moveTime(milliseconds: number): void
   close(): Promise<void>
@@ -18,6 +21,7 @@ export interface StoreUnderTest {
 
 /** Runs the whole contract against what `makeStore` makes. */
 export function storeContract(name: string, makeStore: () => Promise<StoreUnderTest>): void {
+  liveStoreContract(name, makeStore)
   describe(`${name} keeps the store contract`, () => {
     let under: StoreUnderTest
     let store: SessionStore
