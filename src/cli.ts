@@ -6,14 +6,17 @@
  */
 
 import { Command, CommanderError } from 'commander'
+import { registerBreakGlass } from './commands/break-glass.ts'
 import { registerCheck } from './commands/check.ts'
 import { registerDemo } from './commands/demo.ts'
 import { registerDevice } from './commands/device.ts'
 import { registerExplain } from './commands/explain.ts'
 import { registerInit } from './commands/init.ts'
 import { registerKeys } from './commands/keys.ts'
+import { registerLock } from './commands/lock.ts'
 import { registerSchema } from './commands/schema.ts'
 import { registerServe } from './commands/serve.ts'
+import { registerSessions } from './commands/sessions.ts'
 import { registerTest } from './commands/test.ts'
 import { registerToken } from './commands/token.ts'
 import { liveProbes, now, readVersion, startPostern } from './compose.ts'
@@ -36,6 +39,9 @@ registerSchema(program)
 registerKeys(program, { now, reseal: resealRecords })
 registerToken(program, { openAdministration, now })
 registerDevice(program, { openAdministration, now })
+registerSessions(program, { openAdministration, now })
+registerLock(program, { openAdministration })
+registerBreakGlass(program, { openAdministration })
 registerTest(program, { now })
 registerExplain(program, { now, openAdministration, log: createLogger('error', 'stderr') })
 

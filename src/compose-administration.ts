@@ -8,21 +8,28 @@
 
 import { hostname, userInfo } from 'node:os'
 import { join } from 'node:path'
-import { createDevices, type DeviceRecord, type Devices } from './administration/devices.ts'
+import type { AccessOrders } from './administration/access-orders.ts'
+import { type BreakGlassDesk, createBreakGlassDesk } from './administration/break-glass.ts'
+import type { Devices } from './administration/devices.ts'
 import { createDurableRecords } from './administration/durable-records.ts'
+import type { Locks } from './administration/locks.ts'
 import { type ResealReport, resealDurable } from './administration/resealing.ts'
+import { issuersOf } from './administration/subject-lookup.ts'
 import { createTokens, type TokenRecord, type Tokens } from './administration/tokens.ts'
 import type { AdministrativeEvent } from './audit/event.ts'
 import { createAuditTrail } from './audit/trail.ts'
 import { now } from './compose.ts'
+import { composeAccess } from './compose-access.ts'
 import { type AdministeredStore, openAdministeredStore } from './compose-store.ts'
 import type { InstanceConfiguration } from './config/instance.ts'
 import { PosternError } from './errors.ts'
 import type { CurrentKeys } from './keys.ts'
 import { createKeysFile, loadKeys } from './keys-file.ts'
 import { createLogger, type Logger } from './log.ts'
-import { createPeople, type People } from './session/people.ts'
+import type { People } from './session/people.ts'
 import { createSealedRecords } from './session/sealed-records.ts'
+import { createSessionEnds } from './session/session-ends.ts'
+import { expiredIsKnownForMs } from './session/session-record.ts'
 import type { SessionStore } from './session/store.ts'
 
 /** What a command on a running system works with. */
@@ -35,25 +42,41 @@ export interface Administration {
   /** Who has signed in here, as last seen. */
   readonly people: People
   readonly devices: Devices
+  readonly locks: Locks
+  /** Locks and ends of sessions, in the administrator's words. */
+  readonly orders: AccessOrders
+  readonly breakGlass: BreakGlassDesk
   /** Resolves once the running instance has it, or it waits for `close` to write it. */
   record(event: AdministrativeEvent): Promise<void>
   /** Call it however the command ends. Rejects with `audit_unavailable` if what was done could not be written down. */
   close(): Promise<void>
 }
 
-/** What of the configuration is needed: neither the provider nor the policy. */
-export type AdministrationConfiguration = Pick<InstanceConfiguration, 'session' | 'dataDir' | 'keysFile'>
+/** What of the configuration is needed. Of the provider that is its name: it is never asked. */
+export type AdministrationConfiguration = StoreConfiguration & Pick<InstanceConfiguration, 'provider'>
 
 /** Opens the store for one command. Rejects with `PosternError`; then nothing is left open. */
 export async function openAdministration(configuration: AdministrationConfiguration, log: Logger): Promise<Administration> {
-  // As a serving instance does: with a shared store, keys of this machine's own would open nothing.
-  if (configuration.session.store.kind === 'embedded') createKeysFile(configuration.keysFile, now())
-  const ring = loadKeys(configuration.keysFile, now())
-  const keys = () => ring
-  const opened = await openAdministeredStore(configuration, { now, log })
+  const { opened, keys } = await openSealedStore(configuration, log)
   const { store } = opened
   const trail = openTrail(opened, configuration, log)
   const durable = { store, keys, log }
+  const access = composeAccess({
+    ...durable,
+    configuration,
+    now,
+    ends: createSessionEnds({
+      store,
+      records: createSealedRecords(store, keys, log),
+      keepSeconds: configuration.session.lifetimeSeconds + expiredIsKnownForMs / 1000,
+      // Instances hear of an end by the store; a command answers no request.
+      noteEnds: () => undefined,
+      forget: () => undefined,
+      onEvent: (event) => trail.note(event as AdministrativeEvent),
+      log,
+    }),
+    record: trail.record,
+  })
 
   return {
     actor: describeActor(),
@@ -65,8 +88,18 @@ export async function openAdministration(configuration: AdministrationConfigurat
       monotonicNow: () => performance.now(),
       record: trail.record,
     }),
-    devices: createDevices({ records: createDurableRecords<DeviceRecord>('device', durable), now, onEvent: trail.record }),
-    people: createPeople(store, createSealedRecords(store, keys, log)),
+    devices: access.devices,
+    locks: access.locks,
+    orders: access.orders,
+    breakGlass: createBreakGlassDesk({
+      store,
+      records: access.records,
+      people: access.people,
+      locks: access.locks,
+      issuers: issuersOf(configuration.provider.issuer),
+      recordFirst: trail.recordFirst,
+    }),
+    people: access.people,
     record: trail.record,
     async close() {
       try {
@@ -79,21 +112,79 @@ export async function openAdministration(configuration: AdministrationConfigurat
 }
 
 /** Seals every durable record with the current key: what `keys rotate` does for the time when no instance runs. */
-export async function resealRecords(configuration: AdministrationConfiguration): Promise<ResealReport> {
+export async function resealRecords(configuration: StoreConfiguration): Promise<ResealReport> {
   const log = createLogger('error', 'stderr')
-  const { store, keys, close } = await openAdministration(configuration, log)
+  const { opened, keys } = await openSealedStore(configuration, log)
   try {
-    return await resealDurable({ store, keys, log })
+    return await resealDurable({ store: opened.store, keys, log })
   } finally {
-    await close()
+    await opened.store.close()
   }
 }
 
+type StoreConfiguration = Pick<InstanceConfiguration, 'session' | 'dataDir' | 'keysFile'>
+
+async function openSealedStore(configuration: StoreConfiguration, log: Logger) {
+  // As a serving instance does: with a shared store, keys of this machine's own would open nothing.
+  if (configuration.session.store.kind === 'embedded') createKeysFile(configuration.keysFile, now())
+  const ring = loadKeys(configuration.keysFile, now())
+  const keys: CurrentKeys = () => ring
+  return { opened: await openAdministeredStore(configuration, { now, log }), keys }
+}
+
+/** The trail of one command. */
+interface CommandTrail {
+  record(event: AdministrativeEvent): Promise<void>
+  /** As `record`; whether it went well is told by `close`. */
+  note(event: AdministrativeEvent): void
+  /** Resolves once the event is written; rejects with `audit_unavailable` if it cannot be. */
+  recordFirst(event: AdministrativeEvent): Promise<void>
+  close(): Promise<void>
+}
+
 /** The running instance's trail, or one of this command's own: no two processes write into one file. */
-function openTrail({ recordEvent }: AdministeredStore, { dataDir }: AdministrationConfiguration, log: Logger) {
-  if (recordEvent !== undefined) return { record: recordEvent, close: async () => undefined }
-  let failure: unknown
+function openTrail({ recordEvent }: AdministeredStore, { dataDir }: AdministrationConfiguration, log: Logger): CommandTrail {
   const folder = join(dataDir, 'audit')
+  const noted = new Set<Promise<void>>()
+  let refusal: unknown
+  let own = recordEvent === undefined ? openOwnTrail(folder, log) : undefined
+
+  const record = async (event: AdministrativeEvent) => (recordEvent === undefined ? own?.trail.record(event) : await recordEvent(event))
+  const unavailable = (cause: unknown) =>
+    new PosternError('audit_unavailable', `what was done could not be written down in ${folder}`, { cause })
+  const closeOwn = async () => {
+    await own?.trail.close()
+    const failure = own?.failure()
+    if (failure !== undefined) throw unavailable(failure)
+  }
+
+  return {
+    record,
+    note(event) {
+      const handedOver = record(event)
+        .catch((error: unknown) => {
+          refusal ??= error
+        })
+        .finally(() => noted.delete(handedOver))
+      noted.add(handedOver)
+    },
+    async recordFirst(event) {
+      await record(event)
+      if (own === undefined) return
+      // A trail says whether it could write when it is closed; what follows gets a file of its own.
+      await closeOwn()
+      own = openOwnTrail(folder, log)
+    },
+    async close() {
+      await Promise.all(noted)
+      await closeOwn()
+      if (refusal !== undefined) throw unavailable(refusal)
+    },
+  }
+}
+
+function openOwnTrail(folder: string, log: Logger) {
+  let failure: unknown
   const trail = createAuditTrail({
     folder,
     instance: hostname(),
@@ -107,14 +198,7 @@ function openTrail({ recordEvent }: AdministeredStore, { dataDir }: Administrati
       },
     },
   })
-  return {
-    record: async (event: AdministrativeEvent) => trail.record(event),
-    async close() {
-      await trail.close()
-      if (failure !== undefined)
-        throw new PosternError('audit_unavailable', `what was done could not be written down in ${folder}`, { cause: failure })
-    },
-  }
+  return { trail, failure: () => failure }
 }
 
 /** A container may run as a user that has a number and no name. */

@@ -5,7 +5,7 @@
  */
 
 import { createDeviceDirectory } from './administration/device-directory.ts'
-import { createDevices, type DeviceRecord, type Devices } from './administration/devices.ts'
+import type { Devices } from './administration/devices.ts'
 import { createDurableRecords } from './administration/durable-records.ts'
 import { createPostureReports } from './administration/posture-report.ts'
 import { createTokens, type TokenRecord } from './administration/tokens.ts'
@@ -13,6 +13,7 @@ import type { CertificateReader } from './attributes/client-certificate.ts'
 import type { DeviceReader } from './attributes/device-facts.ts'
 import { createDeviceReader } from './attributes/device-record.ts'
 import type { AuditEvent } from './audit/event.ts'
+import { tellOfDevice } from './compose-access.ts'
 import type { InstanceConfiguration } from './config/instance.ts'
 import { parseManagementReport, parseSignedReport } from './config/posture-report-schema.ts'
 import type { DeviceReportsPorts } from './control/api/device-reports.ts'
@@ -26,12 +27,14 @@ export interface DeviceParts {
   readonly reader: DeviceReader
   /** For the API. */
   readonly reports: DeviceReportsPorts
-  readonly inventory: Devices
+  /** Another instance changed the device with this hash: what is remembered of it is out of date. */
+  forget(deviceHash: string): void
 }
 
 /** What they are made of. */
 export interface ComposeDevicesParts {
   readonly configuration: Pick<InstanceConfiguration, 'url' | 'provider'>
+  readonly inventory: Devices
   readonly store: SessionStore
   readonly keys: CurrentKeys
   readonly log: Logger
@@ -43,8 +46,16 @@ export interface ComposeDevicesParts {
 }
 
 /** Connects them. Holds nothing that needs closing. */
-export function composeDevices({ configuration, record, certificates, now, monotonicNow, ...durable }: ComposeDevicesParts): DeviceParts {
-  const inventory = createDevices({ records: createDurableRecords<DeviceRecord>('device', durable), onEvent: record, now })
+export function composeDevices({
+  configuration,
+  record,
+  certificates,
+  inventory,
+  now,
+  monotonicNow,
+  ...durable
+}: ComposeDevicesParts): DeviceParts {
+  const { store, log } = durable
   const directory = createDeviceDirectory({ devices: inventory, monotonicNow })
   const postureReports = createPostureReports({
     devices: inventory,
@@ -52,12 +63,16 @@ export function composeDevices({ configuration, record, certificates, now, monot
     accessUrl: configuration.url,
     now,
     onEvent: record,
-    onAccepted: directory.forget,
+    onAccepted(id) {
+      directory.forget(id)
+      // The report is taken either way; an instance that does not hear of it reads it within five seconds.
+      tellOfDevice(store, id).catch((error: unknown) => log.warn({ err: error }, 'other instances could not be told of a device report'))
+    },
   })
   const tokens = createTokens({ records: createDurableRecords<TokenRecord>('token', durable), now, monotonicNow, record })
   return {
     reader: createDeviceReader({ certificates, directory, claims: configuration.provider.claims }),
     reports: { reports: postureReports, tokens },
-    inventory,
+    forget: directory.forgetHash,
   }
 }

@@ -7,6 +7,7 @@
  */
 
 import type { DeviceClue, DeviceDirectory } from '../attributes/device-record.ts'
+import { hashOf } from '../session/secret.ts'
 import { createShortMemory } from '../session/short-memory.ts'
 import type { DeviceRecord, Devices } from './devices.ts'
 
@@ -14,6 +15,8 @@ import type { DeviceRecord, Devices } from './devices.ts'
 export interface RememberingDirectory extends DeviceDirectory {
   /** What is remembered of this device is out of date. */
   forget(id: string): void
+  /** The same for a device by the hash of its id, as other instances speak of it. */
+  forgetHash(idHash: string): void
 }
 
 /** `maxAgeMs` and `maxEntries` are for tests. */
@@ -40,6 +43,7 @@ export function createDeviceDirectory({
   const records = createShortMemory<{ readonly device: DeviceRecord | undefined }>(options)
   /** The objects given out before, in the order of their last reading. */
   const earlier = new Map<string, { readonly text: string; readonly device: DeviceRecord }>()
+  const idsByHash = new Map<string, string>()
 
   function sameObject(device: DeviceRecord | undefined): DeviceRecord | undefined {
     if (device === undefined) return undefined
@@ -53,6 +57,14 @@ export function createDeviceDirectory({
     return kept.device
   }
 
+  async function readRecord(id: string) {
+    // Before the read: a change that is told of while it is under way must find it.
+    idsByHash.set(hashOf(id), id)
+    const oldest = idsByHash.size > maxEntries ? idsByHash.keys().next().value : undefined
+    if (oldest !== undefined) idsByHash.delete(oldest)
+    return { device: sameObject(await devices.find(id)) }
+  }
+
   return {
     recall(clue) {
       const found = clues.recall(keyOf(clue))
@@ -63,9 +75,13 @@ export function createDeviceDirectory({
       const { id } = await clues.get(keyOf(clue), async () => ({ id: (await devices.findByClue(clue))?.id }))
       if (id === undefined) return undefined
       // Not the record that the clue led to: that one may have been read before a change of which this memory was told.
-      return (await records.get(id, async () => ({ device: sameObject(await devices.find(id)) }))).device
+      return (await records.get(id, () => readRecord(id))).device
     },
     forget: (id) => records.forget(id),
+    forgetHash(idHash) {
+      const id = idsByHash.get(idHash)
+      if (id !== undefined) records.forget(id)
+    },
   }
 }
 

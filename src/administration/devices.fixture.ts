@@ -27,6 +27,9 @@ export interface TestInventory {
   readonly directory: RememberingDirectory
   readonly reports: PostureReports
   readonly events: DeviceEvent[]
+  /** Ids of the devices of which other instances were told, and of those whose sessions were ended. */
+  readonly told: string[]
+  readonly ended: string[]
   /** Registers, and fails the test if anything stands against it. */
   add(input: DeviceInput): Promise<DeviceDefinition>
   close(): Promise<void>
@@ -41,7 +44,15 @@ export function createTestInventory(): TestInventory {
   const records = createDurableRecords<DeviceRecord>('device', { store, keys: () => ring, log: silentLog })
   const events: DeviceEvent[] = []
   const onEvent = (event: DeviceEvent) => void events.push(event)
-  const devices = createDevices({ records, onEvent, now: clock.now })
+  const told: string[] = []
+  const ended: string[] = []
+  const devices = createDevices({
+    records,
+    onEvent,
+    tell: async (id) => void told.push(id),
+    endSessions: async ({ id }) => void ended.push(id),
+    now: clock.now,
+  })
   const directory = createDeviceDirectory({ devices, monotonicNow: clock.now })
   const reports = createPostureReports({
     devices,
@@ -59,6 +70,8 @@ export function createTestInventory(): TestInventory {
     directory,
     reports,
     events,
+    told,
+    ended,
     async add(input) {
       const definition = define(input)
       const problems = await devices.register(definition, 'os:admin@test')

@@ -2,6 +2,7 @@
 
 import { generateKeyPairSync } from 'node:crypto'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { hashOf } from '../session/secret.ts'
 import { parseDeviceDefinition } from './device-definition.ts'
 import { createSigningKey, createTestInventory, define, type TestInventory } from './devices.fixture.ts'
 
@@ -236,5 +237,25 @@ describe('the memory in front of it', () => {
     inventory.clock.move(5001)
     expect(inventory.directory.recall(clue)).toBeUndefined()
     await expect(inventory.directory.find(clue)).rejects.toMatchObject({ code: 'session_store_unavailable' })
+  })
+
+  it('reads a device again that another instance says was changed, by the hash of its id', async () => {
+    await inventory.add({ id: 'a' })
+    await inventory.directory.find(clue)
+    await inventory.devices.block('a', 'stolen', 'os:admin@test')
+    inventory.directory.forgetHash(hashOf('b'))
+    expect((await inventory.directory.find(clue))?.status.state).toBe('active')
+    inventory.directory.forgetHash(hashOf('a'))
+    expect((await inventory.directory.find(clue))?.status.state).toBe('blocked')
+  })
+
+  it('tells instances of every change, and ends sessions with a block, with a repeated one too', async () => {
+    await inventory.add({ id: 'a' })
+    await inventory.devices.block('a', 'stolen', 'os:admin@test')
+    await inventory.devices.block('a', 'again', 'os:admin@test')
+    await inventory.devices.unblock('a', 'os:admin@test')
+    await inventory.devices.remove('a', 'os:admin@test')
+    expect(inventory.told).toEqual(['a', 'a', 'a', 'a', 'a'])
+    expect(inventory.ended).toEqual(['a', 'a'])
   })
 })

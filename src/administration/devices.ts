@@ -52,7 +52,10 @@ export interface Devices {
     actor: string,
     how?: 'device.registered' | 'device.imported',
   ): Promise<readonly RegistrationProblem[]>
-  /** `false` if there is no such device. A device that is blocked already keeps its first reason. */
+  /**
+   * Keeps it out, and ends the sessions that it identifies; `false` if there is no such device. One that is blocked already keeps its first
+   * reason, and its sessions are looked for again.
+   */
   block(id: string, reason: string, actor: string): Promise<boolean>
   unblock(id: string, actor: string): Promise<boolean>
   /** Forgets the device and all that was heard of it. */
@@ -66,6 +69,10 @@ export interface DevicesParts {
   readonly records: DurableRecords<DeviceRecord>
   /** Rejects if the event cannot be handed over. */
   readonly onEvent: (event: DeviceEvent) => void | Promise<void>
+  /** Called with the id after every change, so that instances forget what they remember of the device. */
+  readonly tell: (id: string) => Promise<void>
+  /** Ends the sessions that this device, now blocked, identifies. */
+  readonly endSessions: (record: DeviceRecord, why: { readonly actor: string; readonly reason: string }) => Promise<unknown>
   /** Epoch milliseconds. */
   readonly now: () => number
 }
@@ -76,7 +83,7 @@ export type DeviceEvent = Extract<AdministrativeEvent, { readonly device: string
 const updateRounds = 50
 
 /** The inventory over durable records of the kind `device`. */
-export function createDevices({ records, onEvent, now }: DevicesParts): Devices {
+export function createDevices({ endSessions, records, onEvent, now, tell }: DevicesParts): Devices {
   const find = async (id: string) => (isDeviceId(id) ? (await records.load(id))?.value : undefined)
 
   /** The device that an alias leads to, if it still answers to it. */
@@ -121,6 +128,15 @@ export function createDevices({ records, onEvent, now }: DevicesParts): Devices 
       if (gone !== undefined) await records.removeAlias(kind, value, gone)
     }
     throw new PosternError('session_store_unavailable', 'an alias of a device kept changing hands')
+  }
+
+  /** The news goes out also where the trail did not take the event: what changed has changed. */
+  async function heard(id: string, event: DeviceEvent | undefined): Promise<void> {
+    try {
+      if (event !== undefined) await onEvent(event)
+    } finally {
+      await tell(id)
+    }
   }
 
   async function forget(record: Pick<DeviceRecord, 'id' | AliasSource>): Promise<boolean> {
@@ -168,7 +184,7 @@ export function createDevices({ records, onEvent, now }: DevicesParts): Devices 
         await forget(record).catch(() => undefined) // The store is away; the first failure says so.
         throw error
       }
-      await onEvent({ event: how, device: record.id, actor, reason: undefined })
+      await heard(record.id, { event: how, device: record.id, actor, reason: undefined })
       return []
     },
     async block(id, reason, actor) {
@@ -177,8 +193,14 @@ export function createDevices({ records, onEvent, now }: DevicesParts): Devices 
         isNew = present.status.state === 'active'
         return isNew ? { ...present, status: { state: 'blocked', reason, by: actor, at: now() } } : undefined
       })
-      if (record !== undefined && isNew) await onEvent({ event: 'device.blocked', device: id, actor, reason })
-      return record !== undefined
+      if (record === undefined) return false
+      try {
+        await heard(id, isNew ? { event: 'device.blocked', device: id, actor, reason } : undefined)
+      } finally {
+        await endSessions(record, { actor, reason })
+        await records.confirm()
+      }
+      return true
     },
     async unblock(id, actor) {
       let isNew = false
@@ -186,13 +208,13 @@ export function createDevices({ records, onEvent, now }: DevicesParts): Devices 
         isNew = present.status.state === 'blocked'
         return isNew ? { ...present, status: { state: 'active' } } : undefined
       })
-      if (record !== undefined && isNew) await onEvent({ event: 'device.unblocked', device: id, actor, reason: undefined })
+      if (record !== undefined && isNew) await heard(id, { event: 'device.unblocked', device: id, actor, reason: undefined })
       return record !== undefined
     },
     async remove(id, actor) {
       const record = await find(id)
       if (record === undefined || !(await forget(record))) return false
-      await onEvent({ event: 'device.removed', device: id, actor, reason: undefined })
+      await heard(id, { event: 'device.removed', device: id, actor, reason: undefined })
       return true
     },
     update,

@@ -1,5 +1,5 @@
 /**
- * Durable records: what must outlive every session and every restart (devices, service tokens), sealed like everything in the store.
+ * Durable records: what must outlive every session and every restart (devices, locks, service tokens), sealed like everything in the store.
  *
  * They have no expiry and stand under names of their own, `kind:H(kind, id)`, so that nothing volatile can push them out. The id is
  * sealed with the value: a listing needs no readable name. A record that does not open (another key file, or changed by somebody with
@@ -17,7 +17,7 @@ import { hashOf } from '../session/secret.ts'
 import type { DurableStore } from '../session/store.ts'
 
 /** The kinds there are; each is also the beginning of its records' names. */
-export type DurableKind = 'device' | 'token'
+export type DurableKind = 'device' | 'lock' | 'token'
 
 /** The records of one kind. Every method rejects with `session_store_unavailable` when the store does. */
 export interface DurableRecords<T> {
@@ -29,8 +29,8 @@ export interface DurableRecords<T> {
   replace(id: string, value: T, version: number): Promise<boolean>
   /** Waits a moment until a fail-over of the store would not undo what was written: call it after what ends somebody's access. */
   confirm(): Promise<void>
-  /** `false` if there was none. Also removes a record that does not open: whoever asks for it names it. */
-  remove(id: string): Promise<boolean>
+  /** `false` if there was none. Also removes a record that does not open: whoever asks for it names it. With a `version`, only that one. */
+  remove(id: string, version?: number): Promise<boolean>
   /**
    * All of them, in no order that means anything, in batches, so that memory does not grow with their number. One that does not open is
    * passed over at first: the rest come, and then the listing rejects with `record_unreadable`, so that no list looks whole and is not.
@@ -95,7 +95,7 @@ export function createDurableRecords<T>(kind: DurableKind, parts: DurableParts):
     create: (id, value) => store.createDurable(nameOf(id), sealDurable(parts, nameOf(id), { id, value })),
     replace: (id, value, version) => store.replaceDurable(nameOf(id), { value: sealDurable(parts, nameOf(id), { id, value }), version }),
     confirm: () => store.confirmDurable(),
-    remove: (id) => store.removeDurable(nameOf(id)),
+    remove: (id, version) => store.removeDurable(nameOf(id), version),
     async *list() {
       let unreadable: unknown
       for await (const { name, value } of listDurable(store, kind)) {

@@ -51,6 +51,7 @@ function factsOf(line: TrailLine, texts: FoundDecision['facts'], at: number, sch
   const tlsVersion = textOf(line['tls_version'])
   return {
     ...restored,
+    lock: lockOf(line['lock']),
     request: { method, methodClass: classOf(line['method_class'], method), path },
     environment: {
       address: textOf(line['address']) ?? '',
@@ -60,6 +61,14 @@ function factsOf(line: TrailLine, texts: FoundDecision['facts'], at: number, sch
       ...circumstancesOf(line['circumstances']),
     },
   }
+}
+
+/** A lock that a newer version names, on something this one does not know, is a lock all the same. */
+function lockOf(value: unknown): Facts['lock'] {
+  if (typeof value !== 'object' || value === null) return undefined
+  const { on, until } = value as Readonly<Record<string, unknown>>
+  const isKnown = on === 'subject' || on === 'service' || on === 'device'
+  return { on: isKnown ? on : 'app', until: instantOf(until) }
 }
 
 const notGathered: Known<never> = { known: false, why: 'not_gathered' }

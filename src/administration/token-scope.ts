@@ -1,13 +1,19 @@
 /**
  * What a service token may do: one permission, perhaps for some devices only. Pure; what is not named is not permitted.
  *
- * Written `devices:report`, `devices:report:tag=mobile` or `devices:report:id=laptop-7,laptop-8`. Text that is not one of these is
- * refused when a token is made; a stored scope that this version does not know permits nothing.
+ * Written `devices:report`, `devices:report:tag=mobile` or `devices:report:id=laptop-7,laptop-8`; and, to cut people off, `locks:read`,
+ * `locks:write`, `sessions:read`, `sessions:revoke`. None includes another. Text that is not one of these is refused when a token is made;
+ * a stored scope that this version does not know permits nothing.
  */
 
-/** One permission. With neither `tag` nor `devices` it is for every device. */
+/** The permissions of an API that cuts somebody off. */
+export const accessPermissions = ['locks:read', 'locks:write', 'sessions:read', 'sessions:revoke'] as const
+
+export type AccessPermission = (typeof accessPermissions)[number]
+
+/** One permission. With neither `tag` nor `devices`, `devices:report` is for every device; the others have neither. */
 export interface TokenScope {
-  readonly permission: 'devices:report'
+  readonly permission: 'devices:report' | AccessPermission
   /** Only devices that carry this tag. */
   readonly tag?: string
   /** Only these devices. */
@@ -28,6 +34,8 @@ const mostDevices = 100
 
 /** The scope that `text` describes; `undefined` if it describes none. */
 export function parseTokenScope(text: string): TokenScope | undefined {
+  const access = accessPermissions.find((one) => one === text)
+  if (access !== undefined) return { permission: access }
   const permission = 'devices:report'
   if (text === permission) return { permission }
   if (!text.startsWith(`${permission}:`)) return undefined
@@ -52,4 +60,9 @@ export function permitsReport(scopes: readonly TokenScope[], device: ScopedDevic
       (tag === undefined || device.tags.includes(tag)) &&
       (devices === undefined || devices.includes(device.id)),
   )
+}
+
+/** Whether one of the scopes is this permission, and nothing narrower. */
+export function permitsAccess(scopes: readonly TokenScope[], wanted: AccessPermission): boolean {
+  return scopes.some(({ permission, tag, devices }) => permission === wanted && tag === undefined && devices === undefined)
 }

@@ -8,7 +8,7 @@ import type { DurableStore } from '../session/store.ts'
 import { parseAdministrativeEvent } from './administrative-event.ts'
 import { createDurableRecords, listDurable } from './durable-records.ts'
 import { createTokenText, parseTokenId, parseTokenText } from './token-format.ts'
-import { formatTokenScope, parseTokenScope, permitsReport } from './token-scope.ts'
+import { accessPermissions, formatTokenScope, parseTokenScope, permitsAccess, permitsReport } from './token-scope.ts'
 import { createTokens, type TokenFacts, type TokenRecord, type Tokens } from './tokens.ts'
 
 const admin = 'os:ada@bastion'
@@ -281,6 +281,16 @@ describe('the scope of a token', () => {
     expect(parseTokenScope(text)).toBeUndefined()
   })
 
+  it.each(accessPermissions)('%s permits exactly itself', (text) => {
+    const scope = parseTokenScope(text)
+    if (scope === undefined) throw new Error('not a scope')
+    expect(formatTokenScope(scope)).toBe(text)
+    expect(accessPermissions.filter((wanted) => permitsAccess([scope], wanted))).toEqual([text])
+    expect(permitsReport([scope], laptop)).toBe(false)
+    expect(permitsAccess([{ ...scope, tag: 'mobile' }], text)).toBe(false)
+    expect(parseTokenScope(`${text}:tag=mobile`)).toBeUndefined()
+  })
+
   it('permits nothing where it is of a kind that this version does not know, or where there is none', () => {
     expect(permitsReport([], laptop)).toBe(false)
     expect(permitsReport([{ permission: 'devices:block' as 'devices:report' }], laptop)).toBe(false)
@@ -292,6 +302,30 @@ describe('an administrative event from a command', () => {
 
   it('is taken as it is', () => {
     expect(parseAdministrativeEvent(event)).toEqual(event)
+  })
+
+  it('takes along what ended for it, as revoked and as nothing else', () => {
+    const ended = {
+      event: 'session.ended',
+      session: 's1',
+      subject: { kind: 'person', sub: 'bob', issuer: 'https://op', email: undefined },
+      cause: 'revoked',
+    }
+    const subject = { kind: 'person', sub: 'bob', issuer: 'https://op' }
+    expect(parseAdministrativeEvent(ended)).toStrictEqual({ ...ended, subject })
+    expect(parseAdministrativeEvent({ ...ended, event: 'subject.ended', session: undefined })).toMatchObject({ subject })
+    for (const wrong of [
+      { cause: 'signed_out' },
+      { request: 'r1' },
+      { address: '192.0.2.1' },
+      { session: undefined },
+      { more: 'x' },
+      { subject: { kind: 'nobody' } },
+      { subject: { ...subject, more: 'x' } },
+      { subject: { ...subject, sub: 7 } },
+    ]) {
+      expect(parseAdministrativeEvent({ ...ended, ...wrong })).toBeUndefined()
+    }
   })
 
   it.each([

@@ -5,6 +5,7 @@
  */
 
 import type { Administration, AdministrationConfiguration } from '../compose-administration.ts'
+import type { InstanceConfiguration } from '../config/instance.ts'
 import { loadConfiguration, printProblems } from '../config/load-configuration.ts'
 import { createLogger, type Logger } from '../log.ts'
 
@@ -17,7 +18,7 @@ export type OpenAdministration = (configuration: AdministrationConfiguration, lo
 export async function administer(
   file: string,
   openAdministration: OpenAdministration,
-  work: (administration: Administration) => Promise<void>,
+  work: (administration: Administration, configuration: InstanceConfiguration) => Promise<void>,
 ): Promise<void> {
   const { value, problems } = await loadConfiguration(file)
   if (value === undefined) {
@@ -27,7 +28,7 @@ export async function administer(
   }
   const administration = await openAdministration(value, createLogger('warn', 'stderr'))
   try {
-    await work(administration)
+    await work(administration, value)
   } finally {
     await administration.close()
   }

@@ -75,7 +75,7 @@ async function live(store: SessionStore, configuration: InstanceConfiguration) {
   const { sessions } = createTestSessions({ store, clock: { now, move: () => undefined } }, ring)
   cleanUps.push(() => sessions.close())
   const records = createDurableRecords<DeviceRecord>('device', { store, keys: () => ring, log: silentLog })
-  const devices = createDevices({ records, now, onEvent: () => undefined })
+  const devices = createDevices({ records, now, onEvent: () => undefined, tell: async () => undefined, endSessions: async () => undefined })
   const reports = createPostureReports({
     devices,
     forms: { signed: parseSignedReport, management: parseManagementReport },

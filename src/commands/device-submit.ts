@@ -142,7 +142,8 @@ export function collectPair(written: string, before: Readonly<Record<string, str
   return { ...before, [written.slice(0, equals)]: written.slice(equals + 1) }
 }
 
-function parseUrl(written: string): URL {
+/** An address as it is given at a command line. */
+export function parseUrl(written: string): URL {
   const url = URL.canParse(written) ? new URL(written) : undefined
   if (url?.protocol === 'https:' || url?.protocol === 'http:') return url
   throw new InvalidArgumentError('write a URL such as https://access.corp.example.')

@@ -23,13 +23,15 @@ import { loadPolicy } from '../config/load-policy.ts'
 import { printProblems } from '../config/problems.ts'
 import { findAsked } from '../enforcement/asked.ts'
 import { compileRoutes } from '../enforcement/route-table.ts'
-import { PosternError } from '../errors.ts'
+import { isPosternError, PosternError } from '../errors.ts'
+import type { Lock, LockQuestion } from '../live/lock.ts'
+import { createLockSet } from '../live/lock-set.ts'
 import type { Logger } from '../log.ts'
 import { compilePolicy } from '../policy/compile.ts'
 import { reasons } from '../policy/decision.ts'
 import type { PolicyDocument } from '../policy/document.ts'
 import { type Explanation, explainDecision } from '../policy/explain.ts'
-import type { Device, Facts } from '../policy/facts.ts'
+import type { Device, Facts, LockFacts } from '../policy/facts.ts'
 import { printAge, printExplanation } from './explanation-text.ts'
 import { printJson, printLine } from './print-line.ts'
 
@@ -157,8 +159,10 @@ async function findGiven(who: string, address: string, options: ExplainOptions, 
   }
   const scheme = configuration.url.protocol === 'https:' ? 'https' : 'http'
   const places = await watchPlaces(configuration.facts, { log: parts.log, lookEveryMs: neverAgainMs })
-  const facts = factsOf(given, asked.request, createEnvironmentReader(places), scheme)
+  const bare = factsOf(given, asked.request, createEnvironmentReader(places), scheme)
   places.close()
+  const deviceId = known.device?.isKnown === true || known.device?.isBlocked === true ? known.device.id : undefined
+  const facts = { ...bare, lock: findLock(known.locks, { subject: bare.subject, deviceId, appId: asked.route.app.id }, at, notes) }
   const explanation = explainDecision(asked.route.policy, facts)
   const json = { app: asked.route.app.id, policy: document.version }
   notes.push(`app: ${asked.route.app.id}, policy ${document.version}, ${new Date(at).toISOString()}`)
@@ -170,25 +174,28 @@ interface KnownParts extends GivenParts {
   readonly notes: string[]
 }
 
+interface Known {
+  readonly subject: GivenSubject
+  readonly device: Device | undefined
+  readonly locks: readonly Lock[]
+}
+
 /** Who it is and on what: from the command line where that says enough, else from the store. */
-async function gatherKnown(
-  who: string,
-  options: ExplainOptions,
-  parts: KnownParts,
-): Promise<{ readonly subject: GivenSubject; readonly device: Device | undefined } | string> {
+async function gatherKnown(who: string, options: ExplainOptions, parts: KnownParts): Promise<Known | string> {
   const { configuration, document, notes } = parts
-  if (who === 'nobody') return { subject: { kind: 'nobody' }, device: undefined }
+  if (who === 'nobody') return { subject: { kind: 'nobody' }, device: undefined, locks: await loadLocks(parts) }
   if (who.startsWith('service:')) {
     const service = document.services.find(({ name }) => name === who.slice('service:'.length))
     return service === undefined
       ? `the policy has no ${who}`
-      : { subject: { kind: 'service', service, services: document.services }, device: undefined }
+      : { subject: { kind: 'service', service, services: document.services }, device: undefined, locks: await loadLocks(parts) }
   }
   const administration = await parts.openAdministration(configuration, parts.log)
   try {
     const subject = await findPerson(who, options, { ...parts, administration })
     if (typeof subject === 'string') return subject
-    if (options.device === undefined) return { subject, device: undefined }
+    const locks = await administration.locks.loadAll()
+    if (options.device === undefined) return { subject, device: undefined, locks }
     const record = await administration.devices.find(options.device)
     const hasCertificate = record !== undefined && record.fingerprints.length + record.names.length > 0
     const device = record === undefined ? undefined : stateDevice(record, hasCertificate ? 'certificate' : 'claim')
@@ -201,10 +208,37 @@ async function gatherKnown(
       tags: [],
       attributes: Object.create(null) as Device['attributes'],
     }
-    return { subject, device: device ?? unknownDevice }
+    return { subject, device: device ?? unknownDevice, locks }
   } finally {
     await administration.close()
   }
+}
+
+/** Who needs no store to be described may still be locked out. Where there is no store to ask, the answer says that nobody looked. */
+async function loadLocks({ configuration, log, notes, openAdministration }: KnownParts): Promise<readonly Lock[]> {
+  try {
+    const administration = await openAdministration(configuration, log)
+    try {
+      return await administration.locks.loadAll()
+    } finally {
+      await administration.close()
+    }
+  } catch (error) {
+    if (!isPosternError(error)) throw error
+    notes.push(`locks: not looked up (${error.message})`)
+    return []
+  }
+}
+
+/** The lock that decides, with a note for each that concerns the question. */
+function findLock(locks: readonly Lock[], question: LockQuestion, at: number, notes: string[]): LockFacts | undefined {
+  for (const lock of locks) {
+    if (createLockSet([lock]).find(question, at) === undefined) continue
+    const { by, label, reason, target, until } = lock
+    const end = until === undefined ? 'until it is lifted' : `until ${new Date(until).toISOString()}`
+    notes.push(`locked: ${target.kind} ${label}, ${end}, by ${by}: ${reason}`)
+  }
+  return createLockSet(locks).find(question, at)
 }
 
 async function findPerson(

@@ -8,7 +8,6 @@
 
 import type { Command } from 'commander'
 import type { ResealReport } from '../administration/resealing.ts'
-import type { AdministrationConfiguration } from '../compose-administration.ts'
 import type { InstanceConfiguration } from '../config/instance.ts'
 import { loadConfiguration, printProblems } from '../config/load-configuration.ts'
 import { isPosternError } from '../errors.ts'
@@ -22,7 +21,7 @@ export interface KeysParts {
   /** Epoch milliseconds. */
   readonly now: () => number
   /** Seals what outlives sessions with the current key. Rejects where the store cannot be reached. */
-  readonly reseal: (configuration: AdministrationConfiguration) => Promise<ResealReport>
+  readonly reseal: (configuration: Pick<InstanceConfiguration, 'keysFile' | 'session' | 'dataDir'>) => Promise<ResealReport>
 }
 
 /** Adds `keys generate` and `keys rotate`. */

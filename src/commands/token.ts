@@ -1,5 +1,5 @@
 /**
- * `postern token create|list|revoke`: tokens for systems that report on devices, made and ended by administrators.
+ * `postern token create|list|revoke`: tokens for systems that report on devices or cut people off, made and ended by administrators.
  *
  * `create` prints the token on standard output, alone and once, so that it can be piped into where it is kept; everything for people goes
  * to standard error. No other command prints more of a token than its id.
@@ -26,18 +26,20 @@ interface CreateOptions {
   readonly expires: number
 }
 
+const scopeHelp =
+  'devices:report, devices:report:tag=TAG, devices:report:id=ID,ID, locks:read, locks:write, sessions:read or sessions:revoke (may be given again)'
 const lifetime = duration({ text: '400d', seconds: longestTokenLifetimeSeconds })
 const tokenName = text('a name, such as `Intune export`', 100)
 const defaultLifetime = { seconds: 90 * 86_400, text: '90d' }
 
 /** Adds `token create`, `token list` and `token revoke`. */
 export function registerToken(program: Command, { openAdministration, now }: TokenParts): void {
-  const token = program.command('token').description('tokens of systems that report on devices')
+  const token = program.command('token').description('tokens of systems that report on devices, or cut people off')
 
   token
     .command('create')
     .description('make a token and print it, once')
-    .requiredOption('--scope <scope>', 'devices:report, devices:report:tag=TAG or devices:report:id=ID,ID (may be given again)', addScope)
+    .requiredOption('--scope <scope>', scopeHelp, addScope)
     .requiredOption('--name <name>', 'what it is for', parseName)
     .addOption(
       new Option('--expires <duration>', 'how long it is good for, at most 400d')
@@ -88,7 +90,9 @@ export function registerToken(program: Command, { openAdministration, now }: Tok
 function addScope(written: string, before: readonly TokenScope[] | undefined): readonly TokenScope[] {
   const scope = parseTokenScope(written)
   if (scope !== undefined) return [...(before ?? []), scope]
-  throw new InvalidArgumentError('write devices:report, devices:report:tag=TAG or devices:report:id=ID,ID.')
+  throw new InvalidArgumentError(
+    'write devices:report, devices:report:tag=TAG, devices:report:id=ID,ID, locks:read, locks:write, sessions:read or sessions:revoke.',
+  )
 }
 
 function parseName(written: string): string {

@@ -1,0 +1,171 @@
+/**
+ * Locks on record: set, changed and lifted by administrators, and kept until their time is over.
+ *
+ * A lock is a durable record named by what it is on, so that a second one on the same thing changes the first. Times are the store's clock.
+ * The order of a change is a safety property: the record, so that it holds; then the trail; then the news, whatever became of the trail, so
+ * that instances that run hear of it at once; then the wait for replicas. Neither the provider nor a policy is asked, and sessions need not
+ * end for it: a lock refuses whatever they are used for, and outlives them.
+ */
+
+import type { AdministrativeEvent } from '../audit/event.ts'
+import { isPosternError, PosternError } from '../errors.ts'
+import type { Lock, LockTarget } from '../live/lock.ts'
+import type { LiveStore, SessionStore } from '../session/store.ts'
+import type { DurableRecords } from './durable-records.ts'
+
+/** How a lock is kept; JSON has no `undefined`. */
+export interface LockRecord extends Omit<Lock, 'until'> {
+  readonly until: number | null
+}
+
+/** What is to be locked. */
+export interface LockWish {
+  readonly target: LockTarget
+  readonly label: string
+  /** An instant, or a time from now on; `undefined`: until it is lifted. */
+  readonly until: LockEnd | undefined
+  readonly reason: string
+}
+
+export type LockEnd = { readonly at: number } | { readonly inSeconds: number }
+
+/** The locks. Every method rejects with `session_store_unavailable` when the store does. */
+export interface Locks {
+  /** Locks, or changes the lock that there is; `undefined` if `until` is not in the future. */
+  set(wish: LockWish, by: string): Promise<Lock | undefined>
+  /** `undefined` if it was not locked. A lock that does not open is lifted too: whoever asks for it names what it is on. */
+  lift(target: LockTarget, reason: string | undefined, by: string): Promise<Pick<Lock, 'target' | 'label'> | undefined>
+  /** The lock that is in force on this very thing. Straight from the store. */
+  find(target: LockTarget): Promise<Lock | undefined>
+  /** Those in force, in no order that means anything. Rejects at its end with `record_unreadable` if one did not open. */
+  list(): AsyncIterable<Lock>
+  /** The same as one list, for an instance that is to hold them all. */
+  loadAll(): Promise<readonly Lock[]>
+}
+
+export type LockEvent = Extract<AdministrativeEvent, { readonly event: 'lock.set' | 'lock.lifted' }>
+
+/** What locks are made of. */
+export interface LocksParts {
+  readonly records: DurableRecords<LockRecord>
+  readonly store: Pick<SessionStore, 'loadNow'> & Pick<LiveStore, 'publish'>
+  /** Rejects if the event cannot be handed over. */
+  readonly record: (event: LockEvent) => void | Promise<void>
+}
+
+/** Two administrators at once are two; more rounds than this mean that something is wrong. */
+const changeRounds = 20
+
+/** A lock whose time is over is swept this much later, so that a clock that was moved a little brings none of them to an early end. */
+const keepOverMs = 86_400_000
+
+/** The locks over durable records of the kind `lock`. */
+export function createLocks({ records, store, record }: LocksParts): Locks {
+  async function* list() {
+    const now = await store.loadNow()
+    for await (const { value } of records.list()) {
+      const lock = lockOf(value)
+      if (isInForce(lock, now)) yield lock
+    }
+  }
+
+  async function tell(event: LockEvent): Promise<void> {
+    try {
+      await record(event)
+    } finally {
+      await store.publish({ kind: 'locks', detail: '' })
+      await records.confirm()
+    }
+  }
+
+  /** With its version, so that a lock that was set anew meanwhile stays. */
+  async function sweep(now: number): Promise<void> {
+    for await (const { id, value } of records.list()) {
+      if (value.until === null || value.until + keepOverMs > now) continue
+      const loaded = await records.load(id)
+      if (loaded !== undefined && loaded.value.until === value.until) await records.remove(id, loaded.version)
+    }
+  }
+
+  async function write(id: string, value: LockRecord): Promise<void> {
+    for (let round = 0; round < changeRounds; round++) {
+      const present = await loadForChange(records, id)
+      if (present === 'unreadable') await records.remove(id)
+      else if (present === undefined ? await records.create(id, value) : await records.replace(id, value, present.version)) return
+    }
+    throw new PosternError('session_store_unavailable', `a lock could not be written in ${changeRounds} rounds`)
+  }
+
+  return {
+    async set({ label, reason, target, until }, by) {
+      const since = await store.loadNow()
+      const end = until === undefined ? undefined : 'at' in until ? until.at : since + until.inSeconds * 1000
+      if (end !== undefined && end <= since) return undefined
+      const lock: Lock = { target, label, since, until: end, reason, by }
+      await write(idOf(target), { ...lock, until: end ?? null })
+      await tell({ event: 'lock.set', actor: by, on: target.kind, target: nameOf(target), label, until: end, reason })
+      // What cannot be swept now is swept with the next one; the lock that was asked for holds.
+      await sweep(since).catch(() => undefined)
+      return lock
+    },
+    async lift(target, reason, by) {
+      const id = idOf(target)
+      for (let round = 0; round < changeRounds; round++) {
+        const present = await loadForChange(records, id)
+        if (present === undefined) return undefined
+        const isRemoved = present === 'unreadable' ? await records.remove(id) : await records.remove(id, present.version)
+        if (!isRemoved) continue
+        const label = present === 'unreadable' ? nameOf(target) : present.value.label
+        await tell({ event: 'lock.lifted', actor: by, on: target.kind, target: nameOf(target), label, until: undefined, reason })
+        return { target, label }
+      }
+      throw new PosternError('session_store_unavailable', `a lock could not be lifted in ${changeRounds} rounds`)
+    },
+    async find(target) {
+      const [loaded, now] = await Promise.all([records.load(idOf(target)), store.loadNow()])
+      const lock = loaded === undefined ? undefined : lockOf(loaded.value)
+      return lock !== undefined && isInForce(lock, now) ? lock : undefined
+    },
+    list,
+    async loadAll() {
+      const all: Lock[] = []
+      for await (const lock of list()) all.push(lock)
+      return all
+    },
+  }
+}
+
+async function loadForChange(records: DurableRecords<LockRecord>, id: string) {
+  try {
+    return await records.load(id)
+  } catch (error) {
+    if (isPosternError(error) && error.code === 'record_unreadable') return 'unreadable'
+    throw error
+  }
+}
+
+function lockOf({ by, label, reason, since, target, until }: LockRecord): Lock {
+  return { target, label, since, until: until ?? undefined, reason, by }
+}
+
+function isInForce({ until }: Pick<Lock, 'until'>, now: number): boolean {
+  return until === undefined || until > now
+}
+
+/** JSON, so that no name can be made to look like another. */
+function idOf(target: LockTarget): string {
+  return JSON.stringify(target.kind === 'subject' ? [target.kind, target.issuer, target.sub] : [target.kind, nameOf(target)])
+}
+
+/** What the target is called in the trail. */
+export function nameOf(target: LockTarget): string {
+  switch (target.kind) {
+    case 'subject':
+      return target.sub
+    case 'service':
+      return target.name
+    case 'device':
+    case 'app':
+      return target.id
+  }
+}

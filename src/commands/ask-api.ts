@@ -1,0 +1,78 @@
+/**
+ * One question to the API of a running instance: a method, a path, JSON, a service token.
+ *
+ * Bounded in time and size; no redirect is followed, so that the token goes nowhere but to the address that was named. Whoever gave an
+ * `http:` address that is not of this machine would send the token in the clear: refused.
+ */
+
+import { request as requestHttp } from 'node:http'
+import { request as requestHttps } from 'node:https'
+import { PosternError } from '../errors.ts'
+import { isLocalhostName, lookupName } from '../name-resolution.ts'
+
+/** What is asked besides the address. */
+export interface ApiQuestion {
+  readonly method: 'GET' | 'POST' | 'DELETE'
+  readonly token: string
+  /** JSON. */
+  readonly body: string | undefined
+  readonly ca: string | undefined
+}
+
+export interface ApiAnswer {
+  readonly status: number
+  /** The parsed JSON, an object. */
+  readonly body: object
+}
+
+/** Many sessions take a while to end. */
+const answerMs = 30_000
+/** Ten thousand sessions. */
+const maxAnswerBytes = 32 * 1024 * 1024
+
+/** Asks. Rejects with `api_unavailable` where nobody answers, or not as the API does. */
+export async function askApi(url: URL, { body, ca, method, token }: ApiQuestion): Promise<ApiAnswer> {
+  if (url.protocol === 'http:' && !isOfThisMachine(url.hostname)) {
+    throw new PosternError('api_unavailable', `${url.origin} is not HTTPS: the token would be sent in the clear`)
+  }
+  const headers = {
+    accept: 'application/json',
+    authorization: `Bearer ${token}`,
+    ...(body === undefined ? {} : { 'content-type': 'application/json', 'content-length': Buffer.byteLength(body) }),
+  }
+  const options = { method, headers, lookup: lookupName, signal: AbortSignal.timeout(answerMs), ...(ca === undefined ? {} : { ca }) }
+  const { status, text } = await new Promise<{ status: number; text: string }>((resolve, reject) => {
+    const fail = (cause: Error) => reject(new PosternError('api_unavailable', `${url.origin} did not answer: ${cause.message}`, { cause }))
+    const request = url.protocol === 'https:' ? requestHttps(url, options) : requestHttp(url, options)
+    request.on('error', fail)
+    request.on('response', (response) => {
+      const chunks: Buffer[] = []
+      let bytes = 0
+      response.on('error', fail)
+      response.on('data', (chunk: Buffer) => {
+        bytes += chunk.length
+        if (bytes > maxAnswerBytes) response.destroy(new Error('the answer is too large'))
+        else chunks.push(chunk)
+      })
+      response.on('end', () => resolve({ status: response.statusCode ?? 0, text: Buffer.concat(chunks).toString() }))
+    })
+    request.end(body)
+  })
+  return { status, body: parseAnswer(text, url, status) }
+}
+
+function parseAnswer(text: string, url: URL, status: number): object {
+  let value: unknown
+  try {
+    value = JSON.parse(text)
+  } catch {
+    // A page, of something that is not our API.
+    value = undefined
+  }
+  if (typeof value === 'object' && value !== null) return value
+  throw new PosternError('api_unavailable', `${url.origin} answered ${status} and no JSON: is it the access host?`)
+}
+
+function isOfThisMachine(hostname: string): boolean {
+  return isLocalhostName(hostname) || /^127(?:\.\d{1,3}){3}$/.test(hostname) || hostname === '[::1]'
+}

@@ -1,0 +1,89 @@
+/**
+ * The part of the composition root that cuts people off: locks, sessions as administrators see them, the inventory, and break-glass.
+ *
+ * The same for a command and for an instance that serves: only who ends sessions, and what hears of it, is handed in.
+ */
+
+import { type AccessOrders, createAccessOrders } from './administration/access-orders.ts'
+import { parseAdministrativeEvent } from './administration/administrative-event.ts'
+import { isSessionOf } from './administration/device-sessions.ts'
+import { createDevices, type DeviceRecord, type Devices } from './administration/devices.ts'
+import { createDurableRecords } from './administration/durable-records.ts'
+import { createLocks, type LockRecord, type Locks } from './administration/locks.ts'
+import { type AdministeredSessions, createAdministeredSessions } from './administration/sessions.ts'
+import { issuersOf } from './administration/subject-lookup.ts'
+import type { AdministrativeEvent } from './audit/event.ts'
+import type { InstanceConfiguration } from './config/instance.ts'
+import type { CurrentKeys } from './keys.ts'
+import type { Logger } from './log.ts'
+import { createPeople, type People } from './session/people.ts'
+import { createSealedRecords, type SealedRecords } from './session/sealed-records.ts'
+import { hashOf } from './session/secret.ts'
+import type { Sessions } from './session/sessions.ts'
+import type { SessionStore } from './session/store.ts'
+
+/** What cuts people off. */
+export interface Access {
+  readonly locks: Locks
+  readonly sessions: AdministeredSessions
+  readonly devices: Devices
+  readonly orders: AccessOrders
+  readonly people: People
+  readonly records: SealedRecords
+}
+
+/** What it is made of. */
+export interface ComposeAccessParts {
+  readonly configuration: Pick<InstanceConfiguration, 'session' | 'provider'>
+  readonly store: SessionStore
+  readonly keys: CurrentKeys
+  readonly log: Logger
+  readonly now: () => number
+  readonly ends: Pick<Sessions, 'endSession' | 'endSubject'>
+  /** Rejects if the event cannot be handed over. */
+  readonly record: (event: AdministrativeEvent) => void | Promise<void>
+}
+
+/** Connects them. Holds nothing that needs closing. */
+export function composeAccess({ configuration, ends, now, record, ...durable }: ComposeAccessParts): Access {
+  const { store, keys, log } = durable
+  const records = createSealedRecords(store, keys, log)
+  const people = createPeople(store, records)
+  const locks = createLocks({ records: createDurableRecords<LockRecord>('lock', durable), store, record })
+  const sessions = createAdministeredSessions({ store, records, people, limits: configuration.session, ends, record })
+  const devices = createDevices({
+    records: createDurableRecords<DeviceRecord>('device', durable),
+    onEvent: record,
+    tell: (id) => tellOfDevice(store, id),
+    endSessions: (device, why) =>
+      sessions.revokeMatching((session) => isSessionOf(device, session, configuration.provider.claims.deviceId), why),
+    now,
+  })
+  const orders = createAccessOrders({ locks, sessions, people, devices, issuers: issuersOf(configuration.provider.issuer) })
+  return { locks, sessions, devices, orders, people, records }
+}
+
+/** Tells every instance that what it remembers of a device is out of date. */
+export function tellOfDevice(store: Pick<SessionStore, 'publish'>, id: string): Promise<void> {
+  return store.publish({ kind: 'device', detail: hashOf(id) })
+}
+
+/** What takes the events of commands that use this instance's store into its trail; `false` for one that it does not take. */
+export function createEventIntake({
+  isWritable,
+  record,
+  log,
+}: {
+  readonly isWritable: () => boolean
+  readonly record: (event: AdministrativeEvent) => void
+  readonly log: Logger
+}): (event: unknown) => boolean {
+  return (event) => {
+    const parsed = parseAdministrativeEvent(event)
+    // An emergency sign-in that cannot be written down is not handed out.
+    if (parsed === undefined || (parsed.event === 'break_glass.issued' && !isWritable())) return false
+    record(parsed)
+    if (parsed.event === 'break_glass.issued') log.warn(parsed, 'alert')
+    return true
+  }
+}
