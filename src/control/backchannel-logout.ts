@@ -1,6 +1,9 @@
 /**
  * Back-channel logout (OpenID Connect Back-Channel Logout 1.0): the provider tells us, server to server, whose session is over.
  *
+ * A token with `sid` ends that session, and has every other session of that subject asked about at once: one that is
+ * refused ends as well, the others have fresh claims. The provider is not kept waiting for that.
+ *
  * There is no cookie here and no origin to compare; the signed token is all the proof there is, and the only thing believed. 200 is said
  * when the end is on record and never before; what cannot be recorded is 503, so that the provider tries again. A token counts once:
  * a copy of it must not sign the same person out again and again. Only wrong tokens count against an address, and the limit never
@@ -49,7 +52,8 @@ async function logOut(ports: BackchannelLogoutPorts, request: Request, response:
   }
   const presentation = await takePresentation(ports.sessions, token)
   if (presentation === undefined) return await refuse(ports, request, response, 'this token was honoured before')
-  await endSessions(ports.sessions, token, getContext(request))
+  const subjects = await endSessions(ports.sessions, token, getContext(request))
+  for (const sub of subjects) refreshOthers(ports, token.issuer, sub)
   for (const later of presentations.filter((count) => count > presentation)) {
     await ports.sessions.takeOnce('logout_token', nameOf(token, later), token.remainingSeconds)
   }
@@ -67,17 +71,30 @@ function nameOf({ issuer, jti }: LogoutToken, presentation: number): string {
   return JSON.stringify([issuer, jti, presentation])
 }
 
-/** `sid` names one session at the provider. Sessions of this subject that never learned their `sid` end as well: one of them is meant. */
-async function endSessions(sessions: Sessions, { issuer, sid, sub }: LogoutToken, by: RequestCause): Promise<void> {
+/**
+ * `sid` names one session at the provider. Sessions of this subject that never learned their `sid` end as well: one of them is meant.
+ * Resolves to the subjects whose other sessions the provider is to be asked about.
+ */
+async function endSessions(sessions: Sessions, { issuer, sid, sub }: LogoutToken, by: RequestCause): Promise<readonly string[]> {
   if (sid === undefined) {
     if (sub !== undefined) await sessions.endSubject(issuer, sub, 'back_channel', by)
-    return
+    return []
   }
+  // A token need not say whose session it is; once that has ended nothing does.
+  const subjects = sub === undefined ? (await sessions.listProviderSid(issuer, sid)).map((session) => session.sub) : [sub]
   await sessions.endProviderSid(issuer, sid, 'back_channel', by)
-  if (sub === undefined) return
+  if (sub === undefined) return [...new Set(subjects)]
   for (const session of await sessions.listSubject(issuer, sub)) {
     if (session.providerSid === undefined) await sessions.endSession(session.id, 'back_channel', by)
   }
+  return subjects
+}
+
+/** What the token says is on record already; these are as fresh as `refresh_after` even if nothing comes of it. */
+function refreshOthers({ log, sessions }: BackchannelLogoutPorts, issuer: string, sub: string): void {
+  sessions.refreshSubject(issuer, sub).catch((error: unknown) => {
+    log.warn({ err: error }, 'other sessions of a person whom the provider signed out could not be asked about')
+  })
 }
 
 /** §2.8: 400 with an OAuth error. Beyond the limit it is 429 and not a line in the log. */

@@ -6,7 +6,6 @@
  * at this machine is not signed in silently. The end is on record before the browser is sent anywhere.
  */
 
-import { randomBytes, timingSafeEqual } from 'node:crypto'
 import type { Request, RequestHandler, Response, Router } from 'express'
 import { displayNameOf } from '../attributes/subject-facts.ts'
 import type { RelyingParty } from '../oidc/relying-party.ts'
@@ -14,7 +13,8 @@ import type { SealedCookies } from '../session/sealed-cookies.ts'
 import type { Session, SessionLookup } from '../session/session.ts'
 import type { RequestCause, Sessions } from '../session/sessions.ts'
 import type { Answers } from './answers.ts'
-import { formBody, onlyMethods, readForm } from './guards.ts'
+import { endFormState, isFormOf, issueFormToken } from './form-token.ts'
+import { formBody, onlyMethods } from './guards.ts'
 import { contentSecurityPolicy } from './page-headers.ts'
 import type { PageRenderer } from './pages.ts'
 import { findSingle, getContext, readQuery } from './request-context.ts'
@@ -59,6 +59,12 @@ export function formActionOriginsOf({ relyingParty }: Pick<SignOutPorts, 'relyin
   return atProvider === undefined ? [] : [atProvider.origin]
 }
 
+/** Lets the forms of this page lead to these origins besides our own: a browser checks `form-action` on redirects too. */
+export function permitFormsTo(response: Response, formActionOrigins: readonly string[]): void {
+  const policy = Object.entries(contentSecurityPolicy({ formActionOrigins }))
+  response.set('Content-Security-Policy', policy.map(([name, sources]) => `${name} ${sources.join(' ')}`).join(';'))
+}
+
 /** Adds `/signed-out` to the public group. Any page may link here, so what it says is held against the session first. */
 export function mountSignedOut(router: Router, { accessUrl, answers, cookies, pages, sessions }: SignOutPorts): void {
   router.get('/signed-out', async (request, response) => {
@@ -90,7 +96,7 @@ export function mountSignOut(router: Router, ports: SignOutPorts): void {
     }
     const next = session === undefined ? leaveWithoutSession(ports, request) : await signOut(session, getContext(request))
     response.append('Set-Cookie', cookies.clearSession('session', accessUrl))
-    if (session !== undefined) await endBrowserState(request)
+    if (session !== undefined) await endFormState(request)
     answers.redirect(response, 303, next.href)
   })
   router.all('/.postern/sign-out', onlyMethods('GET, HEAD, POST', answers))
@@ -129,8 +135,7 @@ function showPage(
   session?: Session,
 ): void {
   const formActionOrigins = formActionOriginsOf({ relyingParty })
-  const policy = Object.entries(contentSecurityPolicy({ formActionOrigins }))
-  response.set('Content-Security-Policy', policy.map(([name, sources]) => `${name} ${sources.join(' ')}`).join(';'))
+  permitFormsTo(response, formActionOrigins)
   const view = {
     person: session === undefined ? undefined : displayNameOf(session),
     appName: undefined,
@@ -139,27 +144,4 @@ function showPage(
     formToken: session === undefined ? undefined : issueFormToken(request, session),
   }
   answers.page(response, pages.renderSignOut(view))
-}
-
-/** A second proof beside the origin: a value that only a page of ours, shown to this person, could have sent. */
-function issueFormToken(request: Request, session: Session): string {
-  const kept = request.session.form
-  if (kept?.sessionId === session.id) return kept.token
-  const token = randomBytes(32).toString('base64url')
-  request.session.form = { sessionId: session.id, token }
-  return token
-}
-
-/** Form state may be gone while the page still stands there; then the origin alone decides, so that signing out never fails for it. */
-function isFormOf(request: Request, session: Session): boolean {
-  const kept = request.session.form
-  if (kept?.sessionId !== session.id) return true
-  const token = Buffer.from(readForm(request.body)?.get('form_token') ?? '')
-  const expected = Buffer.from(kept.token)
-  return token.length === expected.length && timingSafeEqual(token, expected)
-}
-
-function endBrowserState(request: Request): Promise<void> {
-  // What is left of it is one token of no use; failing to remove it must not fail the sign-out.
-  return new Promise((resolve) => request.session.destroy(() => resolve()))
 }

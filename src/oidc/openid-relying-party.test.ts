@@ -644,7 +644,24 @@ describe('a refresh', () => {
 
   it('is refused when the tokens belong to another subject, and useless when userinfo does', async () => {
     provider.behaviour.idToken = (it) => ({ ...it, sub: 'mallory' })
+    expect(await rp.refresh(refreshToken, expected())).toEqual({ outcome: 'refused', isOfAnotherSubject: true })
+  })
+
+  it.each<[string, () => void]>([
+    ['userinfo fails', () => serve(provider, 'userinfo', 500, ['text/html', ''])],
+    ['userinfo speaks of another subject', () => (provider.behaviour.userinfo = (it) => ({ ...it, sub: 'mallory' }))],
+    ['the ID Token cannot be verified', () => (provider.behaviour.idTokenHeader = (it) => ({ ...it, kid: 'nobody' }))],
+    ['the ID Token is of another time', () => (provider.behaviour.idToken = (it) => ({ ...it, exp: Number(it['exp']) - 7200 }))],
+  ])('that fails once the provider has exchanged the token, because %s, hands the new one over', async (_why, bend) => {
+    bend()
+    const failed = await rp.refresh(refreshToken, expected())
+    expect(failed).toMatchObject({ outcome: 'unreachable', refreshToken: expect.any(String) })
+    provider.reset()
+    const next = failed.outcome === 'unreachable' ? failed.refreshToken : undefined
+    expect(next).not.toBe(refreshToken)
+    // A provider that rotates knows the old one no more.
     expect(await rp.refresh(refreshToken, expected())).toEqual({ outcome: 'refused' })
+    expect(await rp.refresh(next ?? '', expected())).toMatchObject({ outcome: 'refreshed' })
   })
 
   it('is unreachable, never accepted, with an ID Token of a foreign key', async () => {

@@ -83,17 +83,24 @@ export function createRelyingParty(settings: RelyingPartySettings): RelyingParty
     return known
   }
 
-  /** One exchange's configuration. Its `fetch` answers for `jwks_uri` from our cache, and notes which key an answer names. */
-  function configure({ metadata, authentication }: KnownProvider): Configuration {
+  /**
+   * One exchange's configuration. Its `fetch` answers for `jwks_uri` from our cache, and notes which key an answer names; `noteRefreshToken`
+   * hears of the one that the token endpoint sends, before anything else about its answer is looked at.
+   */
+  function configure({ metadata, authentication }: KnownProvider, noteRefreshToken?: (token: string) => void): Configuration {
     const config = new Configuration(metadata, clientId, { [clockTolerance]: clockToleranceSeconds }, authentication)
     const jwksUri = URL.parse(metadata.jwks_uri ?? '')?.href
+    const tokenEndpoint = URL.parse(metadata.token_endpoint ?? '')?.href
     const budget = AbortSignal.timeout(timeoutSeconds * budgetFactor * 1000)
     let kid: string | undefined
     config[customFetch] = async (url, options) => {
       if (url === jwksUri) return Response.json(await keys.load(kid))
       const signal = options.signal === undefined ? budget : AbortSignal.any([options.signal, budget])
       const response = await providerFetch.fetch(url, { ...options, signal })
-      kid = await readKid(response.clone())
+      const named = await readAnswer(response.clone())
+      kid = named.kid
+      const isFromTokenEndpoint = response.status === 200 && url === tokenEndpoint
+      if (isFromTokenEndpoint && named.refreshToken !== undefined) noteRefreshToken?.(named.refreshToken)
       return response
     }
     config.timeout = timeoutSeconds
@@ -186,14 +193,18 @@ export function createRelyingParty(settings: RelyingPartySettings): RelyingParty
     },
 
     async refresh(refreshToken, expected): Promise<RefreshResult> {
+      // A provider that rotates has replaced the token even if userinfo then fails or a signature cannot be checked.
+      let rotated: { readonly refreshToken?: string } = {}
       try {
         const known = getKnown()
-        const config = configure(known)
+        const config = configure(known, (token) => {
+          if (token !== refreshToken) rotated = { refreshToken: token }
+        })
         const tokens = await refreshTokenGrant(config, refreshToken)
         const claims = tokens.claims()
         const { access_token: accessToken, id_token: idToken } = tokens
-        if (known.metadata.issuer !== expected.issuer) return { outcome: 'refused' }
-        if (claims !== undefined && claims.sub !== expected.sub) return { outcome: 'refused' }
+        const isOfAnotherSubject = known.metadata.issuer !== expected.issuer || (claims !== undefined && claims.sub !== expected.sub)
+        if (isOfAnotherSubject) return { outcome: 'refused', isOfAnotherSubject }
         if (claims !== undefined && idToken !== undefined) {
           checkIdToken(idToken, claims, { clientId, accessToken, requestedAt: undefined, clockToleranceSeconds, at: now() })
         }
@@ -213,10 +224,11 @@ export function createRelyingParty(settings: RelyingPartySettings): RelyingParty
         }
       } catch (cause) {
         const failure = sortFailure(cause)
-        if (failure.kind === 'failed') return { outcome: 'unreachable', cause: failure.error }
+        if (failure.kind === 'failed') return { outcome: 'unreachable', cause: failure.error, ...rotated }
         if (failure.error === 'invalid_grant') return { outcome: 'refused' }
         alarm(failure.error)
-        return { outcome: 'unreachable', cause: new PosternError('provider_refused', `the provider answers ${failure.error} to a refresh`) }
+        const error = new PosternError('provider_refused', `the provider answers ${failure.error} to a refresh`)
+        return { outcome: 'unreachable', cause: error, ...rotated }
       }
     },
 
@@ -247,15 +259,24 @@ export function createRelyingParty(settings: RelyingPartySettings): RelyingParty
   }
 }
 
-/** The `kid` of the token in an answer of the provider, so that its key can be looked for before it is verified. */
-async function readKid(response: Response): Promise<string | undefined> {
+/** Of an answer of the provider: the `kid` of its ID Token, so that its key can be looked for before it is verified, and its refresh token. */
+async function readAnswer(response: Response): Promise<{ readonly kid: string | undefined; readonly refreshToken: string | undefined }> {
   const text = await response.text()
-  if (response.headers.get('content-type')?.startsWith('application/jwt')) return readJwsHeader(text)?.kid
+  const isToken = response.headers.get('content-type')?.startsWith('application/jwt') === true
+  if (isToken) return { kid: readJwsHeader(text)?.kid, refreshToken: undefined }
   try {
     const body: unknown = JSON.parse(text)
-    const idToken = typeof body === 'object' && body !== null ? (body as { id_token?: unknown }).id_token : undefined
-    return typeof idToken === 'string' ? readJwsHeader(idToken)?.kid : undefined
+    const { id_token: idToken, refresh_token: refreshToken } = (typeof body === 'object' && body !== null ? body : {}) as TokenAnswer
+    return {
+      kid: typeof idToken === 'string' ? readJwsHeader(idToken)?.kid : undefined,
+      refreshToken: typeof refreshToken === 'string' && refreshToken !== '' ? refreshToken : undefined,
+    }
   } catch {
-    return undefined // Not JSON: `openid-client` says so with the reason.
+    return { kid: undefined, refreshToken: undefined } // Not JSON: `openid-client` says so with the reason.
   }
+}
+
+interface TokenAnswer {
+  readonly id_token?: unknown
+  readonly refresh_token?: unknown
 }

@@ -44,8 +44,13 @@ export type SignInResult =
 export type RefreshResult =
   | { readonly outcome: 'refreshed'; readonly signedIn: Omit<SignedIn, 'signIn'> }
   /** Only `invalid_grant`, and tokens that turn out to belong to another subject. */
-  | { readonly outcome: 'refused' }
-  | { readonly outcome: 'unreachable'; readonly cause: unknown }
+  | { readonly outcome: 'refused'; readonly isOfAnotherSubject?: true }
+  | {
+      readonly outcome: 'unreachable'
+      readonly cause: unknown
+      /** The token was exchanged before it went wrong: this one counts from now on, and the used one may end everything. */
+      readonly refreshToken?: string
+    }
 
 /** What a verified logout token names. */
 export interface LogoutToken {

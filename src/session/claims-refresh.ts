@@ -25,6 +25,11 @@ export interface ClaimsRefresh {
   begin(session: Session): void
   /** As `begin`, and waits for the outcome; at most two seconds since the refresh began, and not at all shortly after a failure. */
   wait(session: Session): Promise<RefreshOutcome>
+  /**
+   * Asks the provider about each of these now, however young their claims are and whatever failed a moment ago: it has said that something
+   * changed. An answer that is on its way already does not count, since it may be older than that news. Resolves when all were asked.
+   */
+  refreshNow(sessions: readonly Session[]): Promise<void>
   /** Resolves when nothing is under way any more. */
   settle(): Promise<void>
 }
@@ -51,9 +56,13 @@ const lockRenewalMs = 3_000
 /** How often a loser looks for the winner's result, and for how long: longer than a provider may take. */
 const pollMs = 100
 const pollForMs = 15_000
-/** A rotated token that could not be written is lost for good, so writing is tried for this long. */
-const writeForMs = 15_000
+/** A rotated token that could not be written is lost for good, so writing is tried for this long: longer than a fail-over of the store. */
+const writeForMs = 60_000
 const maxRemembered = 50_000
+/** Of one person's sessions; the provider has others to serve as well. */
+const askedAtOnce = 8
+
+type Refreshed = Extract<RefreshResult, { outcome: 'refreshed' }>['signedIn']
 
 interface Flight {
   readonly begunAt: number
@@ -64,6 +73,8 @@ interface Flight {
 export function createClaimsRefresh(parts: ClaimsRefreshParts): ClaimsRefresh {
   const { store, records, monotonicNow, log } = parts
   const flights = new Map<string, Flight>()
+  /** Demanded, and waiting for one under way to land: whoever demands it meanwhile is served by the same. */
+  const queued = new Map<string, Promise<RefreshOutcome>>()
   const failedAt = new Map<string, number>()
 
   function join(session: Session): Flight | undefined {
@@ -71,7 +82,11 @@ export function createClaimsRefresh(parts: ClaimsRefreshParts): ClaimsRefresh {
     if (underWay !== undefined) return underWay
     const failed = failedAt.get(session.id)
     if (failed !== undefined && monotonicNow() - failed < pauseAfterFailureMs) return undefined
-    const outcome = fly(session)
+    return launch(session, false)
+  }
+
+  function launch(session: Session, isDemanded: boolean): Flight {
+    const outcome = fly(session, isDemanded)
       .catch((error: unknown): RefreshOutcome => {
         log.warn({ err: error }, 'claims could not be refreshed')
         return 'failed'
@@ -87,6 +102,25 @@ export function createClaimsRefresh(parts: ClaimsRefreshParts): ClaimsRefresh {
     return flight
   }
 
+  function demand(session: Session): Promise<RefreshOutcome> {
+    const waiting = queued.get(session.id)
+    if (waiting !== undefined) return waiting
+    const outcome = afterLanding(session.id).then(() => {
+      queued.delete(session.id)
+      return launch(session, true).outcome
+    })
+    queued.set(session.id, outcome)
+    return outcome
+  }
+
+  async function afterLanding(sessionId: string): Promise<void> {
+    for (;;) {
+      const flight = flights.get(sessionId)
+      if (flight === undefined) return
+      await flight.outcome
+    }
+  }
+
   function rememberFailure(sessionId: string): void {
     failedAt.delete(sessionId)
     failedAt.set(sessionId, monotonicNow())
@@ -96,14 +130,14 @@ export function createClaimsRefresh(parts: ClaimsRefreshParts): ClaimsRefresh {
     }
   }
 
-  async function fly(session: Session): Promise<RefreshOutcome> {
+  async function fly(session: Session, isDemanded: boolean): Promise<RefreshOutcome> {
     const lock = recordNames.refreshLock(hashSessionId(session.id))
     const giveUpAt = monotonicNow() + pollForMs
     for (;;) {
       const token = await store.acquireLock(lock, lockSeconds)
       const current = await loadSession(session.id)
-      // Gone, or written by whoever held the lock before.
-      if (current === undefined || current.claims.version !== session.claims.version) {
+      // Gone, or written by whoever held the lock before; who demands an answer wants one that was asked for after the demand.
+      if (current === undefined || (!isDemanded && current.claims.version !== session.claims.version)) {
         if (token !== undefined) await store.releaseLock(lock, token)
         return 'renewed'
       }
@@ -132,11 +166,13 @@ export function createClaimsRefresh(parts: ClaimsRefreshParts): ClaimsRefresh {
     switch (result.outcome) {
       case 'unreachable':
         log.warn({ err: result.cause }, 'the provider could not be asked for fresh claims')
+        if (result.refreshToken !== undefined) await keepToken(session, used, result.refreshToken)
         return 'failed'
       case 'refused': {
         // The refusal counts only while the session still lives by that token: somebody may have signed in again meanwhile.
         const current = await loadSession(session.id)
-        if (current?.tokens.refreshToken === used) await parts.endSession(session, 'refused')
+        const cause = result.isOfAnotherSubject === true ? 'subject_changed' : 'refused'
+        if (current?.tokens.refreshToken === used) await parts.endSession(session, cause)
         return 'renewed'
       }
       case 'refreshed': {
@@ -152,31 +188,42 @@ export function createClaimsRefresh(parts: ClaimsRefreshParts): ClaimsRefresh {
     }
   }
 
-  async function write(
-    session: Session,
-    used: string,
-    signedIn: Extract<RefreshResult, { outcome: 'refreshed' }>['signedIn'],
-  ): Promise<Session | undefined> {
+  async function write(session: Session, used: string, { claims, providerSid, tokens }: Refreshed): Promise<Session | undefined> {
+    const at = await untilWritten(() => store.loadNow())
+    return await replace(session, used, (before) => ({
+      ...before,
+      claims: { at, version: before.claims.version + 1, all: claims },
+      // Without the old ID Token the provider would ask at sign-out whose session is meant.
+      tokens: {
+        idToken: tokens.idToken || before.tokens.idToken,
+        accessToken: tokens.accessToken,
+        refreshToken: tokens.refreshToken ?? used,
+      },
+      providerSid: providerSid ?? before.providerSid,
+    }))
+  }
+
+  /** The claims are as old as they were; but with the used token the next attempt would look like a thief's. */
+  async function keepToken(session: Session, used: string, refreshToken: string): Promise<void> {
+    await replace(session, used, (before) => ({ ...before, tokens: { ...before.tokens, refreshToken } }))
+  }
+
+  /** Over what the used token belongs to, and nothing else: somebody may have signed in again meanwhile. */
+  async function replace(session: Session, used: string, change: (before: Session) => Session): Promise<Session | undefined> {
     const name = recordNames.session(hashSessionId(session.id))
+    const written = await untilWritten(() =>
+      records.update<SessionRecord>(name, ({ value }) =>
+        value.session.tokens.refreshToken === used ? { ...value, session: change(value.session) } : undefined,
+      ),
+    )
+    return written === undefined ? undefined : restoreSession(written.session)
+  }
+
+  async function untilWritten<T>(act: () => Promise<T>): Promise<T> {
     const giveUpAt = monotonicNow() + writeForMs
     for (;;) {
       try {
-        const at = await store.loadNow()
-        const written = await records.update<SessionRecord>(name, ({ value }) => {
-          if (value.session.tokens.refreshToken !== used) return undefined
-          const { idToken, accessToken, refreshToken } = signedIn.tokens
-          return {
-            ...value,
-            session: {
-              ...value.session,
-              claims: { at, version: value.session.claims.version + 1, all: signedIn.claims },
-              // Without the old ID Token the provider would ask at sign-out whose session is meant.
-              tokens: { idToken: idToken || value.session.tokens.idToken, accessToken, refreshToken: refreshToken ?? used },
-              providerSid: signedIn.providerSid ?? value.session.providerSid,
-            },
-          }
-        })
-        return written === undefined ? undefined : restoreSession(written.session)
+        return await act()
       } catch (error) {
         if (!isPosternError(error) || monotonicNow() > giveUpAt) throw error
         await pause(pollMs, undefined, { ref: false })
@@ -202,8 +249,15 @@ export function createClaimsRefresh(parts: ClaimsRefreshParts): ClaimsRefresh {
         waiting.abort()
       }
     },
+    async refreshNow(sessions) {
+      const waiting = [...sessions]
+      const askInTurn = async () => {
+        for (let next = waiting.shift(); next !== undefined; next = waiting.shift()) await demand(next)
+      }
+      await Promise.all(Array.from({ length: askedAtOnce }, askInTurn))
+    },
     async settle() {
-      await Promise.all([...flights.values()].map((flight) => flight.outcome))
+      await Promise.all([...queued.values(), ...[...flights.values()].map((flight) => flight.outcome)])
     },
   }
 }
