@@ -7,7 +7,9 @@
 
 import type { IncomingMessage } from 'node:http'
 import type { FactsLedger } from '../audit/recorded-facts.ts'
-import type { Exchange, ExchangeOutcome, Target } from './exchange.ts'
+import type { KeptPost } from '../session/kept-posts.ts'
+import type { BodyReception, BodyReceptionLimits } from './body-reception.ts'
+import type { Exchange, ExchangeBody, ExchangeOutcome, Target } from './exchange.ts'
 import type { IdentityIssuer } from './identity.ts'
 import type { EnforcementPorts, EnforcementSettings, Snapshot } from './ports.ts'
 import type { Answer, Responder } from './respond.ts'
@@ -28,12 +30,22 @@ export interface Arrival {
   isMisdirectedFor(hostname: string): boolean
   /** Monotonic instant. */
   readonly arrivedAt: number
+  /** The body, where it was received before the decision; what is forwarded in place of what the client sends. */
+  readonly received?: ReceivedForm | undefined
+  /** Receives the body, and tells a client that asks to go on. At most once, and only where `received` is not there. */
+  receive(limits: BodyReceptionLimits): Promise<BodyReception>
   /** Answers with something of ours; whatever had begun before is cut. */
   answer(answer: Answer): void
   /** Hands an allowed exchange over to forwarding. `noteUse` hears what a client goes on to send in a WebSocket. */
   carry(exchange: Exchange, noteUse: () => void): Promise<ExchangeOutcome>
   /** Hands a request for the access host over to the control plane. */
   enterAccessHost(target: Target): void
+}
+
+/** A form that was received whole. */
+export interface ReceivedForm extends ExchangeBody {
+  /** Set where it was kept during a sign-in, and this request only brought the word to send it on. */
+  readonly kept: KeptPost | undefined
 }
 
 /** One instance's enforcement point: made once, shared by every request. */

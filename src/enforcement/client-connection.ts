@@ -4,7 +4,8 @@
  */
 
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import type { Socket } from 'node:net'
+import { Socket } from 'node:net'
+import type { Duplex } from 'node:stream'
 
 /** How long a client may go on sending after it was answered early. */
 const lingerMs = 2000
@@ -26,6 +27,15 @@ export function closeGently(request: IncomingMessage, response: ServerResponse):
     request.resume()
   }
   request.resume()
+}
+
+/**
+ * Breaks a connection off, so that nobody takes what came over it for whole: a reset, which no proxy and no client mistakes for an end. Over
+ * TLS there is no such thing, but a connection that closes without `close_notify` says the same (RFC 8446 §6.1).
+ */
+export function breakOff(socket: Duplex): void {
+  if (socket instanceof Socket && !('encrypted' in socket)) socket.resetAndDestroy()
+  else socket.destroy()
 }
 
 /** Cuts a client that takes nothing for too long. Any byte it takes counts, also within one large write. */

@@ -13,6 +13,7 @@ import { compileCidrs, readClientAddress } from '../attributes/client-address.ts
 import type { Reason } from '../policy/decision.ts'
 import { turnAway } from './act.ts'
 import type { Arrival, EnforcementPoint } from './arrival.ts'
+import { receiveBody } from './body-reception.ts'
 import { enforce } from './enforce.ts'
 import type { Target } from './exchange.ts'
 import type { Forwarding } from './forwarding.ts'
@@ -111,6 +112,7 @@ export function attachConnections(server: Server, { point, snapshot, forwarding,
         if (answer.closes) spent.add(socket)
         sendAnswer(request, response, answer)
       },
+      receive: (limits) => receiveBody(request, response, limits),
       carry: (exchange) => forwarding.forward(exchange, response),
       enterAccessHost: (target) => {
         response.setHeader('X-Postern-Request', described.id)
@@ -134,6 +136,8 @@ export function attachConnections(server: Server, { point, snapshot, forwarding,
     begin({
       ...describeArrival(request, true),
       answer: (answer) => sendRawAnswer(socket, answer),
+      // A handshake has no body.
+      receive: () => Promise.resolve({ outcome: 'gone' }),
       carry: async (exchange, noteUse) => {
         tunnels.add(exchange.id)
         try {

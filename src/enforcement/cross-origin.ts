@@ -11,6 +11,11 @@ import type { IncomingHttpHeaders } from 'node:http'
 import type { MethodClass } from '../policy/document.ts'
 import type { Route } from './route-table.ts'
 
+/** Who besides the app's own pages may read a refusal: the page of a calling app that asked (`origin`), if it was one. */
+export interface Readers {
+  readonly origin: string | undefined
+}
+
 /** Whether a request that carries our cookie must be refused as another site's. Pure. */
 export function isCrossOrigin(
   route: Route,
@@ -42,4 +47,27 @@ export function isCrossOrigin(
 export function isSameOriginPost(origin: URL, headers: IncomingHttpHeaders): boolean {
   const site = headers['sec-fetch-site']
   return site === undefined ? headers.origin === origin.origin : site === 'same-origin'
+}
+
+/**
+ * Which page may read our refusal of a request to this app: one of an app that the admin named in `called_by`, and no other. Without it a
+ * page whose session has ended sees a failed fetch and cannot tell why. `undefined` for an app that is called by none. Pure.
+ */
+export function readersOf(route: Pick<Route, 'calledBy'> | undefined, { origin }: IncomingHttpHeaders): Readers | undefined {
+  if (route === undefined || route.calledBy.size === 0) return undefined
+  // `null`, the origin of sandboxed and local pages, is the origin of no app.
+  return { origin: origin !== undefined && route.calledBy.has(origin) ? origin : undefined }
+}
+
+/** The CORS headers of a refusal (Fetch §3.3). Only ever on answers of ours: what an app lets others read is for the app to say. */
+export function readerHeaders(readers: Readers | undefined): Readonly<Record<string, string>> {
+  if (readers === undefined) return {}
+  const vary = { vary: 'Origin' }
+  if (readers.origin === undefined) return vary
+  return {
+    ...vary,
+    'access-control-allow-origin': readers.origin,
+    'access-control-allow-credentials': 'true',
+    'access-control-expose-headers': 'WWW-Authenticate, X-Postern, X-Postern-Request',
+  }
 }

@@ -6,9 +6,10 @@
  *   2 host        ours, an app's, or nobody's
  *   3 own paths   `/.postern/` leaves the flow here and is never forwarded
  *   4 route       the app, whether it keeps what is unusual in this path, and whether this connection can show what it asks for
- *   5 judgement   session, cross-origin check, facts, decision, identity: any error in here is a denial, never a pass
- *   6 audit       on record before the first byte is forwarded in either direction
- *   7 act         forward, send to sign in, or refuse
+ *   5 kept form   one that was kept during a sign-in takes the place of the word to send it on, and is judged like any other
+ *   6 judgement   session, cross-origin check, facts, decision, identity: any error in here is a denial, never a pass
+ *   7 audit       on record before the first byte is forwarded in either direction
+ *   8 act         forward, send to sign in, or refuse
  *
  * Absence of a match is a denial at every step.
  */
@@ -17,10 +18,11 @@ import { challenge, deny, enterAccessHost, forward, turnAway } from './act.ts'
 import type { Arrival, EnforcementPoint } from './arrival.ts'
 import { isAmbiguouslyFramed } from './framing.ts'
 import { isOffTheRecord, judge, withoutRecord } from './judge.ts'
+import { holdToSender, mayBringKeptPost, recordResumption, takeKeptPost } from './kept-post.ts'
 import { answerOwnPath, answerUnknownHost, isOwnPath } from './own-endpoints.ts'
 import { recordDecision } from './record.ts'
-import { isHostOf, matchRoute } from './route-table.ts'
-import { readTarget } from './target.ts'
+import { isHostOf, matchRoute, type Route } from './route-table.ts'
+import { type ParsedTarget, readTarget } from './target.ts'
 
 /** Decides one request and acts on the decision. Settles when the exchange is over; rejects only through a mistake of ours. */
 export async function enforce(point: EnforcementPoint, arrival: Arrival): Promise<void> {
@@ -45,24 +47,34 @@ export async function enforce(point: EnforcementPoint, arrival: Arrival): Promis
   if (route.policy.needs.has('device') && arrival.isMisdirectedFor(target.hostname))
     return turnAway(point, arrival, 'misdirected_request', target)
 
-  // 5 judgement
-  const judgement = await judge(point, arrival, route, target)
+  // 5 kept form
+  const whole = mayBringKeptPost(point, arrival, route) ? await takeKeptPost(point, arrival, route, target) : arrival
+  if (whole === undefined) return
+  if (typeof whole === 'string') return turnAway(point, arrival, whole, target)
+  return await judgeAndAct(point, whole, route, target)
+}
 
-  // 6 audit
+async function judgeAndAct(point: EnforcementPoint, arrival: Arrival, route: Route, target: ParsedTarget): Promise<void> {
+  // 6 judgement
+  const judgement = holdToSender(arrival, await judge(point, arrival, route, target))
+
+  // 7 audit
   recordDecision(point, arrival, judgement)
   // The line that found no room may have been this very one.
   if (isOffTheRecord(point, judgement)) {
     const denied = withoutRecord(judgement)
     recordDecision(point, arrival, denied)
+    recordResumption(point, arrival, denied)
     return deny(point, arrival, denied)
   }
+  recordResumption(point, arrival, judgement)
 
-  // 7 act
+  // 8 act
   switch (judgement.decision.effect) {
     case 'allow':
       return await forward(point, arrival, judgement)
     case 'challenge':
-      return challenge(point, arrival, judgement)
+      return await challenge(point, arrival, judgement)
     case 'deny':
       return deny(point, arrival, judgement)
   }

@@ -13,6 +13,7 @@ import { compilePolicy } from '../policy/compile.ts'
 import type { App, PolicyDocument } from '../policy/document.ts'
 import { appWith, documentWith, rule } from '../policy/policy.fixture.ts'
 import { createSealedCookies } from '../session/cookies.ts'
+import { createKeptPosts } from '../session/kept-posts.ts'
 import type { SealedCookies } from '../session/sealed-cookies.ts'
 import {
   browserOrigin,
@@ -23,10 +24,12 @@ import {
   type TestClock,
 } from '../session/session.fixture.ts'
 import type { Session, SignedIn } from '../session/session.ts'
+import type { SessionService, SessionServiceOptions } from '../session/session-service.ts'
 import type { Sessions } from '../session/sessions.ts'
-import { connectRaw, type RawConnection, type RawUpstream, startUpstreamSaying } from './forwarding.fixture.ts'
-import { createForwarding } from './forwarding.ts'
+import { connectRaw, type RawConnection, type RawUpstream, startRawUpstream, startUpstreamSaying } from './forwarding.fixture.ts'
+import { createForwarding, type Forwarding } from './forwarding.ts'
 import { createListener, type Listener, type ListenerOptions } from './listener.ts'
+import { createTestLive, type TestLive } from './live.fixture.ts'
 import type { EnforcementPorts, EnforcementSettings, OwnPage, Snapshot } from './ports.ts'
 import { compileRoutes } from './route-table.ts'
 
@@ -45,6 +48,8 @@ export interface FlowRig {
   readonly cookies: SealedCookies
   readonly ring: KeyRing
   readonly clock: TestClock
+  readonly live: TestLive
+  readonly forwarding: Forwarding
   readonly events: AuditEvent[]
   readonly observed: Parameters<EnforcementPorts['observe']>[0][]
   /** Ids of the apps that an alert was raised for. */
@@ -52,6 +57,8 @@ export interface FlowRig {
   readonly factLines: AuditEvent[]
   readonly signedOut: Session[]
   readonly logged: { readonly level: string; readonly facts: unknown; readonly message: unknown }[]
+  /** The sessions of another instance on the same store. */
+  anotherInstance(): { readonly sessions: SessionService }
   /** Puts another policy in force. */
   load(apps: readonly App[]): void
   connect(): Promise<RawConnection>
@@ -67,8 +74,13 @@ export interface FlowRigOptions {
   /** Company rules, levels and services. */
   readonly document?: Partial<Pick<PolicyDocument, 'rules' | 'levels' | 'services'>>
   readonly upstreamSays?: string
+  /** Answers each request head instead. */
+  readonly upstreamAnswers?: Parameters<typeof startRawUpstream>[0]
+  /** The monotonic clock is the test's as well, and stands still unless moved. */
+  readonly isTimeStill?: boolean
   readonly settings?: Partial<EnforcementSettings>
   readonly ports?: Partial<EnforcementPorts>
+  readonly sessions?: Partial<SessionServiceOptions>
   readonly listener?: Partial<ListenerOptions>
 }
 
@@ -99,10 +111,15 @@ export function wiki(changes: Partial<App> = {}): App {
 }
 
 export async function startFlow(options: FlowRigOptions = {}): Promise<FlowRig> {
-  const upstream = await startUpstreamSaying(options.upstreamSays ?? 'HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello')
+  const upstream =
+    options.upstreamAnswers === undefined
+      ? await startUpstreamSaying(options.upstreamSays ?? 'HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello')
+      : await startRawUpstream(options.upstreamAnswers)
   const place = await openEmbeddedPlace()
   const ring = createTestRing()
-  const { sessions } = createTestSessions(place, ring)
+  const monotonicNow = options.isTimeStill === true ? place.clock.now : () => performance.now()
+  const live = createTestLive({ now: place.clock.now, monotonicNow })
+  const { sessions } = createTestSessions(place, ring, { live, ...options.sessions })
   const cookies = createSealedCookies({ keys: () => ring, now: place.clock.now })
   const events: AuditEvent[] = []
   const observed: FlowRig['observed'] = []
@@ -127,9 +144,12 @@ export async function startFlow(options: FlowRigOptions = {}): Promise<FlowRig> 
     hstsSeconds: undefined,
     session: { idleTimeoutSeconds: 1_800, lifetimeSeconds: 43_200 },
     auditQuery: 'drop',
+    storeGraceSeconds: 30,
+    unverifiedForSeconds: undefined,
     ...options.settings,
   }
   const ports: EnforcementPorts = {
+    live,
     sessions,
     cookies,
     keys: () => ring,
@@ -150,9 +170,17 @@ export async function startFlow(options: FlowRigOptions = {}): Promise<FlowRig> 
     devices: noDevices,
     callers: noServiceCallers,
     now: place.clock.now,
-    monotonicNow: () => performance.now(),
+    monotonicNow,
     renderRefusal: (view) => page(view.status, view),
     renderSignOut: (view) => page(200, view),
+    renewal: {
+      script: { type: 'text/javascript; charset=utf-8', body: Buffer.from('renew()') },
+      stylesheet: { type: 'text/css; charset=utf-8', body: Buffer.from('.postern-banner{}') },
+      renderPage: (view) => page(200, view),
+    },
+    keptPosts: createKeptPosts({ store: place.store, keys: () => ring, maxBytes: 1024 ** 2, log }),
+    renderKeptPost: (view) => page(200, view),
+    renderNotKept: (view) => page(view.status, view),
     findAsset: (name) => (name === 'abc.css' ? { type: 'text/css', body: Buffer.from('body{}') } : undefined),
     signOut: async (session) => {
       signedOut.push(session)
@@ -210,12 +238,15 @@ export async function startFlow(options: FlowRigOptions = {}): Promise<FlowRig> 
     cookies,
     ring,
     clock: place.clock,
+    live,
+    forwarding,
     events,
     observed,
     alerts,
     factLines,
     signedOut,
     logged,
+    anotherInstance: () => createTestSessions(place, ring, options.sessions),
     load,
     connect,
     async ask(raw) {

@@ -9,6 +9,8 @@ import type { IncomingMessage } from 'node:http'
 import type { CompiledApp } from '../policy/compile.ts'
 import type { Reason } from '../policy/decision.ts'
 import type { App } from '../policy/document.ts'
+import type { Arrival } from './arrival.ts'
+import type { Judgement } from './judge.ts'
 
 /** A request target in its one canonical form: what is matched, judged, logged and forwarded. */
 export interface Target {
@@ -31,6 +33,26 @@ export interface Route {
 /** A header line as it goes on the wire. */
 export type HeaderLine = readonly [name: string, value: string]
 
+/** A body that was received before the decision. */
+export interface ExchangeBody {
+  readonly contentType: string
+  readonly bytes: Buffer
+}
+
+/** What an exchange was allowed on: enough to decide it again. */
+export interface Standing {
+  readonly arrival: Arrival
+  readonly judgement: Judgement
+}
+
+/** Why an open exchange was cut, for the record of its end. */
+export interface CutCause {
+  readonly reason: Reason
+  readonly rule: string | undefined
+  /** The policy version that it was decided under. */
+  readonly policy: string
+}
+
 export interface Exchange {
   readonly id: string
   readonly request: IncomingMessage
@@ -42,8 +64,12 @@ export interface Exchange {
   readonly identity: readonly HeaderLine[]
   /** `Authorization` held an access token for us: it goes no further, unless the app asks for it (`pass_authorization`). */
   readonly isAuthorizationOurs?: boolean
+  /** Forwarded in place of the request's own body, which was received already. */
+  readonly body?: ExchangeBody | undefined
   /** Resolves the value of a `{ secret: ID }` header. */
   readonly findSecret: (id: string) => string | undefined
+  /** Left out where nobody will decide it again. */
+  readonly standing?: Standing
 }
 
 /** How an exchange ended; the values of `access.ended`. */
@@ -58,4 +84,6 @@ export interface ExchangeOutcome {
   readonly refusal:
     | Extract<Reason, 'upstream_unreachable' | 'upstream_timeout' | 'upstream_protocol_error' | 'body_too_large' | 'request_timeout'>
     | undefined
+  /** Of what was cut because it no longer stood. */
+  readonly cause?: CutCause | undefined
 }

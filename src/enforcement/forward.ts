@@ -13,8 +13,8 @@
 import { type IncomingMessage, type ServerResponse, STATUS_CODES } from 'node:http'
 import type { Dispatcher } from 'undici'
 import type { Logger } from '../log.ts'
-import { ClientStall, closeGently } from './client-connection.ts'
-import type { Exchange, ExchangeOutcome, Route } from './exchange.ts'
+import { breakOff, ClientStall, closeGently } from './client-connection.ts'
+import type { CutCause, Exchange, ExchangeOutcome, Route, Standing } from './exchange.ts'
 import type { CompiledForwarding } from './forwarding.ts'
 import type { ParsedHeaders } from './header-hygiene.ts'
 import { type OpenExchange, type OpenExchanges, ticksOf } from './open-exchanges.ts'
@@ -22,6 +22,7 @@ import { hasBody, RequestBody, type RequestBodyListener } from './request-body.t
 import { isFaultOfOurs, reasonOfFailure } from './upstream-failure.ts'
 import { upstreamTarget } from './upstream-locations.ts'
 import { inOrderOfHope, type ReachableUpstream } from './upstreams.ts'
+import type { WatchedExchange } from './watched-exchange.ts'
 
 export interface ForwardParts {
   readonly compile: (route: Route) => CompiledForwarding
@@ -55,7 +56,10 @@ const maxInformational = 64
 
 class HttpExchange implements Dispatcher.DispatchHandler, RequestBodyListener, OpenExchange {
   readonly exchangeId: string
+  readonly standing: Standing | undefined
   openIndex = -1
+  dueAt = 0
+  watched: WatchedExchange | undefined = undefined
   readonly #exchange: Exchange
   readonly #request: IncomingMessage
   readonly #response: ServerResponse
@@ -80,6 +84,7 @@ class HttpExchange implements Dispatcher.DispatchHandler, RequestBodyListener, O
 
   constructor(exchange: Exchange, response: ServerResponse, parts: ExchangeParts) {
     this.exchangeId = exchange.id
+    this.standing = exchange.standing
     this.#exchange = exchange
     this.#request = exchange.request
     this.#response = response
@@ -95,24 +100,27 @@ class HttpExchange implements Dispatcher.DispatchHandler, RequestBodyListener, O
     }
     this.#response.on('close', () => this.#onClientClose())
     this.#parts.open.add(this)
-    if (!hasBody(this.#request)) {
+    const received = this.#exchange.body?.bytes
+    const { maxBodyBytes, timeouts } = this.#exchange.route.app
+    if (maxBodyBytes !== undefined && Number(received?.length ?? this.#request.headers['content-length'] ?? 0) > maxBodyBytes) {
+      this.#fail('body_too_large', new Error('the announced body is larger than the limit'))
+      return
+    }
+    if (received !== undefined || !hasBody(this.#request)) {
       this.#startDeadline()
       this.#dispatch()
       return
     }
 
-    const { maxBodyBytes, timeouts } = this.#exchange.route.app
-    if (maxBodyBytes !== undefined && Number(this.#request.headers['content-length'] ?? 0) > maxBodyBytes) {
-      this.#fail('body_too_large', new Error('the announced body is larger than the limit'))
-      return
-    }
     // 1 only now is the body wanted; the upstream never sees the expectation (RFC 9110 §10.1.1)
     if (this.#request.headers.expect !== undefined && this.#request.httpVersionMinor > 0) this.#response.writeContinue()
     this.#body = new RequestBody(this.#request, { maxBytes: maxBodyBytes, idleMs: timeouts.idleSeconds * 1000 }, this)
   }
 
-  cut(): void {
-    this.#endUnfinished('cut')
+  cut(_closeCode: number, cause?: CutCause): void {
+    if (this.#isSettled) return
+    this.#settle('cut', undefined, cause)
+    breakOff(this.#request.socket)
   }
 
   onBegun(): void {
@@ -146,7 +154,7 @@ class HttpExchange implements Dispatcher.DispatchHandler, RequestBodyListener, O
       path: upstreamTarget(app, current.upstream, this.#exchange.target),
       method: this.#request.method as Dispatcher.HttpMethod,
       headers: this.#lines,
-      body: this.#body ?? null,
+      body: this.#body ?? this.#exchange.body?.bytes ?? null,
       // Both are watched by our own clock.
       headersTimeout: 0,
       bodyTimeout: 0,
@@ -338,7 +346,7 @@ class HttpExchange implements Dispatcher.DispatchHandler, RequestBodyListener, O
     if (isFaultOfOurs(error)) this.#parts.log.error(facts, 'a request could not be put on the wire')
     else if (reason !== 'body_too_large' && reason !== 'request_timeout') this.#parts.log.warn(facts, 'the upstream failed')
     if (this.#isHeadSent) {
-      this.#endUnfinished('upstream_failed')
+      this.#endUnfinished()
       return
     }
     if (this.#body !== undefined && !this.#request.complete) closeGently(this.#request, this.#response)
@@ -346,11 +354,10 @@ class HttpExchange implements Dispatcher.DispatchHandler, RequestBodyListener, O
   }
 
   /** The client must notice that something is missing: without a length, only a reset says so. */
-  #endUnfinished(outcome: 'upstream_failed' | 'cut'): void {
-    if (this.#isSettled) return
+  #endUnfinished(): void {
     const { socket } = this.#request
     const hasFraming = this.#response.chunkedEncoding || this.#expectedBytes !== -1
-    this.#settle(outcome)
+    this.#settle('upstream_failed')
     if (hasFraming || 'encrypted' in socket) socket.destroy()
     else socket.resetAndDestroy()
   }
@@ -359,7 +366,7 @@ class HttpExchange implements Dispatcher.DispatchHandler, RequestBodyListener, O
     if (!this.#isSettled) this.#settle(this.#isEnded && this.#response.writableFinished ? 'completed' : 'client_gone')
   }
 
-  #settle(outcome: ExchangeOutcome['outcome'], refusal?: Refusal): void {
+  #settle(outcome: ExchangeOutcome['outcome'], refusal?: Refusal, cause?: CutCause): void {
     this.#isSettled = true
     this.#stall?.stop()
     this.#parts.open.remove(this)
@@ -367,10 +374,11 @@ class HttpExchange implements Dispatcher.DispatchHandler, RequestBodyListener, O
     this.#body?.destroy()
     this.#parts.resolve({
       status: this.#isHeadSent ? this.#response.statusCode : 0,
-      bytesIn: this.#body?.bytes ?? 0,
+      bytesIn: this.#body?.bytes ?? this.#exchange.body?.bytes.length ?? 0,
       bytesOut: this.#bytesOut,
       outcome,
       refusal,
+      cause,
     })
   }
 }

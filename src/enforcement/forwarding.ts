@@ -27,6 +27,8 @@ export interface Forwarding {
   tunnel(exchange: Exchange, socket: Duplex, head: Buffer): Promise<ExchangeOutcome>
   /** Cuts what is open under this request id: a WebSocket with a close frame of this code, anything else at once. `false` if nothing is. */
   cut(exchangeId: string, closeCode: number): boolean
+  /** What is under way. */
+  readonly open: OpenExchanges
   /** Lets go of the connections to upstreams that none of these apps has. */
   retain(apps: readonly App[]): void
   /** Cuts everything that is still open. */
@@ -57,7 +59,7 @@ export function createForwarding(options: ForwardingOptions): Forwarding {
   const lookup = createNameLookup([...(options.forbiddenAddresses ?? []), access])
   const upstreams = createUpstreams({ lookup, headerBytes: options.limits.headerBytes, monotonicNow: options.monotonicNow })
   const compiled = new WeakMap<App, CompiledForwarding>()
-  const open = new OpenExchanges()
+  const open = new OpenExchanges(options.monotonicNow)
 
   function compile(route: Route): CompiledForwarding {
     const known = compiled.get(route.app)
@@ -71,6 +73,7 @@ export function createForwarding(options: ForwardingOptions): Forwarding {
   }
 
   return {
+    open,
     forward: createForward({ compile, open, log: options.log, noteBodyBytes: createBodyMemory() }),
     tunnel: createTunnel({
       compile,

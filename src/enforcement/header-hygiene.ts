@@ -19,7 +19,7 @@ export type ParsedHeaders = Readonly<Record<string, string | string[] | undefine
 export interface HeaderHygiene {
   /**
    * The lines for the upstream as flat name, value pairs. Without framing and `Connection`, which belong to whoever writes the
-   * message. `host` is left out where the upstream's own name is wanted.
+   * message; only of a body that was received already, the length is known here. `host` is left out where the upstream's own name is wanted.
    */
   writeRequestHeaders(exchange: Exchange): string[]
   /** The lines for the client, flat; `Content-Length` is kept where `status` allows one. */
@@ -64,6 +64,8 @@ export function compileHeaderHygiene({ app, policy }: Route, cookies: SealedCook
       const value = rawHeaders[i + 1] as string
       const verdict = verdicts(name)
       if (verdict === 'drop' || nominated?.has(name.toLowerCase())) continue
+      // A form that was kept goes on in place of the one that asks for it, under its own type.
+      if (exchange.body !== undefined && foldName(name) === 'content-type') continue
       if (verdict === 'keep') lines.push(name, value)
       else if (verdict === 'authorization') {
         if (exchange.isAuthorizationOurs !== true || app.passAuthorization) lines.push(name, value)
@@ -78,6 +80,10 @@ export function compileHeaderHygiene({ app, policy }: Route, cookies: SealedCook
       lines.push('traceparent', trace as string)
       const state = headers['tracestate']
       if (state !== undefined && !owned.has('tracestate')) lines.push('tracestate', String(state))
+    }
+    if (exchange.body !== undefined) {
+      if (!owned.has('content-type')) lines.push('Content-Type', exchange.body.contentType)
+      lines.push('Content-Length', String(exchange.body.bytes.length))
     }
     if (sendsForwardedFor) lines.push('X-Forwarded-For', exchange.address)
     lines.push('X-Request-Id', exchange.id)

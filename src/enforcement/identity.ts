@@ -11,6 +11,7 @@ import { findClaim } from '../policy/claim-path.ts'
 import type { App, IdentitySetting } from '../policy/document.ts'
 import type { Device, Known, SubjectFacts } from '../policy/facts.ts'
 import type { Session } from '../session/session.ts'
+import { hashSessionId } from '../session/session-record.ts'
 import type { HeaderLine } from './exchange.ts'
 import type { AssertionSigner } from './identity-assertion.ts'
 import type { Route } from './route-table.ts'
@@ -36,12 +37,11 @@ export interface StatedDevice {
 }
 
 /** Header lines and assertion for an allowed request; none for a stranger, and none where the app wants no identity. */
-export type IdentityIssuer = (
-  route: Route,
-  subject: SubjectFacts,
-  session: Session | undefined,
-  device?: Known<Device>,
-) => readonly HeaderLine[]
+export interface IdentityIssuer {
+  (route: Route, subject: SubjectFacts, session: Session | undefined, device?: Known<Device>): readonly HeaderLine[]
+  /** Mints anew what was made for this session, or for any: something about it changed that nobody can name. */
+  forget(sessionHash: string | undefined): void
+}
 
 /** Reused at most this long, so that an upstream never sees an assertion with less than four of its five minutes left. */
 const reuseMs = 60_000
@@ -51,6 +51,7 @@ const maxKept = 20_000
 
 interface Kept {
   readonly route: Route
+  readonly sessionHash: string
   readonly claimsVersion: number
   readonly claimsAreKnown: boolean
   readonly signIn: string
@@ -64,7 +65,7 @@ interface Kept {
 export function createIdentityIssuer({ signer, now }: { readonly signer: AssertionSigner; readonly now: () => number }): IdentityIssuer {
   const kept = new Map<string, Kept>()
 
-  return (route, subject, session, device) => {
+  const issue = (...[route, subject, session, device]: Parameters<IdentityIssuer>): readonly HeaderLine[] => {
     const { identity } = route.app
     if (identity.kind === 'none') return []
     if (subject.kind === 'service')
@@ -88,6 +89,7 @@ export function createIdentityIssuer({ signer, now }: { readonly signer: Asserti
     if (oldest !== undefined) kept.delete(oldest)
     kept.set(key, {
       route,
+      sessionHash: hashSessionId(session.id),
       claimsVersion: session.claims.version,
       claimsAreKnown: subject.claims.known,
       signIn: keyOfSignIn(session),
@@ -98,6 +100,12 @@ export function createIdentityIssuer({ signer, now }: { readonly signer: Asserti
     })
     return lines
   }
+  return Object.assign(issue, {
+    forget(sessionHash: string | undefined) {
+      if (sessionHash === undefined) kept.clear()
+      else for (const [key, one] of kept) if (one.sessionHash === sessionHash) kept.delete(key)
+    },
+  })
 }
 
 function isStillTrue(

@@ -11,7 +11,7 @@ import { deviceNotGathered, noDeviceOfOwn } from '../attributes/device-facts.ts'
 import type { Circumstances } from '../attributes/environment-facts.ts'
 import { noSignIn, readSignInFacts } from '../attributes/sign-in-facts.ts'
 import { nobody } from '../attributes/subject-facts.ts'
-import { isPosternError } from '../errors.ts'
+import { isPosternError, PosternError } from '../errors.ts'
 import { decide } from '../policy/decide.ts'
 import { type Decision, type DenyReason, reasons } from '../policy/decision.ts'
 import type { MethodClass } from '../policy/document.ts'
@@ -19,15 +19,17 @@ import type { Facts, RequestFacts, SubjectFacts } from '../policy/facts.ts'
 import type { Session, SessionLookup } from '../session/session.ts'
 import type { Arrival, EnforcementPoint } from './arrival.ts'
 import { isCrossOrigin } from './cross-origin.ts'
-import type { HeaderLine, Target } from './exchange.ts'
+import type { HeaderLine } from './exchange.ts'
+import { decidePreflight } from './preflight.ts'
 import type { Route } from './route-table.ts'
 import { readServiceToken } from './service-token.ts'
 import { isOverFor } from './session-limits.ts'
+import type { ParsedTarget } from './target.ts'
 
 /** A decision about one request with what it was made from, as the audit trail and the answer need it. */
 export interface Judgement {
   readonly route: Route
-  readonly target: Target
+  readonly target: ParsedTarget
   readonly decision: Decision
   readonly subject: SubjectFacts
   /** Live, or `undefined`. */
@@ -39,15 +41,40 @@ export interface Judgement {
   readonly isAuthorizationOurs: boolean
   /** What was decided on; `undefined` where it was settled before there was anything to decide. */
   readonly facts: Facts | undefined
+  /** The device by its id in the inventory, as far as it was looked up; `undefined` where it is in none. */
+  readonly deviceId: string | undefined
+}
+
+/** What is judged, besides the request itself. */
+interface Matter {
+  readonly route: Route
+  readonly target: ParsedTarget
+  /** Set where an open exchange is decided again. */
+  readonly again?: Again
+}
+
+interface Again {
+  /** Known already: nobody waits to find out. */
+  readonly isStoreAway: boolean
 }
 
 /** Judges one request for one app. */
-export async function judge(point: EnforcementPoint, arrival: Arrival, route: Route, target: Target): Promise<Judgement> {
-  const { sessions, cookies, callers, devices, readEnvironment, readSubject, now } = point.ports
+export function judge(point: EnforcementPoint, arrival: Arrival, route: Route, target: ParsedTarget): Promise<Judgement> {
+  return judgeMatter(point, arrival, { route, target })
+}
+
+/** Judges what came of a request, as if it came now: no use of the session, and nothing that an upstream would be told. */
+export function judgeAgain(point: EnforcementPoint, arrival: Arrival, matter: Required<Matter>): Promise<Judgement> {
+  return judgeMatter(point, arrival, matter)
+}
+
+async function judgeMatter(point: EnforcementPoint, arrival: Arrival, { route, target, again }: Matter): Promise<Judgement> {
+  const { cookies, callers, devices, live, readEnvironment, readSubject, now, sessions } = point.ports
   let lookup: SessionLookup = { state: 'none' }
   let subject: SubjectFacts = nobody
   let isAuthorizationOurs = false
   let facts: Facts | undefined
+  let deviceId: string | undefined
   const conclude = (decision: Decision, identity: Judgement['identity'] = []): Judgement => {
     const live = lookup.state === 'live' ? lookup : undefined
     return {
@@ -60,10 +87,14 @@ export async function judge(point: EnforcementPoint, arrival: Arrival, route: Ro
       identity,
       isAuthorizationOurs,
       facts,
+      deviceId,
     }
   }
   try {
     const secret = cookies.readSession('app', arrival.request.headers.cookie, route.origin)
+
+    // ends and locks: what is held of them is worth nothing once it is old, for strangers and services as for anybody
+    const isCurrent = live.isCurrent() || (await isConfirmed(point, route, again))
 
     // service: what its access token proves. Which of two identities would count is a question nobody should have to ask
     const bearer = readServiceToken(arrival.request, () => route.takesBearer(target.path))
@@ -78,8 +109,8 @@ export async function judge(point: EnforcementPoint, arrival: Arrival, route: Ro
 
     // session: what a cookie of this very origin points to, and only within this app's own limits
     const { origin } = route.app.address
-    const found: SessionLookup =
-      secret === undefined ? lookup : (sessions.recallByAppSecret(secret, origin) ?? (await sessions.findByAppSecret(secret, origin)))
+    const recalled = secret === undefined ? lookup : isCurrent ? sessions.recallByAppSecret(secret, origin) : undefined
+    const found = recalled ?? (await findSession(point, route, { secret: secret ?? '', origin, isCurrent }))
     const isOver = found.state === 'live' && isOverFor(route, found.session, point.settings.session, found.now)
     lookup = isOver ? { state: 'expired' } : found
     if (lookup.state === 'live') subject = readSubject(lookup.session, lookup.claimsState)
@@ -97,14 +128,16 @@ export async function judge(point: EnforcementPoint, arrival: Arrival, route: Ro
       const { session, claimsState } = lookup
       // A session that began with a certificate is bound to it also where no rule asks for a device, as far as it can be seen there.
       const reading =
-        needs.has('device') || session.device !== undefined
+        needs.has('device') || session.device !== undefined || live.hasDeviceLocks()
           ? (devices.recall(arrival.request, session, claimsState) ?? (await devices.read(arrival.request, session, claimsState)))
           : undefined
       if (reading?.isChanged === true) return conclude(deny('device_changed'))
+      deviceId = inventoryIdOf(reading?.device)
       const isBlocked = reading?.device.known === true && reading.device.value.isBlocked === true
       device = reading !== undefined && (needs.has('device') || isBlocked) ? reading.device : deviceNotGathered
     }
     facts = {
+      lock: live.findLock({ subject, deviceId, appId: route.app.id }),
       subject,
       signIn: lookup.state === 'live' ? readSignInFacts(lookup.session) : noSignIn,
       device,
@@ -113,13 +146,15 @@ export async function judge(point: EnforcementPoint, arrival: Arrival, route: Ro
     }
 
     // decision
-    const decision = decide(route.policy, facts)
-    if (lookup.state === 'live') sessions.recordUse(lookup.session)
+    const decision = decidePreflight(route, arrival.request, facts) ?? decide(route.policy, facts)
+    if (lookup.state === 'live' && again === undefined) sessions.recordUse(lookup.session)
     // A service has no browser to sign in with: what only a sign-in would mend is closed to it.
     if (subject.kind === 'service' && decision.effect === 'challenge') return conclude(deny('no_rule_matched'))
     if (decision.effect === 'challenge')
       return conclude(decision.challenge === 'sign_in' ? { ...decision, reason: challengeReasonOf(lookup) } : decision)
     if (decision.effect === 'deny') return conclude(decision)
+
+    if (again !== undefined) return conclude(decision)
 
     // what must be on record may not happen off it
     if (isOffTheRecord(point, { route, decision })) return conclude(deny('audit_unavailable'))
@@ -132,6 +167,51 @@ export async function judge(point: EnforcementPoint, arrival: Arrival, route: Ro
     if (reason === 'evaluation_failed') point.ports.log.error({ err: cause, request: arrival.id }, 'a request could not be judged')
     return conclude(deny(reason))
   }
+}
+
+/**
+ * Whether the store confirms what is held of ends and locks. Where it does not, an instance may go on for a while on what it remembers, if
+ * its operator says so; everybody else rejects with `session_store_unavailable`.
+ */
+async function isConfirmed(point: EnforcementPoint, route: Route, again: Again | undefined): Promise<boolean> {
+  try {
+    if (again?.isStoreAway === true) throw new PosternError('session_store_unavailable', 'the store is known to be away')
+    await point.ports.live.confirm()
+    return true
+  } catch (cause) {
+    if (mayGoUnverified(point, route)) return false
+    throw cause
+  }
+}
+
+async function findSession(
+  point: EnforcementPoint,
+  route: Route,
+  { secret, origin, isCurrent }: { readonly secret: string; readonly origin: string; readonly isCurrent: boolean },
+): Promise<SessionLookup> {
+  const { live, sessions } = point.ports
+  try {
+    if (!isCurrent) throw new PosternError('session_store_unavailable', 'what is remembered cannot be confirmed')
+    const found = await sessions.findByAppSecret(secret, origin)
+    if (!live.isCurrent()) await live.confirm()
+    return found
+  } catch (cause) {
+    const remembered = mayGoUnverified(point, route) ? sessions.recallUnverified(secret, origin) : undefined
+    if (remembered === undefined) throw cause
+    return remembered
+  }
+}
+
+function mayGoUnverified({ ports: { live }, settings }: EnforcementPoint, { app }: Route): boolean {
+  const { unverifiedForSeconds } = settings
+  return unverifiedForSeconds !== undefined && app.sensitivity !== 'restricted' && live.age() <= unverifiedForSeconds * 1000
+}
+
+/** A device that is in no inventory has a name of its own making, by which nobody could lock it. */
+function inventoryIdOf(device: Facts['device'] | undefined): string | undefined {
+  if (device === undefined || !device.known) return undefined
+  const { id, isKnown, isBlocked } = device.value
+  return isKnown || isBlocked === true ? id : undefined
 }
 
 /** Whether this would be allowed although its record cannot be relied on, where the app asks for one (`restricted`). */
@@ -157,7 +237,7 @@ export function classOf(method: string, isUpgrade: boolean): MethodClass {
   return method === 'GET' || method === 'HEAD' || method === 'OPTIONS' ? 'read' : 'write'
 }
 
-function readRequestFacts({ request: { method = '' }, isUpgrade }: Arrival, { path }: Target): RequestFacts {
+function readRequestFacts({ request: { method = '' }, isUpgrade }: Arrival, { path }: ParsedTarget): RequestFacts {
   return { method, methodClass: classOf(method, isUpgrade), path }
 }
 

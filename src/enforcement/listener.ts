@@ -11,13 +11,15 @@ import type { Server as NetServer, Socket } from 'node:net'
 import type { AskedConnections } from '../attributes/presented-certificates.ts'
 import { createFactsLedger } from '../audit/recorded-facts.ts'
 import { PosternError } from '../errors.ts'
+import type { LiveEvent } from '../live/live.ts'
 import { type CertificateFiles, type ClientAuthorities, loadCertificates } from './certificates.ts'
 import { attachConnections, type ConnectionParts, type Connections } from './connections.ts'
 import type { Forwarding } from './forwarding.ts'
 import { attachHttpRedirect } from './http-redirect.ts'
-import { createIdentityIssuer } from './identity.ts'
+import { createIdentityIssuer, type IdentityIssuer } from './identity.ts'
 import { createAssertionSigner } from './identity-assertion.ts'
 import { createEntrance } from './listener-entrance.ts'
+import { watchOpenConnections } from './open-connections.ts'
 import type { EnforcementPorts, EnforcementSettings, Snapshot } from './ports.ts'
 import { createResponder } from './respond.ts'
 
@@ -35,7 +37,7 @@ export interface ListenerOptions {
   /** The policy in force now. */
   readonly snapshot: () => Snapshot
   readonly ports: EnforcementPorts
-  readonly forwarding: Pick<Forwarding, 'forward' | 'tunnel' | 'cut'>
+  readonly forwarding: Pick<Forwarding, 'forward' | 'tunnel' | 'cut' | 'open'>
   /** How long a TLS handshake may take, and the ClientHello before it. */
   readonly handshakeTimeoutMs?: number
 }
@@ -76,11 +78,12 @@ export function createListener(options: ListenerOptions): Listener {
   const { settings, ports } = options
   const responder = createResponder(settings, ports)
   const signer = createAssertionSigner({ keys: ports.keys, now: ports.now, settings })
+  const issueIdentity = createIdentityIssuer({ signer, now: ports.now })
   const point = {
     settings,
     ports,
     responder,
-    issueIdentity: createIdentityIssuer({ signer, now: ports.now }),
+    issueIdentity,
     factsLedger: createFactsLedger(ports.audit.record, ports.audit.isWritable),
   }
 
@@ -153,6 +156,7 @@ export function createListener(options: ListenerOptions): Listener {
     asking?.setSecureContext(certificates.defaultAskingOptions())
   }
   let certificateTimer: NodeJS.Timeout | undefined
+  const stops: (() => void)[] = []
 
   return {
     async listen() {
@@ -160,6 +164,11 @@ export function createListener(options: ListenerOptions): Listener {
         const address = await bind(entrance, options.listen)
         if (redirect !== undefined && options.httpRedirect !== undefined) await bind(redirect, options.httpRedirect)
         for (const one of bound) one.on('error', (error) => ports.log.error({ err: error }, 'the listener failed'))
+        const watch = watchOpenConnections({ point, snapshot: options.snapshot, open: options.forwarding.open })
+        stops.push(
+          watch.close,
+          ports.live.listen((event) => forgetIdentities(issueIdentity, event)),
+        )
         if (certificates !== undefined) certificateTimer = setInterval(reloadCertificates, certificateCheckMs).unref()
         return address
       } catch (error) {
@@ -171,10 +180,34 @@ export function createListener(options: ListenerOptions): Listener {
     redirectAddress: () => (redirect === undefined ? undefined : addressOf(redirect)),
     openConnections: () => sockets.size,
     reloadCertificates,
-    close(drainMs) {
+    async close(drainMs) {
       clearInterval(certificateTimer)
-      return drain({ bound, httpServers, connections, sockets }, drainMs)
+      // What drains is still watched over: an end is an end until the last of them is closed.
+      await drain({ bound, httpServers, connections, sockets }, drainMs)
+      for (const stop of stops.splice(0)) stop()
     },
+  }
+}
+
+/** What was minted for a session lives no longer than what it was minted from. */
+function forgetIdentities(issuer: IdentityIssuer, event: LiveEvent): void {
+  switch (event.kind) {
+    case 'session_changed':
+      issuer.forget(event.sessionHash)
+      break
+    case 'ended':
+      // Ends of sessions name them; of any other kind nobody knows whose they are.
+      if (event.ends.every(({ kind }) => kind === 'session' || kind === 'app_session'))
+        for (const { idHash } of event.ends) issuer.forget(idHash)
+      else issuer.forget(undefined)
+      break
+    case 'policy_changed':
+    case 'regained':
+      issuer.forget(undefined)
+      break
+    case 'device_changed':
+    case 'locks_changed':
+      break
   }
 }
 

@@ -8,14 +8,31 @@
  * process itself is held up no tick passes, so nobody is blamed for that.
  */
 
+import type { CutCause, Standing } from './exchange.ts'
+import type { WatchedExchange } from './watched-exchange.ts'
+
 export interface OpenExchange {
   readonly exchangeId: string
-  /** Its place; for `OpenExchanges` alone. */
+  /** Its place, -1 without one; for `OpenExchanges` alone. */
   openIndex: number
-  /** Ends it: a WebSocket with a close frame of this code, anything else at once. */
-  cut(closeCode: number): void
+  /** Monotonic instant at which whoever watches is to be asked about it; 0 for what was never looked at. */
+  dueAt: number
+  /** What it was decided with, as the watcher keeps it; nothing is made of a request that is over within a moment. */
+  watched: WatchedExchange | undefined
+  /** What it was allowed on; `undefined`: it is not decided again. */
+  readonly standing: Standing | undefined
+  /** Ends it: a WebSocket with a close frame of this code, anything else at once. With a `cause` nothing under way still arrives. */
+  cut(closeCode: number, cause?: CutCause): void
   /** Hears each tick; ends itself if something took too long. */
   checkTime(tick: number): void
+}
+
+/** Who watches over what is open. */
+export interface ExchangeWatcher {
+  /** Ten times a second, `now` on the monotonic clock. */
+  onTick(now: number): void
+  /** This one's `dueAt` has come; it is asked again each tick until that is moved. */
+  onDue(exchange: OpenExchange, now: number): void
 }
 
 const tickMs = 100
@@ -25,6 +42,16 @@ export class OpenExchanges {
   tick = 0
   readonly #open: OpenExchange[] = []
   readonly #clock = setInterval(() => this.#advance(), tickMs).unref()
+  readonly #monotonicNow: () => number
+  #watcher: ExchangeWatcher | undefined
+
+  constructor(monotonicNow: () => number) {
+    this.#monotonicNow = monotonicNow
+  }
+
+  get size(): number {
+    return this.#open.length
+  }
 
   add(exchange: OpenExchange): void {
     exchange.openIndex = this.#open.push(exchange) - 1
@@ -32,7 +59,8 @@ export class OpenExchanges {
 
   remove(exchange: OpenExchange): void {
     const { openIndex } = exchange
-    if (this.#open[openIndex] !== exchange) return
+    if (openIndex === -1 || this.#open[openIndex] !== exchange) return
+    exchange.openIndex = -1
     const last = this.#open.pop()
     if (last === undefined || last === exchange) return
     this.#open[openIndex] = last
@@ -46,6 +74,20 @@ export class OpenExchanges {
     return found !== undefined
   }
 
+  /** Visits each; the one that is visited may be cut. */
+  forEach(visit: (exchange: OpenExchange) => void): void {
+    // From the end: whoever removes itself is replaced by one that was visited already.
+    for (let i = this.#open.length - 1; i >= 0; i--) {
+      const exchange = this.#open[i]
+      if (exchange !== undefined) visit(exchange)
+    }
+  }
+
+  /** Has one watcher from now on; `undefined`: none. */
+  watch(watcher: ExchangeWatcher | undefined): void {
+    this.#watcher = watcher
+  }
+
   /** Cuts everything and stops the clock. */
   close(closeCode: number): void {
     clearInterval(this.#clock)
@@ -54,8 +96,13 @@ export class OpenExchanges {
 
   #advance(): void {
     this.tick++
-    // From the end: whoever removes itself is replaced by one that was visited already.
-    for (let i = this.#open.length - 1; i >= 0; i--) this.#open[i]?.checkTime(this.tick)
+    const watcher = this.#watcher
+    const now = watcher === undefined ? 0 : this.#monotonicNow()
+    watcher?.onTick(now)
+    this.forEach((exchange) => {
+      exchange.checkTime(this.tick)
+      if (watcher !== undefined && now >= exchange.dueAt && exchange.openIndex !== -1) watcher.onDue(exchange, now)
+    })
   }
 }
 

@@ -308,7 +308,7 @@ test('an asset is served under the name of its content, and only under that', as
 })
 
 test.each([
-  ...['/.postern', '/.postern/', '/.postern/x', '/.postern/renew', '/.postern/renew.js', '/.postern/callback/', '/.postern/CALLBACK'],
+  ...['/.postern', '/.postern/', '/.postern/x', '/.postern/renew', '/.postern/renewals', '/.postern/callback/', '/.postern/CALLBACK'],
   ...['/.postern/constructor', '/.postern/__proto__', '/%2epostern/x', '/.%70ostern/whoami/x', '/.postern//whoami', '/.postern/a%2fb'],
 ])('%s is never forwarded, whoever asks', async (path) => {
   const rig = await begin({ apps: [wiki({ pathRules: ['double_slash', 'encoded_slash'] })] })

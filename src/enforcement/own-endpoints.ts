@@ -13,17 +13,20 @@ import type { SubjectFacts } from '../policy/facts.ts'
 import type { Session, SessionLookup } from '../session/session.ts'
 import { audienceOf, turnAway } from './act.ts'
 import type { Arrival, EnforcementPoint } from './arrival.ts'
-import { isSameOriginPost } from './cross-origin.ts'
+import { isSameOriginPost, readersOf } from './cross-origin.ts'
 import type { Target } from './exchange.ts'
 import { stateDevice, stateIdentity } from './identity.ts'
 import { publicKeys } from './identity-assertion.ts'
 import { reasonOf } from './judge.ts'
+import { answerKeptPost, discardKeptPost } from './kept-post-page.ts'
 import type { Asset } from './ports.ts'
 import { observeEnd, recordRefusal } from './record.ts'
+import { answerRenew, answerRenewFile } from './renew-endpoints.ts'
 import type { Answer } from './respond.ts'
 import { type AppHost, isHiddenFrom, matchRoute, type Route } from './route-table.ts'
 import { endOfSession, idleEndOfSession, isOverFor } from './session-limits.ts'
-import { completeHandOff, signInUrl } from './sign-in-challenge.ts'
+import { completeHandOff, keptPostPath, signInUrl } from './sign-in-challenge.ts'
+import { takeBackOnDetour } from './sign-in-detour.ts'
 
 const assetPrefix = '/.postern/assets/'
 
@@ -49,6 +52,10 @@ const endpoints: Readonly<Record<string, Readonly<Record<string, Endpoint>>>> = 
   '/.postern/sign-out': { GET: signOutPage, POST: signOut },
   '/.postern/whoami': { GET: whoami },
   '/.postern/jwks.json': { GET: jwks },
+  [keptPostPath]: { GET: keptPost, POST: discardedPost },
+  '/.postern/renew': { GET: renew },
+  '/.postern/renew.js': { GET: answerRenewFile },
+  '/.postern/renew.css': { GET: answerRenewFile },
 }
 
 /** Answers a path of ours. A failure in here is answered too: 503 while a store is away. */
@@ -83,7 +90,26 @@ function findEndpoint({ arrival, target }: OwnRequest): Endpoint {
   return (own) => refuse(own, 'method_not_allowed', { allow: allow.join(', ') })
 }
 
-async function callback(own: OwnRequest): Promise<Answer> {
+function callback(own: OwnRequest): Promise<Answer> {
+  return takeBackOnDetour(own, () => takeBack(own))
+}
+
+async function renew(own: OwnRequest): Promise<Answer> {
+  const answer = await answerRenew(own)
+  return typeof answer === 'string' ? refuse(own, answer) : answer
+}
+
+async function keptPost(own: OwnRequest): Promise<Answer> {
+  const answer = await answerKeptPost(own, await findLookup(own))
+  return 'reason' in answer ? refuse(own, answer.reason, answer) : answer
+}
+
+async function discardedPost(own: OwnRequest): Promise<Answer> {
+  if (!isSameOriginPost(own.host.origin, own.arrival.request.headers)) return refuse(own, 'cross_origin')
+  return discardKeptPost(own)
+}
+
+async function takeBack(own: OwnRequest): Promise<Answer> {
   const { point, arrival, host, target, route } = own
   const codes = new URLSearchParams(target.query).getAll('code')
   const [code] = codes
@@ -106,7 +132,7 @@ async function callback(own: OwnRequest): Promise<Answer> {
         const isHidden = isHiddenFrom(asked, point.ports.readSubject(lookup.session, lookup.claimsState))
         return refuse(own, 'sign_in_too_old', { person: displayNameOf(lookup.session), ...(isHidden ? {} : { app: asked.app }) })
       }
-      return point.responder.redirect(303, handOff.returnTo, { requestId, cookies: handOff.cookies })
+      return point.responder.redirect(303, handOff.keptPostPage ?? handOff.returnTo, { requestId, cookies: handOff.cookies })
     }
   }
 }
@@ -205,7 +231,13 @@ async function findLookup({ point, arrival, host }: OwnRequest): Promise<Session
 function refuse(
   { point, arrival, target, route }: OwnRequest,
   reason: Reason,
-  more: { readonly person?: string; readonly app?: App; readonly allow?: string; readonly audience?: 'program' } = {},
+  more: {
+    readonly person?: string
+    readonly app?: App
+    readonly retryPath?: string
+    readonly allow?: string
+    readonly audience?: 'program'
+  } = {},
 ): Answer {
   const { prefix } = route.app.address
   const answer = point.responder.refuse({
@@ -216,6 +248,7 @@ function refuse(
     // Where to begin again; the address of a used code leads nowhere.
     retryPath: reason === 'bad_hand_off' ? prefix : undefined,
     signInUrl: signInUrl(point.settings.accessUrl, route.audience),
+    readers: readersOf(route, arrival.request.headers),
     ...more,
   })
   recordRefusal(point, arrival, reason, target)

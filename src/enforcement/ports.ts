@@ -12,9 +12,11 @@ import type { ServiceCallers } from '../attributes/service-callers.ts'
 import type { SubjectReader } from '../attributes/subject-facts.ts'
 import type { AuditTrail } from '../audit/event.ts'
 import type { CurrentKeys } from '../keys.ts'
+import type { Live } from '../live/live.ts'
 import type { Logger } from '../log.ts'
 import type { CompiledPolicy } from '../policy/compile.ts'
 import type { Reason, Unmet } from '../policy/decision.ts'
+import type { KeptPosts, NotKept } from '../session/kept-posts.ts'
 import type { SealedCookies } from '../session/sealed-cookies.ts'
 import type { Session } from '../session/session.ts'
 import type { RequestCause, Sessions } from '../session/sessions.ts'
@@ -49,6 +51,40 @@ export interface RefusalView {
   readonly portalUrl: string
 }
 
+/** The page that asks whether a form that was kept during a sign-in is to be sent on. */
+export interface KeptPostView {
+  readonly person: string
+  readonly appName: string
+  /** Host and path, for reading. */
+  readonly address: string
+  /** Where the form is sent on to: the address that it was sent to. */
+  readonly action: string
+  /** The one-time word that sends it on. */
+  readonly resume: string
+  readonly discardAction: string
+  readonly hasFiles: boolean
+  readonly bytes: number
+  /** Milliseconds since it was sent, and until it is thrown away. */
+  readonly ageMs: number
+  readonly leftMs: number
+  readonly portalUrl: string
+}
+
+/** The page that says that a form was not sent and cannot be kept, while the browser still has it. */
+export interface NotKeptView {
+  readonly status: number
+  readonly because: NotKept
+  /** Whether somebody is signed in, and has to be so more strongly or anew. */
+  readonly isStepUp: boolean
+  readonly person: string | undefined
+  readonly appName: string
+  readonly signInUrl: string
+  /** Longest body that is kept. */
+  readonly maxBytes: number
+  readonly requestId: string
+  readonly portalUrl: string
+}
+
 export interface OwnPage {
   readonly status: number
   /** Complete response headers of the page, security headers included. */
@@ -61,11 +97,24 @@ export interface Asset {
   readonly body: Buffer
 }
 
+/** The client half of renewal in single-page apps: what an app includes, and the page that a renewal ends on. */
+export interface Renewal {
+  readonly script: Asset
+  readonly stylesheet: Asset
+  readonly renderPage: (view: {
+    /** `renewed`, or why it was not. */
+    readonly outcome: string
+    readonly mode: 'frame' | 'popup'
+  }) => OwnPage
+}
+
 export interface EnforcementPorts {
   readonly sessions: Sessions
   readonly cookies: SealedCookies
   readonly keys: CurrentKeys
   readonly audit: AuditTrail
+  /** Ends and locks, and the news of them. */
+  readonly live: Live
   readonly log: Logger
   /** What the claims of a session prove; compiled from the provider's settings. */
   readonly readSubject: SubjectReader
@@ -88,6 +137,11 @@ export interface EnforcementPorts {
     readonly portalUrl: string
     readonly formActionOrigins: readonly string[]
   }) => OwnPage
+  readonly renewal: Renewal
+  /** Forms kept while their person signs in. */
+  readonly keptPosts: KeptPosts
+  readonly renderKeptPost: (view: KeptPostView) => OwnPage
+  readonly renderNotKept: (view: NotKeptView) => OwnPage
   /** `<hash>.<ext>` to content, for `/.postern/assets/`. */
   readonly findAsset: (name: string) => Asset | undefined
   /** Ends the session, records it, and returns where the browser goes next (the provider's end-session URL, or `/signed-out`). */
@@ -132,4 +186,8 @@ export interface EnforcementSettings {
   /** The instance's session limits: no assertion outlives its session, and `whoami` states both. */
   readonly session: { readonly idleTimeoutSeconds: number; readonly lifetimeSeconds: number }
   readonly auditQuery: 'drop' | 'keep'
+  /** How long what is open lives on while the store cannot say whether it still may. */
+  readonly storeGraceSeconds: number
+  /** How long requests are decided on what is remembered while the store is away; `undefined`: not at all. Never for `restricted` apps. */
+  readonly unverifiedForSeconds: number | undefined
 }

@@ -38,7 +38,7 @@ export function recordDecision(point: EnforcementPoint, arrival: Arrival, judgem
 
 /** What the decision was made from. Of strangers who were sent away there is nothing: they are counted, not listed. */
 function describeEvidence(point: EnforcementPoint, arrival: Arrival, { decision, facts, route }: Judgement) {
-  const outcome = { would: decision.would, alert: decision.isAlert }
+  const outcome = { would: decision.would, alert: decision.isAlert, lock: facts?.lock }
   if (facts === undefined || (facts.subject.kind === 'nobody' && decision.effect !== 'allow')) return outcome
   const { environment, request } = facts
   return {
@@ -94,7 +94,9 @@ export function recordEnd(point: EnforcementPoint, arrival: Arrival, app: App, o
     bytesOut: outcome.bytesOut,
     durationMs: Math.round(point.ports.monotonicNow() - arrival.arrivedAt),
     outcome: outcome.outcome,
-    reason: outcome.refusal,
+    reason: outcome.refusal ?? outcome.cause?.reason,
+    rule: outcome.cause?.rule,
+    policy: outcome.cause?.policy,
   })
 }
 

@@ -28,7 +28,9 @@ export function sendAnswer(request: IncomingMessage, response: ServerResponse, a
   if (answer.closes) response.shouldKeepAlive = false
   if (!isBodySmall(request)) closeGently(request, response)
   else request.resume()
-  response.writeHead(answer.status, { ...copyHeaders(answer), 'content-length': Buffer.byteLength(answer.body) })
+  // The length in a 304 would be that of the 200, which has no body here to measure (RFC 9110 §15.4.5).
+  const length = answer.status === 304 ? {} : { 'content-length': Buffer.byteLength(answer.body) }
+  response.writeHead(answer.status, { ...copyHeaders(answer), ...length })
   response.end(request.method === 'HEAD' ? undefined : answer.body)
 }
 

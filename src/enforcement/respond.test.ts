@@ -7,7 +7,7 @@ import { createResponder, type Refusal, readAudience, statusOf } from './respond
 
 test('every reason has a status, and only allows have 200', () => {
   const allowed = (Object.keys(reasons) as Reason[]).filter((reason) => statusOf(reason) === 200)
-  expect(allowed).toEqual(['rule_matched', 'public', 'report_mode'])
+  expect(allowed).toEqual(['rule_matched', 'public', 'report_mode', 'cors_preflight'])
   for (const reason of Object.keys(reasons) as Reason[]) expect(statusOf(reason)).toBeGreaterThanOrEqual(200)
 })
 

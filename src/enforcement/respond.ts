@@ -9,7 +9,8 @@
 import type { IncomingMessage } from 'node:http'
 import { type Reason, reasons, remedyWords, type StepUp, type Unmet } from '../policy/decision.ts'
 import type { App } from '../policy/document.ts'
-import type { EnforcementPorts, EnforcementSettings, OwnPage } from './ports.ts'
+import { type Readers, readerHeaders } from './cross-origin.ts'
+import type { Asset, EnforcementPorts, EnforcementSettings, OwnPage } from './ports.ts'
 
 /** A complete answer. Header names are lower-case; length and connection are the writer's business. */
 export interface Answer {
@@ -41,6 +42,8 @@ export interface Refusal {
   readonly takesBearer?: boolean
   /** What a stronger or fresher sign-in has to bring (RFC 9470). */
   readonly stepUp?: StepUp | undefined
+  /** Which page of another origin may read it; see `readersOf`. `undefined`: the app is called by none. */
+  readonly readers?: Readers | undefined
 }
 
 export interface Responder {
@@ -49,6 +52,8 @@ export interface Responder {
   json(status: number, body: object, more: { requestId: string; cacheSeconds?: number; reason?: Reason }): Answer
   page(page: OwnPage, more: { requestId: string; reason?: Reason }): Answer
   asset(type: string, body: Buffer, requestId: string): Answer
+  /** A file of ours under a name that stays, for pages of the same origin: 304 where `isKnown`; for ever where `isPinned` to this very content. */
+  file(file: Asset, more: { requestId: string; etag: string; isKnown: boolean; isPinned: boolean }): Answer
 }
 
 /** The status of an answer with this reason. */
@@ -57,11 +62,13 @@ export function statusOf(reason: Reason): number {
     case 'rule_matched':
     case 'public':
     case 'report_mode':
+    case 'cors_preflight':
       return 200
     case 'bad_request':
     case 'bad_hand_off':
     case 'two_identities':
     case 'sign_in_invalid':
+    case 'kept_post_gone':
       return 400
     case 'invalid_token':
     case 'insufficient_user_authentication':
@@ -79,6 +86,7 @@ export function statusOf(reason: Reason): number {
     case 'sign_in_too_old':
     case 'cross_origin':
     case 'provider_refused':
+    case 'kept_post_of_another':
       return 403
     case 'app_not_found':
     case 'path_not_found':
@@ -112,6 +120,7 @@ export function statusOf(reason: Reason): number {
 
 /** Who is asking, from what browsers write and script cannot; without that, from what it would accept. */
 export function readAudience({ headers }: IncomingMessage): Audience {
+  if (isAheadOfTime(headers)) return 'program'
   const mode = headers['sec-fetch-mode']
   const destination = headers['sec-fetch-dest']
   if (mode !== undefined || destination !== undefined) {
@@ -121,6 +130,14 @@ export function readAudience({ headers }: IncomingMessage): Audience {
   }
   const isForPeople = headers['x-requested-with'] === undefined && (headers.accept ?? '').toLowerCase().includes('text/html')
   return isForPeople ? 'page' : 'program'
+}
+
+/**
+ * A page that a browser loads in case somebody goes there: nobody is waiting, and nobody is signed in for it. What it is refused, it throws
+ * away, and asks again when somebody does go.
+ */
+function isAheadOfTime({ purpose, 'sec-purpose': secPurpose }: IncomingMessage['headers']): boolean {
+  return [purpose, secPurpose].some((value) => typeof value === 'string' && value.startsWith('prefetch'))
 }
 
 const frameDestinations = new Set(['iframe', 'frame', 'embed', 'object', 'fencedframe'])
@@ -206,6 +223,7 @@ export function createResponder(
       const headers: Record<string, string | readonly string[]> = { ...answer.headers }
       const challenges = challengesOf(refusal, status, refusal.realm ?? accessUrl.hostname)
       if (challenges.length > 0) headers['www-authenticate'] = challenges
+      Object.assign(headers, readerHeaders(refusal.readers))
       if (status === 405) headers['allow'] = refusal.allow ?? 'GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS'
       if (status === 503 || status === 429) headers['retry-after'] = retryAfterSeconds
       return { ...answer, headers, closes: isMalformed || status === 405 || status === 408 || status === 421 || status === 431 }
@@ -231,6 +249,18 @@ export function createResponder(
       status: 200,
       headers: { ...ownHeaders(requestId, undefined), ...assetHeaders, 'content-type': type },
       body,
+      closes: false,
+    }),
+    file: ({ type, body }, { requestId, etag, isKnown, isPinned }) => ({
+      status: isKnown ? 304 : 200,
+      headers: {
+        ...ownHeaders(requestId, undefined),
+        ...assetHeaders,
+        ...(isPinned ? {} : { 'cache-control': 'public, max-age=3600, stale-while-revalidate=86400' }),
+        'content-type': type,
+        etag,
+      },
+      body: isKnown ? '' : body,
       closes: false,
     }),
   }

@@ -25,9 +25,19 @@ export interface SignInStart {
 
 /** How a hand-off went. `restart`: the attempt cookie is gone; one more try at the page asked for is harmless and usually mends it. */
 export type HandOffOutcome =
-  | { readonly outcome: 'accepted'; readonly sessionId: string; readonly returnTo: string; readonly cookies: readonly string[] }
+  | {
+      readonly outcome: 'accepted'
+      readonly sessionId: string
+      readonly returnTo: string
+      /** The page about the form that was kept when this sign-in began. */
+      readonly keptPostPage: string | undefined
+      readonly cookies: readonly string[]
+    }
   | { readonly outcome: 'restart'; readonly returnTo: string }
   | { readonly outcome: 'refused' }
+
+/** Where a person is asked what becomes of the form that was kept. `attempt` names the cookie that holds its id. */
+export const keptPostPath = '/.postern/kept-post'
 
 /** Cookies must stay under 4 KiB with their seal, and so must a Location that every balancer passes. */
 const maxReturnLength = 2000
@@ -45,15 +55,48 @@ export function beginSignIn(
     readonly target: Target
     readonly cookieHeader: string | undefined
     readonly stepUp: StepUp | undefined
+    /** The id of the form that this navigation brought, where it was kept. */
+    readonly kept?: string | undefined
+  },
+): SignInStart {
+  const { cookieHeader, kept, stepUp } = request
+  const returnTo = returnAddress(route, request.method, request.target)
+  return beginAttempt({ accessUrl }, { cookies, keys, now }, route.origin, { returnTo, landOn: returnTo, cookieHeader, stepUp, kept })
+}
+
+/**
+ * Begins an attempt of this browser on one app origin. `returnTo` is what the access host is told, `landOn` what the browser is given when
+ * it is back: a page of ours may be that, and no address of ours is ever a `return_to`.
+ */
+export function beginAttempt(
+  { accessUrl }: Pick<EnforcementSettings, 'accessUrl'>,
+  { cookies, keys, now }: Pick<EnforcementPorts, 'cookies' | 'keys' | 'now'>,
+  origin: URL,
+  {
+    returnTo,
+    landOn,
+    cookieHeader,
+    stepUp,
+    kept,
+    ...more
+  }: {
+    readonly returnTo: string
+    readonly landOn: string
+    readonly cookieHeader: string | undefined
+    readonly stepUp?: StepUp | undefined
+    readonly kept?: string | undefined
+    /** A renewal from within a page: in a hidden frame nobody is ever asked anything. */
+    readonly renewal?: 'frame' | 'popup'
+    /** Sealed: this sign-in is a stop on the way to a page of another app. */
+    readonly detour?: string
   },
 ): SignInStart {
   const secret = randomBytes(32).toString('base64url')
   const attempt = hashOf(secret)
-  const returnTo = returnAddress(route, request.method, request.target)
-  const sealed = request.stepUp === undefined ? undefined : sealStepUp({ keys, now }, accessUrl, attempt, request.stepUp)
+  const sealed = stepUp === undefined ? undefined : sealStepUp({ keys, now }, accessUrl, attempt, stepUp)
   return {
-    location: signInUrl(accessUrl, returnTo, { attempt, stepUp: sealed }),
-    cookies: cookies.writeAttempt(attemptId(attempt), { secret, returnTo }, request.cookieHeader, route.origin),
+    location: signInUrl(accessUrl, returnTo, { ...more, attempt, stepUp: sealed }),
+    cookies: cookies.writeAttempt(attemptId(attempt), { secret, returnTo: landOn, kept }, cookieHeader, origin),
   }
 }
 
@@ -61,11 +104,22 @@ export function beginSignIn(
 export function signInUrl(
   accessUrl: URL,
   returnTo: string,
-  { attempt, stepUp }: { readonly attempt?: string; readonly stepUp?: string | undefined } = {},
+  {
+    attempt,
+    stepUp,
+    ...more
+  }: {
+    readonly attempt?: string
+    readonly stepUp?: string | undefined
+    readonly renewal?: string
+    readonly detour?: string
+  } = {},
 ): string {
   const query = new URLSearchParams({ return_to: returnTo })
   if (attempt !== undefined) query.set('attempt', attempt)
   if (stepUp !== undefined) query.set('step_up', stepUp)
+  if (more.renewal !== undefined) query.set('renewal', more.renewal)
+  if (more.detour !== undefined) query.set('detour', more.detour)
   return `${accessUrl.origin}/sign-in?${query}`
 }
 
@@ -112,7 +166,12 @@ export async function completeHandOff(
     outcome: 'accepted',
     sessionId: handOff.sessionId,
     returnTo: attempt.returnTo,
-    cookies: [cookies.writeSession('app', secret, host.origin), cookies.clearAttempt(id, host.origin)],
+    keptPostPage: attempt.kept === undefined ? undefined : `${origin}${keptPostPath}?attempt=${id}`,
+    cookies: [
+      cookies.writeSession('app', secret, host.origin),
+      // With a kept form the attempt stays until that is settled: it is the browser's proof that the form is its own.
+      ...(attempt.kept === undefined ? [cookies.clearAttempt(id, host.origin)] : []),
+    ],
   }
 }
 

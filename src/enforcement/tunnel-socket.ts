@@ -8,6 +8,7 @@
 
 import { Socket } from 'node:net'
 import { Duplex } from 'node:stream'
+import { breakOff } from './client-connection.ts'
 import { closeFrame, createFrameTracker } from './websocket-frames.ts'
 
 export interface TunnelListener {
@@ -18,8 +19,9 @@ export interface TunnelListener {
 /** How long a frame may take to end before a cut stops waiting for it; a cut has to be over within a second. */
 const boundaryWaitMs = 300
 
-/** How long a client may take to close its side after ours was closed. */
+/** How long a client may take to close its side after ours was closed; and after it was told that it may not go on. */
 const closeWaitMs = 500
+const verdictWaitMs = 200
 
 /** TCP probes begin after this much silence and give up ten seconds later (libuv: ten probes, one a second). */
 const keepAliveMs = 20_000
@@ -34,6 +36,7 @@ export class TunnelSocket extends Duplex {
   #hasWrittenHead = false
   #closeCode: number | undefined
   #timer: NodeJS.Timeout | undefined
+  #closeWaitMs = closeWaitMs
 
   constructor(client: Duplex, listener: TunnelListener) {
     super({ decodeStrings: false, allowHalfOpen: true })
@@ -69,14 +72,24 @@ export class TunnelSocket extends Duplex {
     return unread
   }
 
-  /** Ends the tunnel: a close frame at the next boundary if one comes soon, then the connection. */
-  cut(closeCode: number): void {
-    if (this.#closeCode !== undefined) return
-    this.#closeCode = closeCode
+  /**
+   * Ends the tunnel: a close frame between two frames, then the connection. `at_boundary` waits a moment for the frame under way to end;
+   * `now` does not, as the rest of it is nothing that this client may still have: the connection breaks off within it. So it does where
+   * the client is behind with reading, which a close frame at the end of the queue would wait for.
+   */
+  cut(closeCode: number, when: 'at_boundary' | 'now'): void {
+    const isFirst = this.#closeCode === undefined
+    if (!isFirst && when === 'at_boundary') return
+    this.#closeCode ??= closeCode
     this.#client.off('data', this.#onData)
     this.#client.resume()
-    if (this.#phase !== 'frames') this.#client.destroy()
-    else if (this.#frames.isAtBoundary && this.#hasWrittenHead) this.#sayGoodbye()
+    const canSayGoodbye = this.#phase === 'frames' && this.#frames.isAtBoundary && this.#hasWrittenHead
+    if (when === 'now') {
+      this.#closeWaitMs = verdictWaitMs
+      if (isFirst && canSayGoodbye && this.#client.writableLength === 0) this.#sayGoodbye()
+      else breakOff(this.#client)
+    } else if (this.#phase !== 'frames') this.#client.destroy()
+    else if (canSayGoodbye) this.#sayGoodbye()
     else this.#timer = setTimeout(() => this.#client.destroy(), boundaryWaitMs)
   }
 
@@ -136,7 +149,7 @@ export class TunnelSocket extends Duplex {
   #closeClient(): void {
     this.#client.end()
     clearTimeout(this.#timer)
-    this.#timer = setTimeout(() => this.#client.destroy(), closeWaitMs)
+    this.#timer = setTimeout(() => this.#client.destroy(), this.#closeWaitMs)
     // A side that waits for a client to take its leave is in nobody's way.
     this.#client.resume()
   }

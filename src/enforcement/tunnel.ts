@@ -12,7 +12,8 @@ import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { createProxyServer } from 'httpxy'
 import type { Logger } from '../log.ts'
-import type { Exchange, ExchangeOutcome, Route } from './exchange.ts'
+import { breakOff } from './client-connection.ts'
+import type { CutCause, Exchange, ExchangeOutcome, Route, Standing } from './exchange.ts'
 import type { CompiledForwarding } from './forwarding.ts'
 import type { NameLookup } from './name-lookup.ts'
 import { type OpenExchange, type OpenExchanges, ticksOf } from './open-exchanges.ts'
@@ -20,6 +21,7 @@ import { TunnelSocket } from './tunnel-socket.ts'
 import { reasonOfFailure, type UpstreamReason } from './upstream-failure.ts'
 import { upstreamTarget } from './upstream-locations.ts'
 import { bareHostname, inOrderOfHope, portOf, type ReachableUpstream, upstreamTls } from './upstreams.ts'
+import type { WatchedExchange } from './watched-exchange.ts'
 import { findHandshakeProblem } from './websocket-handshake.ts'
 
 export interface TunnelParts {
@@ -48,7 +50,10 @@ interface Failure {
 
 class Tunnel implements OpenExchange {
   readonly exchangeId: string
+  readonly standing: Standing | undefined
   openIndex = -1
+  dueAt = 0
+  watched: WatchedExchange | undefined = undefined
   readonly #exchange: Exchange
   readonly #client: Duplex
   readonly #parts: TunnelParts
@@ -59,9 +64,11 @@ class Tunnel implements OpenExchange {
   #dueTick = Number.POSITIVE_INFINITY
   #status = 0
   #ending: ExchangeOutcome['outcome'] | undefined
+  #cause: CutCause | undefined
 
   constructor(exchange: Exchange, client: Duplex, parts: TunnelParts) {
     this.exchangeId = exchange.id
+    this.standing = exchange.standing
     this.#exchange = exchange
     this.#client = client
     this.#parts = parts
@@ -98,6 +105,7 @@ class Tunnel implements OpenExchange {
       bytesOut: this.#side?.bytesOut ?? 0,
       outcome: this.#ending ?? 'client_gone',
       refusal,
+      cause: this.#cause,
     }
   }
 
@@ -235,10 +243,15 @@ class Tunnel implements OpenExchange {
     this.cut(1001)
   }
 
-  cut(closeCode: number): void {
-    this.#ending ??= 'cut'
-    if (this.#side === undefined) this.#client.destroy()
-    else this.#side.cut(closeCode)
+  cut(closeCode: number, cause?: CutCause): void {
+    if (this.#ending === undefined) {
+      this.#ending = 'cut'
+      this.#cause = cause
+    }
+    if (this.#side === undefined) breakOff(this.#client)
+    else this.#side.cut(closeCode, cause === undefined ? 'at_boundary' : 'now')
+    // Nothing that was still under way either way arrives any more.
+    if (cause !== undefined) this.#upstream?.destroy()
   }
 }
 

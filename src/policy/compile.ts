@@ -48,6 +48,8 @@ export interface CompiledApp {
   readonly intended: RuleSet | undefined
   /** Whether the app's report mode lets this request pass where no rule does. */
   readonly passesInReport: (facts: Facts) => boolean
+  /** When that ends; `Infinity` where it does not, or where there is none. */
+  readonly reportEndsAt: number
 }
 
 /** Rules in an order that does not depend on the document's. */
@@ -126,16 +128,16 @@ function compileApp(app: App, rules: readonly CompiledRule[], zone: string): Com
     allows: enforced.allows,
     enforced,
     intended: app.report === undefined && inForce.length === rules.length ? undefined : createRuleSet(rules),
-    passesInReport: compileReport(app.report, zone),
+    ...compileReport(app.report, zone),
   }
 }
 
 /** An unknown passes nobody, and no *who* here names a stranger: report mode replaces a missing allow, not a missing sign-in. */
-function compileReport(report: App['report'], zone: string): CompiledApp['passesInReport'] {
-  if (report === undefined) return () => false
+function compileReport(report: App['report'], zone: string): Pick<CompiledApp, 'passesInReport' | 'reportEndsAt'> {
+  if (report === undefined) return { passesInReport: () => false, reportEndsAt: Number.POSITIVE_INFINITY }
   const who = compileWho(report.pass, 'condition')
-  const end = report.until === undefined ? Number.POSITIVE_INFINITY : dayBounds(report.until, zone).to
-  return ({ subject, environment }) => environment.at < end && who.judge(subject) === 'true'
+  const reportEndsAt = report.until === undefined ? Number.POSITIVE_INFINITY : dayBounds(report.until, zone).to
+  return { passesInReport: ({ subject, environment }) => environment.at < reportEndsAt && who.judge(subject) === 'true', reportEndsAt }
 }
 
 function createRuleSet(rules: readonly CompiledRule[]): RuleSet {

@@ -18,6 +18,7 @@ import { compileExpression } from './expression.ts'
 import type { FactGroup, Facts } from './facts.ts'
 import { beyondMending, type Mending, mendAll, mendAny, nothingToMend } from './mending.ts'
 import { compileNetworkCondition, gatherNetworks } from './network-condition.ts'
+import { joinNextChanges, type Timed } from './next-change.ts'
 import { and, not, type Outcome, or } from './outcome.ts'
 import { compileSignInCondition } from './sign-in-condition.ts'
 import { type Steps, takeSteps } from './steps.ts'
@@ -29,7 +30,7 @@ import { compileWho } from './who.ts'
 export type Wanted = 'true' | 'false'
 
 /** A condition of any depth. */
-export interface CompiledCondition {
+export interface CompiledCondition extends Timed {
   /** `isMended`: with every `sign_in` condition taken for true. For people only. */
   readonly judge: (facts: Facts, isMended?: boolean) => Outcome
   /** What keeps it from coming out as wanted, along the nearest way; empty exactly when it does. */
@@ -141,6 +142,7 @@ export function fromLeaf(kind: ConditionTrace['kind'], leaf: LeafCondition): Com
     trace: (facts) => ({ kind, outcome: leaf.judge(facts), inputs: leaf.trace(facts), of: [] }),
     needs: leaf.needs,
     levels: [],
+    ...joinNextChanges([leaf]),
   }
 }
 
@@ -200,6 +202,7 @@ function compose(kind: 'all_of' | 'any_of', parts: readonly CompiledCondition[])
     },
     needs: union(parts.map(({ needs }) => needs)),
     levels: union(parts.map(({ levels }) => levels)),
+    ...joinNextChanges(parts),
   }
 }
 
@@ -216,6 +219,7 @@ export function negate(inner: CompiledCondition): CompiledCondition {
     },
     needs: inner.needs,
     levels: inner.levels,
+    ...joinNextChanges([inner]),
   }
 }
 
@@ -242,6 +246,7 @@ function asLevel(name: string, inner: CompiledCondition): CompiledCondition {
     },
     needs: inner.needs,
     levels: union([[name], inner.levels]),
+    ...joinNextChanges([inner]),
   }
 }
 

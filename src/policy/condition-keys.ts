@@ -9,10 +9,11 @@
 import type { LeafCondition, TraceInput } from './condition.ts'
 import type { RemedyDetails, Unmet } from './decision.ts'
 import type { FactGroup, Facts } from './facts.ts'
+import { joinNextChanges, type Timed } from './next-change.ts'
 import { and, type Outcome } from './outcome.ts'
 
 /** One key of a condition's map. */
-export interface ConditionKey {
+export interface ConditionKey extends Timed {
   readonly judge: (facts: Facts) => Outcome
   /** Asked only where `judge` is not `true`. */
   readonly findRemedy: (facts: Facts) => RemedyFound
@@ -33,6 +34,7 @@ export function joinKeys(condition: Unmet['condition'], keys: readonly Condition
     findUnmet: (facts) => keys.flatMap((key) => findUnmetOf(condition, key, facts)),
     trace: (facts) => keys.map((key) => ({ ...key.trace(facts), outcome: key.judge(facts) })),
     needs,
+    ...joinNextChanges(keys),
   }
 }
 

@@ -7,10 +7,11 @@
 
 import type { Unmet } from './decision.ts'
 import type { FactGroup, Facts } from './facts.ts'
+import type { Timed } from './next-change.ts'
 import type { Outcome } from './outcome.ts'
 
 /** A condition that names no other. */
-export interface LeafCondition {
+export interface LeafCondition extends Timed {
   readonly judge: (facts: Facts) => Outcome
   /** What keeps it from being true; empty exactly when it is. */
   readonly findUnmet: (facts: Facts) => readonly Unmet[]

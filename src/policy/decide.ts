@@ -2,7 +2,7 @@
  * The decision: a pure, synchronous function of a compiled app and the facts. No clock, no I/O, no log.
  *
  * Precedence, first that holds:
- *   0 the device is blocked → deny: a lock comes before every rule, and before report mode
+ *   0 a lock concerns the request, or the device is blocked → deny: a lock comes before every rule, and before report mode
  *   1 nobody signed in, and a deny that is true for strangers too → deny
  *   2 nobody signed in, and no public allow → challenge: sign in
  *   3 a deny that nothing disproves → deny; or challenge: step up, where a better sign-in alone disproves every such deny and opens an allow
@@ -23,7 +23,8 @@ import { type CompiledRule, judgeParts } from './rule.ts'
 /** Decides one request. Never throws, whatever the facts are, and never changes them. */
 export function decide(app: CompiledApp, facts: Facts): Decision {
   try {
-    // 0 Without this a blocked device would still pass for one: that it has a certificate, or is not in the inventory, stays true of it.
+    // 0 Without the second line a blocked device would still pass for one: that it has a certificate, or is not in the inventory, stays true of it.
+    if (facts.lock !== undefined) return locked
     if (facts.device.known && facts.device.value.isBlocked === true) return locked
     const decision = decideInOrder(app.enforced, facts, app.passesInReport)
     if (app.intended === undefined) return decision

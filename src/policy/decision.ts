@@ -123,6 +123,7 @@ export const reasons = {
   rule_matched: 'A rule allowed it.',
   public: 'A rule opens this to everyone; nobody need sign in.',
   report_mode: 'No rule allows it yet, but the app is in report mode for this person.',
+  cors_preflight: 'A browser asks the app, for a page that may call it, what that page may send. Nobody is named.',
 
   login_required: 'Nobody is signed in.',
   insufficient_user_authentication: 'A rule wants a stronger or a more recent sign-in.',
@@ -144,6 +145,9 @@ export const reasons = {
 
   cross_origin: 'Another site sent this request with the person’s cookie.',
   two_identities: 'The request carries two identities.',
+
+  kept_post_gone: 'The form that was kept during a sign-in was sent on already, thrown away, or is too old.',
+  kept_post_of_another: 'The form that was kept during a sign-in was sent by another person.',
 
   app_not_found: 'No app has this address.',
   path_not_found: 'Postern has no such page.',
@@ -170,6 +174,6 @@ export const reasons = {
 } as const
 
 export type Reason = keyof typeof reasons
-export type AllowReason = 'rule_matched' | 'public' | 'report_mode'
+export type AllowReason = 'rule_matched' | 'public' | 'report_mode' | 'cors_preflight'
 export type ChallengeReason = 'login_required' | 'session_expired' | 'session_ended' | 'insufficient_user_authentication'
 export type DenyReason = Exclude<Reason, AllowReason | 'login_required' | 'insufficient_user_authentication'>

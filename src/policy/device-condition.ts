@@ -8,7 +8,7 @@
 
 import type { LeafCondition } from './condition.ts'
 import { type ConditionKey, joinKeys } from './condition-keys.ts'
-import { type BooleanSetting, compileAttribute, compileBoolean, compileOs, compileReportAge } from './device-posture.ts'
+import { type BooleanSetting, compileAttribute, compileBoolean, compileOs, compileReportAge, nextAgeing } from './device-posture.ts'
 import type { DeviceCondition } from './document.ts'
 import type { Device, Facts, Known } from './facts.ts'
 import { outcomeOf } from './outcome.ts'
@@ -25,7 +25,7 @@ export function compileDeviceCondition(condition: DeviceCondition): LeafConditio
   for (const [setting, wanted] of booleansOf(condition)) if (wanted !== undefined) keys.push(compileBoolean(setting, wanted, within))
   if (condition.os !== undefined) keys.push(compileOs(condition.os, within))
   for (const { name, values } of condition.attributes ?? []) keys.push(compileAttribute(name, values, within))
-  return joinKeys('device', keys, ['device'])
+  return { ...joinKeys('device', keys, ['device']), findNextChange: nextAgeing(within) }
 }
 
 function booleansOf(condition: DeviceCondition): [BooleanSetting, boolean | undefined][] {

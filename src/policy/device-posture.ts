@@ -8,6 +8,7 @@
 import type { ConditionKey, RemedyFound } from './condition-keys.ts'
 import type { DeviceCondition, Scalar } from './document.ts'
 import type { DeviceAttribute, Facts } from './facts.ts'
+import { firstAfter, type NextChange } from './next-change.ts'
 import { type Outcome, outcomeOf } from './outcome.ts'
 import { checkBound, formatBound, isTooOld, judgeVersion } from './version-bound.ts'
 
@@ -165,6 +166,19 @@ export function readAttribute(facts: Facts, name: string, withinSeconds: number)
   if (attribute.source === 'inventory') return attribute
   const age = environment.at - attribute.at
   return age >= -toleratedSkewMilliseconds && age <= withinSeconds * 1000 ? attribute : 'device_report_too_old'
+}
+
+/** When the next of a device's attributes begins to count, or ceases to for its age. */
+export function nextAgeing(withinSeconds: number): NextChange {
+  return ({ device, environment }) => {
+    let next = Number.POSITIVE_INFINITY
+    if (!device.known) return next
+    for (const { at, source } of Object.values(device.value.attributes)) {
+      if (source === 'inventory') continue
+      next = Math.min(next, firstAfter(environment.at, at - toleratedSkewMilliseconds, at + withinSeconds * 1000 + 1))
+    }
+    return next
+  }
 }
 
 /** The remedy for an attribute that does not count, or says nothing that the rule could compare with. */

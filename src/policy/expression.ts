@@ -9,12 +9,14 @@
 
 import { type ASTNode, Environment, EvaluationError, type ParseResult } from '@marcbachmann/cel-js'
 import type { LeafCondition } from './condition.ts'
+import { nextAgeing } from './device-posture.ts'
 import {
   DeviceView,
   EnvironmentView,
   type ExpressionVariables,
   expressionFields,
   RequestView,
+  reportedWithinSeconds,
   SignInView,
   SubjectView,
   viewFacts,
@@ -24,6 +26,7 @@ import { compilePattern } from './expression-pattern.ts'
 import { type ExpressionProblem, maxSourceLength, surveyExpression } from './expression-subset.ts'
 import { traceFact } from './expression-trace.ts'
 import type { FactGroup, Facts } from './facts.ts'
+import { joinNextChanges, type Timed } from './next-change.ts'
 import { type Outcome, outcomeOf } from './outcome.ts'
 
 /** Compiles an expression. Throws `TypeError` for one that `checkExpression` finds a problem with. */
@@ -48,6 +51,7 @@ export function compileExpression(source: string): LeafCondition {
       return paths.map((path) => ({ ...traceFact(facts, path), wanted: source, outcome }))
     },
     needs,
+    ...timedBy(paths),
   }
 }
 
@@ -128,6 +132,17 @@ function findNeeds(facts: readonly FactPath[]): readonly FactGroup[] {
     if (field === 'browser' || field === 'browser_version' || field === 'client_os') needs.add('client')
   }
   return [...needs].sort()
+}
+
+/** What an expression makes of a clock or of an age is its own affair: any instant may change it. */
+function timedBy(facts: readonly FactPath[]): Timed {
+  const anyMoment: Timed = { findNextChange: ({ environment }) => environment.at }
+  return joinNextChanges(
+    facts.map(({ variable, field }): Timed => {
+      if ((variable === 'environment' && field === 'at') || (variable === 'sign_in' && field === 'age')) return anyMoment
+      return variable === 'device' ? { findNextChange: nextAgeing(reportedWithinSeconds) } : {}
+    }),
+  )
 }
 
 /** Every error of the engine has a summary without the picture of the source, and mostly a place. */

@@ -116,7 +116,16 @@ export interface EnvironmentFacts {
 /** What else besides subject, request, address and time a policy asks for; what nobody asks for is not looked up. */
 export type FactGroup = 'device' | 'country' | 'asn' | 'client'
 
+/** A standing refusal. */
+export interface LockFacts {
+  readonly on: 'subject' | 'service' | 'device' | 'app'
+  /** `undefined`: until it is lifted. */
+  readonly until: number | undefined
+}
+
 export interface Facts {
+  /** What concerns this request of all that is locked; `undefined`: nothing. */
+  readonly lock?: LockFacts | undefined
   readonly subject: SubjectFacts
   readonly signIn: Known<SignIn>
   readonly device: Known<Device>

@@ -8,6 +8,7 @@ import type { LeafCondition } from './condition.ts'
 import type { Decision } from './decision.ts'
 import type { Rule } from './document.ts'
 import type { Facts, RequestFacts } from './facts.ts'
+import { firstAfter } from './next-change.ts'
 import { and, type Outcome, outcomeOf } from './outcome.ts'
 import { compilePathPattern, headsOf } from './path-pattern.ts'
 import { dayBounds } from './time-condition.ts'
@@ -152,6 +153,7 @@ function compileDates(from: string | undefined, until: string | undefined, zone:
     },
     trace: (facts) => [{ ...traceOf('environment.at', wanted, facts.environment.at, judge(facts)), source: 'clock' }],
     needs: [],
+    findNextChange: ({ environment }) => firstAfter(environment.at, begin, end),
   }
 }
 

@@ -10,6 +10,7 @@ import type { LeafCondition } from './condition.ts'
 import { type ConditionKey, joinKeys } from './condition-keys.ts'
 import type { SignInCondition, Strength } from './document.ts'
 import type { Facts, Known, SignIn } from './facts.ts'
+import { firstAfter } from './next-change.ts'
 import { type Outcome, or, outcomeOf } from './outcome.ts'
 
 /** How far the provider's clock may run ahead of ours: such an authentication counts as happening now. */
@@ -90,6 +91,11 @@ function compileWithin(withinSeconds: number): ConditionKey {
       source: 'ID Token',
       at: findAuthTime(signIn),
     }),
+    findNextChange: ({ signIn, environment }) => {
+      const at = findAuthTime(signIn)
+      if (at === undefined) return Number.POSITIVE_INFINITY
+      return firstAfter(environment.at, at - toleratedSkewMilliseconds, at + withinSeconds * 1000 + 1)
+    },
   }
 }
 

@@ -9,6 +9,7 @@
 import type { LeafCondition } from './condition.ts'
 import { type ConditionKey, joinKeys, type RemedyFound } from './condition-keys.ts'
 import type { TimeCondition, Weekday } from './document.ts'
+import { firstAfter } from './next-change.ts'
 import { outcomeOf } from './outcome.ts'
 import {
   dayMilliseconds,
@@ -53,6 +54,7 @@ export function compileTimeCondition(condition: TimeCondition): LeafCondition {
         at: undefined,
       }
     },
+    findNextChange: ({ environment }) => findNextEdge(schedule, clock, environment.at),
   }
   return joinKeys('time', [key], [])
 }
@@ -96,6 +98,24 @@ function isWithin(schedule: Schedule, { day, minute }: WallTime): boolean {
     }
   }
   return false
+}
+
+/**
+ * The next instant at which the clock shows the edge of a window or another day, or jumps: in between, nothing that the schedule asks
+ * for changes.
+ */
+function findNextEdge(schedule: Schedule, clock: WallClock, at: number): number {
+  const wall = clock.read(at)
+  if (wall === undefined) return Number.isFinite(at) ? firstAfter(at, dayMilliseconds) : Number.POSITIVE_INFINITY
+  const offset = clock.offsetAt(at)
+  let edge = 1440
+  for (const { from, to } of schedule.windows) {
+    if (from > wall.minute && from < edge) edge = from
+    if (to > wall.minute && to < edge) edge = to
+  }
+  const instant = wall.day * dayMilliseconds + edge * minuteMilliseconds - offset
+  const jump = findFirstMinute(at, instant, (minute) => minute > at && clock.offsetAt(minute) !== offset)
+  return firstAfter(at, jump, instant)
 }
 
 function isDayIncluded({ days, firstDay, lastDay }: Schedule, day: number): boolean {

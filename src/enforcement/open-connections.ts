@@ -1,0 +1,276 @@
+/**
+ * Watches over what is open (WebSockets, streams, long transfers) and cuts what would not be allowed any more.
+ *
+ * An end or a lock cuts at once, by what was noted of an exchange, without asking anybody. Whatever else may have changed an answer (a
+ * session, a device, the policy, an event nobody heard, time) has it decided again by the very judgement that requests get, with today's
+ * policy, a fresh session and fresh facts; that is no use of the session, mints no identity and makes no line in the trail. All are
+ * decided again every half minute, spread over it. While the store cannot be asked, what is open lives on for a while, then it is cut
+ * too: not knowing is never a yes.
+ *
+ * What lasts less than a moment is left to end by itself, unless it was ended or locked.
+ */
+
+import type { LiveEvent } from '../live/live.ts'
+import type { EnforcementPoint } from './arrival.ts'
+import type { CutCause } from './exchange.ts'
+import { type Judgement, judgeAgain } from './judge.ts'
+import type { OpenExchange, OpenExchanges } from './open-exchanges.ts'
+import type { Snapshot } from './ports.ts'
+import { statusOf } from './respond.ts'
+import { ReviewQueue } from './review-queue.ts'
+import { matchRoute } from './route-table.ts'
+import { findEndOf, findHeldEnd, nextReview, renewStanding, sortEnds, type WatchedExchange, watchExchange } from './watched-exchange.ts'
+
+export interface OpenConnectionsParts {
+  readonly point: EnforcementPoint
+  /** The policy in force now. */
+  readonly snapshot: () => Snapshot
+  readonly open: OpenExchanges
+}
+
+/** The watch over one listener's exchanges. */
+export interface OpenConnections {
+  /** Stops watching; what is open stays open. */
+  close(): void
+}
+
+/** The app may not be used; signing in would mend it. */
+const signInAgain = 4401
+/** It would not. */
+const notAllowed = 4403
+/** Nobody can say: try again later (IANA, WebSocket close codes). */
+const tryAgainLater = 1013
+
+/** How long a request may take before it counts as open. Most are over by then, and a change of policy need not break them. */
+const momentMs = 250
+
+/** How often one that could not be decided is tried again. */
+const retryMs = 5_000
+
+/** How often the store is asked whether it is back. */
+const probeEveryMs = 1_000
+
+/** Begins to watch. */
+export function watchOpenConnections({ point, snapshot, open }: OpenConnectionsParts): OpenConnections {
+  const { live, log, monotonicNow, sessions } = point.ports
+  const graceMs = point.settings.storeGraceSeconds * 1000
+  const queue = new ReviewQueue<WatchedExchange>(review)
+  /** When something was last heard: what was asked before may have been decided without it. */
+  let heardAt = Number.NEGATIVE_INFINITY
+  /** Since when the store does not answer; `undefined`: it does, as far as anybody knows. */
+  let awaySince: number | undefined
+  let nextProbeAt = Number.NEGATIVE_INFINITY
+  let isProbing = false
+  let isClosed = false
+
+  function hear(event: LiveEvent): void {
+    heardAt = monotonicNow()
+    switch (event.kind) {
+      case 'ended': {
+        const ends = sortEnds(event.ends)
+        visit((watched) => findEndOf(watched, ends) !== undefined && cutEnded(watched))
+        break
+      }
+      case 'locks_changed':
+        visit(cutLocked)
+        // Where devices were of no interest so far, nobody has asked yet which one it is.
+        if (live.hasDeviceLocks()) reviewThose(({ judgement }) => judgement.session !== undefined && judgement.deviceId === undefined)
+        break
+      case 'session_changed':
+        reviewThose(({ things }) => things.session === event.sessionHash)
+        break
+      case 'device_changed':
+        reviewThose((watched) => watched.things.device === event.deviceHash || hasStrangeDevice(watched))
+        break
+      case 'policy_changed':
+        reviewThose(() => true)
+        break
+      case 'regained':
+        awaySince = undefined
+        visit(cutWhatIsHeld)
+        reviewThose(() => true)
+    }
+  }
+
+  function visit(look: (watched: WatchedExchange) => boolean): void {
+    open.forEach((exchange) => {
+      const watched = watchedOf(exchange)
+      if (watched !== undefined && !watched.isCut) look(watched)
+    })
+  }
+
+  /** What has not lasted a moment yet is looked at when it has. */
+  function reviewThose(isTouched: (watched: WatchedExchange) => boolean): void {
+    open.forEach(({ watched }) => {
+      if (watched?.isAdopted === true && isTouched(watched)) request(watched, true)
+    })
+  }
+
+  function watchedOf(exchange: OpenExchange): WatchedExchange | undefined {
+    if (exchange.watched === undefined && exchange.standing !== undefined)
+      exchange.watched = watchExchange(point, exchange, exchange.standing)
+    return exchange.watched
+  }
+
+  // What cuts at once
+
+  function cutEnded(watched: WatchedExchange): true {
+    cut(watched, signInAgain, { reason: 'session_ended', rule: undefined })
+    return true
+  }
+
+  function cutLocked(watched: WatchedExchange): boolean {
+    const { deviceId, route, subject } = watched.judgement
+    const isLocked = live.findLock({ subject, deviceId, appId: route.app.id }) !== undefined
+    if (isLocked) cut(watched, notAllowed, { reason: 'locked', rule: undefined })
+    return isLocked
+  }
+
+  /** Whether it was cut for an end or a lock that is held. */
+  function cutWhatIsHeld(watched: WatchedExchange): boolean {
+    return findHeldEnd(point, watched) === undefined ? cutLocked(watched) : cutEnded(watched)
+  }
+
+  function cut(watched: WatchedExchange, closeCode: number, cause: Omit<CutCause, 'policy'>): void {
+    watched.isCut = true
+    watched.exchange.dueAt = Number.POSITIVE_INFINITY
+    watched.exchange.cut(closeCode, { ...cause, policy: snapshot().version })
+  }
+
+  // What is decided again
+
+  function onTick(now: number): void {
+    if (open.size === 0 || isProbing || now < nextProbeAt || live.isCurrent()) {
+      // News came again by itself, and nothing was missed.
+      if (awaySince !== undefined && !isProbing && live.isCurrent()) noteReturn()
+      return
+    }
+    isProbing = true
+    nextProbeAt = now + probeEveryMs
+    live.confirm().then(
+      () => {
+        isProbing = false
+        if (!isClosed) noteReturn()
+      },
+      () => {
+        isProbing = false
+        if (isClosed || awaySince !== undefined) return
+        awaySince = now
+        reviewThose(() => true)
+      },
+    )
+  }
+
+  function noteReturn(): void {
+    if (awaySince === undefined) return
+    awaySince = undefined
+    reviewThose(() => true)
+  }
+
+  function onDue(exchange: OpenExchange, now: number): void {
+    const { standing } = exchange
+    if (standing === undefined) {
+      exchange.dueAt = Number.POSITIVE_INFINITY
+      return
+    }
+    const adoptAt = standing.arrival.arrivedAt + momentMs
+    if (now < adoptAt) {
+      exchange.dueAt = adoptAt
+      return
+    }
+    const watched = watchedOf(exchange)
+    if (watched === undefined || watched.isCut) return
+    if (watched.isAdopted) {
+      exchange.dueAt = now + retryMs
+      request(watched, false)
+      return
+    }
+    watched.isAdopted = true
+    exchange.dueAt = nextReview(point, watched, now)
+    // Something was heard while it was being decided, or before it had lasted a moment.
+    if (standing.arrival.arrivedAt <= heardAt && !cutWhatIsHeld(watched)) request(watched, true)
+  }
+
+  function request(watched: WatchedExchange, isUrgent: boolean): void {
+    if (watched.isCut) return
+    if (watched.review === 'running') watched.review = 'running_and_queued'
+    else if (watched.review === 'resting') {
+      watched.review = 'queued'
+      queue.add(watched, isUrgent)
+    }
+  }
+
+  async function review(watched: WatchedExchange): Promise<void> {
+    watched.review = 'running'
+    try {
+      conclude(watched, await decideAgain(watched))
+    } catch (error) {
+      log.error({ err: error, request: watched.arrival.id }, 'an open exchange could not be decided again')
+      if (isOpen(watched)) cut(watched, notAllowed, { reason: 'evaluation_failed', rule: undefined })
+    }
+    const isAskedAgain = (watched.review as WatchedExchange['review']) === 'running_and_queued'
+    watched.review = 'resting'
+    if (isAskedAgain && isOpen(watched)) request(watched, true)
+  }
+
+  /** By the policy in force now; the reason where that has no place for it any more. */
+  async function decideAgain(watched: WatchedExchange): Promise<Judgement | 'app_not_found' | 'bad_request'> {
+    const { arrival, judgement } = watched
+    const { target } = judgement
+    const host = snapshot().routes.findHost(target.hostname, target.port)
+    const route = host === undefined ? undefined : matchRoute(host, target.path)
+    // Another app at this address is another upstream, and not the one at the other end.
+    if (route === undefined || route.app.id !== judgement.route.app.id) return 'app_not_found'
+    if (!target.uses.every((unusual) => route.keeps.has(unusual))) return 'bad_request'
+    const matter = { route, target, again: { isStoreAway: awaySince !== undefined } }
+    const first = await judgeAgain(point, arrival, matter)
+    if (first.decision.reason !== 'session_expired' || judgement.session === undefined) return first
+    // Memory may not know yet that the session was used elsewhere a second ago.
+    await sessions.findById(judgement.session.id).catch(() => undefined)
+    return judgeAgain(point, arrival, matter)
+  }
+
+  function conclude(watched: WatchedExchange, again: Awaited<ReturnType<typeof decideAgain>>): void {
+    if (!isOpen(watched)) return
+    if (typeof again === 'string') {
+      cut(watched, notAllowed, { reason: again, rule: undefined })
+      return
+    }
+    const { decision } = again
+    const now = monotonicNow()
+    if (decision.effect === 'allow') {
+      renewStanding(point, watched, again)
+      // What was heard while it was being decided again may have come too late for that.
+      if (!cutWhatIsHeld(watched)) watched.exchange.dueAt = nextReview(point, watched, now)
+    } else if (decision.reason === 'session_store_unavailable') {
+      watched.unknownSince ??= awaySince ?? now
+      const until = watched.unknownSince + graceMs
+      if (now >= until) cut(watched, tryAgainLater, { reason: 'session_store_unavailable', rule: undefined })
+      else watched.exchange.dueAt = Math.min(until, now + retryMs)
+    } else {
+      const rule = 'rule' in decision ? decision.rule : undefined
+      const mayBeMended = decision.effect === 'challenge' || statusOf(decision.reason) === 401
+      cut(watched, mayBeMended ? signInAgain : notAllowed, { reason: decision.reason, rule })
+    }
+  }
+
+  function isOpen({ exchange, isCut }: WatchedExchange): boolean {
+    return !isCut && !isClosed && exchange.openIndex !== -1
+  }
+
+  const stopListening = live.listen(hear)
+  open.watch({ onTick, onDue })
+  return {
+    close() {
+      isClosed = true
+      stopListening()
+      open.watch(undefined)
+      queue.clear()
+    },
+  }
+}
+
+/** One that nobody knows by that name so far, and somebody may just have entered. */
+function hasStrangeDevice({ judgement: { facts } }: WatchedExchange): boolean {
+  return facts?.device.known === true && !facts.device.value.isKnown
+}
