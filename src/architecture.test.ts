@@ -12,7 +12,7 @@ import { fileURLToPath } from 'node:url'
 import ts from 'typescript'
 import { describe, expect, it } from 'vitest'
 
-/** What a folder may import from the others. `errors`, `log`, `keys`, `metrics`, `name-resolution`, `pictures` and `rate-limits` are open to all but `policy`. */
+/** What a folder may import from the others. `errors`, `log`, `keys`, `metrics`, `name-resolution`, `pictures`, `rate-limits` and `redis-address` are open to all but `policy`. */
 interface Allowance {
   readonly values: readonly string[]
   /** Folders of which types may be imported besides. */
@@ -69,14 +69,25 @@ const house: Readonly<Record<string, Allowance>> = {
 }
 
 /** Files beside the folders that everyone but `policy` may import, and what they may import themselves: types of the policy. */
-const openFiles = ['errors.ts', 'log.ts', 'keys.ts', 'metrics.ts', 'name-resolution.ts', 'pictures.ts', 'rate-limits.ts']
+const openFiles = [
+  'errors.ts',
+  'log.ts',
+  'keys.ts',
+  'metrics.ts',
+  'name-resolution.ts',
+  'pictures.ts',
+  'rate-limits.ts',
+  'redis-address.ts',
+]
 const wiring = [
   'compose.ts',
   'compose-store.ts',
   'compose-devices.ts',
   'compose-policy.ts',
+  'compose-access.ts',
   'compose-administration.ts',
   'compose-life.ts',
+  'compose-metrics.ts',
   'cli.ts',
   'main.ts',
 ]

@@ -10,7 +10,7 @@ import { mkdir } from 'node:fs/promises'
 import { hostname } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
-import { parseAdministrativeEvent } from './administration/administrative-event.ts'
+import { createBreakGlassDoor } from './administration/break-glass.ts'
 import { startResealing } from './administration/resealing.ts'
 import { compileCidrs, readClientAddress } from './attributes/client-address.ts'
 import { createDeviceBinding, noBinding } from './attributes/device-binding.ts'
@@ -22,8 +22,10 @@ import { compileSubjectReader } from './attributes/subject-facts.ts'
 import type { AuditEvent } from './audit/event.ts'
 import { createAuditTrail } from './audit/trail.ts'
 import { createLiveProbes } from './commands/live-probes.ts'
+import { composeAccess, createEventIntake } from './compose-access.ts'
 import { composeDevices } from './compose-devices.ts'
 import { openLife } from './compose-life.ts'
+import { countEvent } from './compose-metrics.ts'
 import { composePolicy } from './compose-policy.ts'
 import { checkStore, listenForAdministration, loadStoreReport, openStore, storeAddresses } from './compose-store.ts'
 import type { InstanceConfiguration } from './config/instance.ts'
@@ -35,14 +37,16 @@ import { createForwarding } from './enforcement/forwarding.ts'
 import { createListener } from './enforcement/listener.ts'
 import type { EnforcementPorts } from './enforcement/ports.ts'
 import { createKeysFile, watchKeys } from './keys-file.ts'
+import { createLive } from './live/create-live.ts'
 import type { Logger } from './log.ts'
-import { createMetrics, type Metrics } from './metrics.ts'
+import { createMetrics } from './metrics.ts'
 import { createRelyingParty } from './oidc/openid-relying-party.ts'
 import { createProviderFetch } from './oidc/provider-fetch.ts'
 import type { RelyingParty } from './oidc/relying-party.ts'
 import { startOperations } from './operations.ts'
 import { createSealedCookies } from './session/cookies.ts'
-import { createSessions } from './session/session-service.ts'
+import { createKeptPosts } from './session/kept-posts.ts'
+import { createSessions, keepEndsForSeconds } from './session/session-service.ts'
 
 export interface StartOptions {
   readonly configuration: InstanceConfiguration
@@ -101,6 +105,8 @@ export async function startPostern({ configuration, log, isDemo }: StartOptions)
     // First: what starts below counts its troubles from its first moment on.
     const metrics = createMetrics({
       openConnections: () => listener.openConnections(),
+      openExchanges: () => forwarding.open.size,
+      newsAgeMs: () => live.age(),
       isAuditWritable: () => audit.isWritable(),
       isProviderReady: () => relyingParty.isReady(),
     })
@@ -134,13 +140,31 @@ export async function startPostern({ configuration, log, isDemo }: StartOptions)
       countEvent(metrics, event)
     }
 
+    const access = composeAccess({
+      configuration,
+      store,
+      keys,
+      log,
+      now,
+      ends: {
+        endSession: (...asked) => sessions.endSession(...asked),
+        endSubject: (...asked) => sessions.endSubject(...asked),
+      },
+      record,
+    })
+
+    const live = createLive({
+      store,
+      loadLocks: access.locks.loadAll,
+      monotonicNow,
+      keepSeconds: keepEndsForSeconds(configuration.session),
+      log,
+    })
+    closers.push(() => live.close())
+
     const commands = await listenForAdministration(configuration, {
       store,
-      record: (event) => {
-        const parsed = parseAdministrativeEvent(event)
-        if (parsed !== undefined) record(parsed)
-        return parsed !== undefined
-      },
+      record: createEventIntake({ isWritable: audit.isWritable, record, log }),
       log,
     })
     closers.push(() => commands.close())
@@ -150,6 +174,7 @@ export async function startPostern({ configuration, log, isDemo }: StartOptions)
 
     const sessions = createSessions({
       store,
+      live,
       keys,
       now,
       monotonicNow,
@@ -181,7 +206,11 @@ export async function startPostern({ configuration, log, isDemo }: StartOptions)
             log,
           })
     closers.push(() => certificates?.close())
-    const devices = composeDevices({ configuration, store, keys, log, record, certificates, now, monotonicNow })
+    const inventory = access.devices
+    const devices = composeDevices({ configuration, inventory, store, keys, log, record, certificates, now, monotonicNow })
+    live.listen((event) => {
+      if (event.kind === 'device_changed') devices.forget(event.deviceHash)
+    })
     const places = await watchPlaces(configuration.facts, { log, lookEveryMs: placesLookMs })
     closers.push(() => places.close())
     const readEnvironment = createEnvironmentReader(places)
@@ -199,6 +228,7 @@ export async function startPostern({ configuration, log, isDemo }: StartOptions)
         metrics.setPolicy(snapshot.version, now())
         forwarding.retain(policy.document().apps)
         logos.publish(policy.document().apps)
+        live.announce({ kind: 'policy_changed' })
       },
     })
     closers.push(() => policy.close())
@@ -228,6 +258,9 @@ export async function startPostern({ configuration, log, isDemo }: StartOptions)
       devices: devices.reader,
       binding: certificates === undefined ? noBinding : createDeviceBinding(certificates, devices.reader),
       deviceReports: devices.reports,
+      accessApi: { orders: access.orders, tokens: devices.reports.tokens },
+      breakGlass: createBreakGlassDoor({ ...access, sessions, now }),
+      countBreakGlass: () => metrics.countAlert('break_glass'),
     })
 
     const ports: EnforcementPorts = {
@@ -235,6 +268,7 @@ export async function startPostern({ configuration, log, isDemo }: StartOptions)
       cookies,
       keys,
       audit: { ...audit, record },
+      live,
       log,
       readSubject,
       readEnvironment,
@@ -245,6 +279,10 @@ export async function startPostern({ configuration, log, isDemo }: StartOptions)
       renderRefusal: pages.refusalPage,
       renderSignOut: (view) =>
         pages.signOutPage({ ...view, formActionOrigins: [accessUrl.origin, ...formActionOriginsOf({ relyingParty })] }),
+      renewal: pages.renewal,
+      keptPosts: createKeptPosts({ store, keys, maxBytes: configuration.limits.keptPostBytes, log }),
+      renderKeptPost: pages.keptPostPage,
+      renderNotKept: pages.notKeptPage,
       findAsset: pages.findAsset,
       signOut: createSignOut({ accessUrl, relyingParty, sessions }),
       handleAccessHost,
@@ -269,6 +307,8 @@ export async function startPostern({ configuration, log, isDemo }: StartOptions)
         hstsSeconds: configuration.hstsSeconds,
         session: configuration.session,
         auditQuery: configuration.audit.query,
+        storeGraceSeconds: configuration.session.storeGraceSeconds,
+        unverifiedForSeconds: configuration.session.unverifiedForSeconds,
       },
       listen: configuration.listen,
       tls: configuration.tls,
@@ -342,15 +382,6 @@ export function readVersion(): string {
   const text = readFileSync(join(import.meta.dirname, '..', 'package.json'), 'utf8')
   const { version } = JSON.parse(text) as { readonly version: string }
   return version
-}
-
-/** The events of sessions that are also numbers; the others are counted where they happen. */
-function countEvent(metrics: Metrics, event: AuditEvent): void {
-  if (event.event === 'session.started') metrics.countSignIn('started')
-  else if (event.event === 'session.continued') metrics.countSignIn('continued')
-  else if (event.event === 'sign_in.failed') metrics.countSignIn(event.reason === 'provider_refused' ? 'refused' : 'failed')
-  else if (event.event === 'session.refreshed') metrics.countSessionRefresh('refreshed')
-  else if (event.event === 'session.ended') metrics.countSessionEnd(event.cause)
 }
 
 /**

@@ -7,7 +7,13 @@ let metrics: Metrics | undefined
 afterEach(() => metrics?.close())
 
 function create() {
-  metrics = createMetrics({ openConnections: () => 3, isAuditWritable: () => true, isProviderReady: () => false })
+  metrics = createMetrics({
+    openConnections: () => 3,
+    openExchanges: () => 2,
+    newsAgeMs: () => 1500,
+    isAuditWritable: () => true,
+    isProviderReady: () => false,
+  })
   return metrics
 }
 
@@ -46,6 +52,8 @@ describe('metrics', () => {
     expect(text).toContain('postern_provider_ready 0')
     metrics?.close()
     metrics = createMetrics({
+      openExchanges: () => 0,
+      newsAgeMs: () => 0,
       openConnections: () => {
         throw new Error('not yet')
       },

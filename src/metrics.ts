@@ -13,6 +13,10 @@ import type { Reason } from './policy/decision.ts'
 /** Numbers that live elsewhere, read at each scrape. One that throws is left out of that scrape. */
 export interface MetricSources {
   readonly openConnections: () => number
+  /** Requests, streams and WebSockets that are being forwarded now. */
+  readonly openExchanges: () => number
+  /** Since ends and locks were last known to be complete. */
+  readonly newsAgeMs: () => number
   readonly isAuditWritable: () => boolean
   readonly isProviderReady: () => boolean
 }
@@ -29,6 +33,8 @@ export interface Metrics {
   countSignIn(outcome: 'started' | 'continued' | 'refused' | 'failed'): void
   countSessionRefresh(outcome: 'refreshed' | 'refused' | 'unreachable'): void
   countSessionEnd(cause: string): void
+  /** Something open was cut. Without a reason it was for time: idleness, or a limit. */
+  countCut(reason: Reason | undefined): void
   /** A policy became current. `at` in epoch milliseconds. */
   setPolicy(version: string, at: number): void
   countPolicyLoadFailure(): void
@@ -94,6 +100,12 @@ export function createMetrics(sources: MetricSources): Metrics {
     registers,
   })
   const ends = new Counter({ name: 'postern_session_ends_total', help: 'Sessions ended, by cause.', labelNames: ['cause'], registers })
+  const cuts = new Counter({
+    name: 'postern_cuts_total',
+    help: 'Open exchanges that were cut, by the reason why they no longer stood.',
+    labelNames: ['reason'],
+    registers,
+  })
   const policy = new Gauge({ name: 'postern_policy_info', help: 'Version of the policy in force.', labelNames: ['version'], registers })
   const policyLoadedAt = new Gauge({
     name: 'postern_policy_last_success_timestamp_seconds',
@@ -126,6 +138,13 @@ export function createMetrics(sources: MetricSources): Metrics {
   for (const outcome of ['refreshed', 'refused', 'unreachable']) refreshes.inc({ outcome }, 0)
 
   addSource(registry, 'postern_open_connections', 'Connections of clients that are open now.', sources.openConnections)
+  addSource(registry, 'postern_open_exchanges', 'Requests, streams and WebSockets that are being forwarded now.', sources.openExchanges)
+  addSource(
+    registry,
+    'postern_news_age_seconds',
+    'Time since ends and locks were last known to be complete; beyond five the store itself is asked.',
+    () => sources.newsAgeMs() / 1000,
+  )
   addSource(registry, 'postern_audit_writable', '1 while the audit trail can be written.', () => Number(sources.isAuditWritable()))
   addSource(registry, 'postern_provider_ready', '1 once the provider was discovered.', () => Number(sources.isProviderReady()))
   addProcess(registry)
@@ -152,6 +171,7 @@ export function createMetrics(sources: MetricSources): Metrics {
     countSignIn: (outcome) => signIns.inc({ outcome }),
     countSessionRefresh: (outcome) => refreshes.inc({ outcome }),
     countSessionEnd: (cause) => ends.inc({ cause: endCauses.has(cause) ? cause : 'other' }),
+    countCut: (reason) => cuts.inc({ reason: reason ?? 'time' }),
     setPolicy: (version, at) => {
       policy.reset()
       policy.set({ version }, 1)

@@ -1,8 +1,9 @@
 /**
  * A policy that changes between a decision and what follows from it, and clocks that a client would like to be another time.
  *
- * A request is decided by one policy from beginning to end, and the trail names it; the next request is decided by the next one. Hours
- * and days are those of the server's clock in the zone that the document names: neither the client nor the zone of the machine has a say.
+ * A request is decided by one policy, and the trail names it; the next request is decided by the next one. What is still open when the next
+ * one comes is decided again by that: it goes on as it began, to the upstream that it began with, or it is cut. Hours and days are those
+ * of the server's clock in the zone that the document names: neither the client nor the zone of the machine has a say.
  */
 
 import { writeFile } from 'node:fs/promises'
@@ -76,44 +77,67 @@ describe('a policy that changes meanwhile', () => {
         timeoutMs: 25_000,
         quietMs: 25_000,
       })
-    arrived.length = 0
-    isOpen = false
-    const early = [ask('/early/1'), ask('/early/2')]
-    const isDecided = async (path: string) =>
-      (await rig.audit()).some((line) => line['event'] === 'access.decided' && line['path'] === path && line['effect'] === 'allow')
-    await waitFor(async () => waiting.length > 0 && (await isDecided('/early/1')) && (await isDecided('/early/2')))
-
-    // Nobody may do anything any more, and where it would go to is elsewhere.
     const [app, gated] = rig.policy['apps'] as AppWish[]
     const elsewhere = rig.upstream('app').origin
-    await rig.writePolicy({ apps: [app, { ...gated, upstream: elsewhere, rules: [{ name: 'nobody', deny: { everyone: true } }] }] })
-    // A stranger is asked to sign in by the old one, and refused by the new one.
-    await waitFor(async () => (await new Client().send(url, { as: 'fetch' })).status === 403)
-    expect((await ask('/late')).statuses).toEqual([403])
-    rig.upstream('app').reset()
+    const deny = { name: 'nobody', deny: { everyone: true } }
+    const lines = async (event: string, path: string) => {
+      const all = await rig.audit()
+      const requests = all.filter((line) => line['event'] === 'access.decided' && line['path'] === path).map((line) => line['request'])
+      return all.filter((line) => line['event'] === event && requests.includes(line['request']))
+    }
+    const change = async (apps: AppWish[]) => {
+      const loaded = async () => (await rig.audit()).filter((line) => line['event'] === 'policy.loaded').length
+      const before = await loaded()
+      await rig.writePolicy({ apps })
+      await waitFor(async () => (await loaded()) > before)
+    }
+    const isDecided = async (path: string) => (await lines('access.decided', path)).length === 1
+
+    // Where it would go to is elsewhere now, and it may still go: it arrives where it was decided to go.
+    arrived.length = 0
+    isOpen = false
+    const going = ask('/going')
+    await waitFor(async () => waiting.length > 0 && (await isDecided('/going')))
+    await change([app, { ...gated, upstream: elsewhere }] as AppWish[])
+    expect((await ask('/next')).statuses).toEqual([200])
+    expect(rig.upstream('app').bytes()).toContain('/next')
     isOpen = true
     for (const socket of waiting.splice(0)) pass(socket)
-    const answers = await Promise.all(early)
-    expect(answers.map(({ statuses }) => statuses)).toEqual([[200], [200]])
-    expect(new Set(arrived)).toEqual(new Set(['/early/1 bob', '/early/2 bob']))
-    expect(arrived).toHaveLength(2)
-    expect((await ask('/late')).statuses).toEqual([403])
-    expect(rig.upstream('app').bytes()).toBe('')
+    expect((await going).statuses).toEqual([200])
+    expect(arrived).toEqual(['/going bob'])
+    expect(rig.upstream('app').bytes()).not.toContain('/going')
 
-    const of = async (path: string, effect: string) =>
-      (await rig.audit()).filter((line) => line['event'] === 'access.decided' && line['path'] === path && line['effect'] === effect)
+    // Nobody may do anything any more: what has not arrived yet never does.
+    await change([app, gated] as AppWish[])
+    expect((await ask('/back')).statuses).toEqual([200])
+    expect(arrived).toContain('/back bob')
+    isOpen = false
+    const early = [ask('/early/1'), ask('/early/2')]
+    await waitFor(async () => waiting.length > 0 && (await isDecided('/early/1')) && (await isDecided('/early/2')))
+    await change([app, { ...gated, upstream: elsewhere, rules: [deny] }] as AppWish[])
+    expect((await ask('/late')).statuses).toEqual([403])
+    const answers = await Promise.all(early)
+    expect(answers.map(({ closed, text }) => ({ closed, text }))).toEqual([
+      { closed: true, text: '' },
+      { closed: true, text: '' },
+    ])
+    isOpen = true
+    for (const socket of waiting.splice(0)) pass(socket)
+    expect((await ask('/late')).statuses).toEqual([403])
+    expect(arrived.filter((one) => one.startsWith('/early'))).toEqual([])
+    expect(rig.upstream('app').bytes()).not.toContain('/early')
+
     // Lines reach the file a moment after the answer.
-    await waitFor(async () => (await of('/late', 'deny')).length === 2)
-    const versions = (some: readonly Readonly<Record<string, unknown>>[]) => new Set(some.map((line) => line['policy']))
-    const [before, after] = [
-      versions([...(await of('/early/1', 'allow')), ...(await of('/early/2', 'allow'))]),
-      versions(await of('/late', 'deny')),
-    ]
-    expect(before.size).toBe(1)
-    expect(after.size).toBe(1)
-    expect([...before]).not.toEqual([...after])
-    expect(versions(await of('/first', 'allow'))).toEqual(before)
-    return 'decided, recorded and forwarded by the policy of its arrival; the next request by the next one'
+    await waitFor(async () => (await lines('access.decided', '/late')).length === 2)
+    const versionOf = async (event: string, path: string) => (await lines(event, path))[0]?.['policy']
+    const [before, after] = [await versionOf('access.decided', '/back'), await versionOf('access.decided', '/late')]
+    expect(before).not.toBe(after)
+    for (const path of ['/early/1', '/early/2']) {
+      expect(await lines('access.decided', path)).toMatchObject([{ effect: 'allow', policy: before }])
+      expect(await lines('access.ended', path)).toMatchObject([{ outcome: 'cut', reason: 'denied_by_rule', rule: 'nobody', policy: after }])
+    }
+    expect(await versionOf('access.decided', '/first')).toBe(before)
+    return 'decided by the policy of its arrival, and again by the next one: it goes on as it began, or is cut and never arrives'
   })
 })
 

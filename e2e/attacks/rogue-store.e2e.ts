@@ -41,6 +41,7 @@ describe('a store that answers with them', () => {
       await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
       const connection = connectRedis({
         url: `redis://:secret@127.0.0.1:${(server.address() as AddressInfo).port}`,
+        slotKey: '{postern}:probe',
         log: pino({ level: 'silent' }),
         commandTimeoutMs: 300,
       })

@@ -7,7 +7,7 @@
  */
 
 import { type ChildProcess, spawn } from 'node:child_process'
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { connect, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -19,6 +19,8 @@ export interface TestRedis {
   readonly url: string
   readonly port: number
   readonly pid: () => number | undefined
+  /** Kills it, as a machine that loses power does. Resolves once it is gone. */
+  kill(): Promise<void>
   /** Ends the server without saving, as `SHUTDOWN NOSAVE` would. Resolves once the port is free. */
   stop(): Promise<void>
   /** Stops it if it runs, and starts it on the same port: empty, or with its data if `persist` was asked for. */
@@ -40,11 +42,15 @@ export interface TestRedisOptions {
   readonly port?: number
   /** Keeps data over `restart` (append-only file, always synced). */
   readonly persist?: boolean
+  /** Further lines of its configuration. */
+  readonly settings?: readonly string[]
+  /** Watches servers instead of being one. */
+  readonly isSentinel?: boolean
 }
 
 /** Runs the server, says its process id, and kills it when standard input ends: that is when the test process is gone. */
 const supervision = `exec 3<&0
-"$0" "$1" 3<&- & server=$!
+"$0" "$@" 3<&- & server=$!
 echo "server $server"
 { cat <&3 >/dev/null; kill -9 $server; } 2>/dev/null &
 wait $server`
@@ -71,15 +77,20 @@ export async function startRedis(options: TestRedisOptions = {}): Promise<TestRe
       `port ${port}`,
       'bind 127.0.0.1',
       `dir ${folder}`,
-      'save ""',
       'daemonize no',
-      ...(options.persist === true ? ['appendonly yes', 'appendfsync always'] : ['appendonly no']),
+      ...(options.isSentinel === true ? [] : ['save ""']),
+      ...(options.persist === true ? ['appendonly yes', 'appendfsync always'] : []),
       ...(options.password === undefined ? [] : [`requirepass "${options.password}"`]),
+      ...(options.settings ?? []),
     ]
-    writeFileSync(configuration, `${lines.join('\n')}\n`, { mode: 0o600 })
-    const server = spawn('sh', ['-c', supervision, process.env['POSTERN_TEST_REDIS'] ?? 'redis-server', configuration], {
-      stdio: ['pipe', 'pipe', 'inherit'],
-    })
+    // Redis and Sentinel write into it what they learn; a restart goes on from there.
+    if (!existsSync(configuration)) writeFileSync(configuration, `${lines.join('\n')}\n`, { mode: 0o600 })
+    const command = [
+      process.env['POSTERN_TEST_REDIS'] ?? 'redis-server',
+      configuration,
+      ...(options.isSentinel === true ? ['--sentinel'] : []),
+    ]
+    const server = spawn('sh', ['-c', supervision, ...command], { stdio: ['pipe', 'pipe', 'inherit'] })
     shell = server
     let output = ''
     server.stdin.on('error', () => undefined)
@@ -99,23 +110,25 @@ export async function startRedis(options: TestRedisOptions = {}): Promise<TestRe
     await Promise.race([untilItAnswers(port), failed])
   }
 
-  async function stop(): Promise<void> {
+  async function end(signal: NodeJS.Signals): Promise<void> {
     const server = shell
     shell = undefined
     if (server === undefined || server.exitCode !== null || server.signalCode !== null) return
     const gone = new Promise((resolve) => server.once('exit', resolve))
     send('SIGCONT')
-    send('SIGTERM')
+    send(signal)
     const killer = setTimeout(() => send('SIGKILL'), 3_000)
     await gone
     clearTimeout(killer)
   }
+  const stop = () => end('SIGTERM')
 
   await start()
   return {
     url,
     port,
     pid: () => pid,
+    kill: () => end('SIGKILL'),
     stop,
     async restart() {
       await stop()
@@ -132,7 +145,8 @@ export async function startRedis(options: TestRedisOptions = {}): Promise<TestRe
   }
 }
 
-async function findFreePort(): Promise<number> {
+/** A port of loopback that nobody listens on. */
+export async function findFreePort(): Promise<number> {
   const server = createServer()
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
   const address = server.address()

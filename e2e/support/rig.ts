@@ -44,6 +44,8 @@ export interface RigOptions {
   /** Merged into `session:`. */
   readonly session?: Readonly<Record<string, unknown>>
   readonly instances?: number
+  /** Another address of the store for one of the instances: of a link that can be broken. */
+  readonly storeUrlOf?: (instance: number, url: string) => string
   readonly people?: readonly Person[]
   /** Scheme of every public URL; with `https`, `configuration` brings `tls`. Defaults to `http`. */
   readonly scheme?: 'http' | 'https'
@@ -126,7 +128,7 @@ export async function startRig(options: RigOptions = {}): Promise<Rig> {
       keys_file: join(folder, 'keys.json'),
       policy: policyFile,
       ...options.configuration,
-      session: { store: redis === undefined ? 'embedded' : redis.url, ...options.session },
+      session: { store: redis === undefined ? 'embedded' : (options.storeUrlOf?.(index, redis.url) ?? redis.url), ...options.session },
     }
     const file = join(folder, `postern-${index}.yaml`)
     await writeFile(file, JSON.stringify(configuration, undefined, 1), { mode: 0o600 })

@@ -3,7 +3,7 @@
  */
 
 import { pageHeaders } from '../../src/control/page-headers.ts'
-import type { AppCardView, OwnPage, PageRenderer, RefusalView } from '../../src/control/pages.ts'
+import type { AppCardView, MySessionsView, MySessionView, OwnPage, PageRenderer, RefusalView } from '../../src/control/pages.ts'
 import type { RemedyDetails, Unmet } from '../../src/policy/decision.ts'
 
 const requestId = '01JE4X8Q5ZK7R2M9'
@@ -92,6 +92,41 @@ export const sampleApps: readonly AppCardView[] = [
   card('ledger', 'General ledger', 'Bookings and closing of the books.', { access: 'ask', sensitivity: 'restricted' }),
 ]
 
+const hourMs = 3_600_000
+const session = (reference: string, more: Partial<MySessionView>): MySessionView => ({
+  reference,
+  browser: 'chrome',
+  system: 'windows',
+  device: undefined,
+  address: '203.0.113.7',
+  country: 'DE',
+  startedAt: decidedAt - 5 * hourMs,
+  lastUsedAt: decidedAt - 20_000,
+  isCurrent: false,
+  ...more,
+})
+
+/** A person with a few browsers, one of which says nothing of itself. */
+const mySessions: MySessionsView = {
+  person: { name: 'Alice Liddell', email: 'alice@corp.example' },
+  at: decidedAt,
+  sessions: [
+    session('a', { isCurrent: true, device: 'laptop-7.corp.example' }),
+    session('b', {
+      browser: 'safari',
+      system: 'ios',
+      address: '2001:db8:85a3:8d3:1319:8a2e:370:7348',
+      lastUsedAt: decidedAt - 11 * 60_000,
+    }),
+    session('c', { browser: 'firefox', system: 'linux', address: '10.1.2.3', country: undefined, lastUsedAt: decidedAt - 4 * hourMs }),
+    session('d', { browser: undefined, system: undefined, country: 'BR', lastUsedAt: decidedAt - 5 * hourMs }),
+  ],
+  ended: undefined,
+  formToken: 'f'.repeat(43),
+  signOutUrl: '/.postern/sign-out',
+  portalUrl,
+}
+
 /** Names of all pages to what a browser would be sent. */
 export function samplePages(renderer: PageRenderer): ReadonlyMap<string, OwnPage> {
   const html = (status: number, body: string): OwnPage => ({ status, headers: pageHeaders(), body })
@@ -114,6 +149,8 @@ export function samplePages(renderer: PageRenderer): ReadonlyMap<string, OwnPage
     ['portal-demo', html(200, portal(sampleApps.slice(0, 3)))],
     ['portal-empty', html(200, portal([]))],
     ['portal-searched', html(200, portal(sampleApps, 'nothing like it'))],
+    ['my-sessions', html(200, renderer.renderMySessions({ ...mySessions, ended: 'one' }))],
+    ['my-sessions-one', html(200, renderer.renderMySessions({ ...mySessions, sessions: mySessions.sessions.slice(0, 1) }))],
     ['denied', refused({})],
     ['denied-read-only', refused({ unmet: [{ condition: 'methods', outcome: 'false', remedy: 'read_only' }] })],
     [
@@ -175,6 +212,39 @@ export function samplePages(renderer: PageRenderer): ReadonlyMap<string, OwnPage
         formActionOrigins: ['http://access.corp.localhost:8080', 'http://id.corp.localhost:8080'],
       }),
     ],
+    [
+      'kept-post',
+      renderer.keptPostPage({
+        person: 'alice@corp.example',
+        appName: 'Payroll',
+        address: 'payroll.corp.localhost:8080/runs/2026-11/approval',
+        action: 'http://payroll.corp.localhost:8080/runs/2026-11/approval?step=2',
+        resume: 'abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQ',
+        discardAction: '/.postern/kept-post?attempt=abcdefghijklmnop',
+        hasFiles: true,
+        bytes: 734_003,
+        ageMs: 42_000,
+        leftMs: 258_000,
+        portalUrl,
+      }),
+    ],
+    ...(['too_large', 'unknown_session', 'other_site'] as const).map(
+      (because) =>
+        [
+          `post-not-kept-${because}`,
+          renderer.notKeptPage({
+            status: 401,
+            because,
+            isStepUp: because === 'too_large',
+            person: because === 'too_large' ? 'alice@corp.example' : undefined,
+            appName: because === 'too_large' ? 'Payroll' : 'payroll.corp.localhost',
+            signInUrl: `${portalUrl}sign-in?return_to=http%3A%2F%2Fpayroll.corp.localhost%3A8080%2F`,
+            maxBytes: 1024 ** 2,
+            requestId,
+            portalUrl,
+          }),
+        ] as const,
+    ),
     ['signed-out', html(200, renderer.renderSignedOut({ signInUrl: '/', providerTold: 'yes' }))],
     ['signed-out-here-only', html(200, renderer.renderSignedOut({ signInUrl: '/', providerTold: 'no' }))],
   ])
