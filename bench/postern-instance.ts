@@ -13,8 +13,9 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { loadConfiguration, printProblems } from '../src/config/load-configuration.ts'
 import { createKeysFile, loadKeys } from '../src/keys-file.ts'
+import { createLive } from '../src/live/create-live.ts'
 import { createLogger } from '../src/log.ts'
-import { createSessions } from '../src/session/session-service.ts'
+import { createSessions, keepEndsForSeconds } from '../src/session/session-service.ts'
 import { createEmbeddedStore } from '../src/stores/embedded.ts'
 import { type MeasuredProcess, measured, once } from './measured-process.ts'
 
@@ -119,8 +120,16 @@ async function signIn(configFile: string, appOrigin: string): Promise<string> {
   createKeysFile(value.keysFile, Date.now())
   const ring = loadKeys(value.keysFile, Date.now())
   const store = createEmbeddedStore({ file: join(value.dataDir, 'store.sqlite'), now: () => Date.now() })
+  const live = createLive({
+    store,
+    loadLocks: async () => [],
+    monotonicNow: () => performance.now(),
+    keepSeconds: keepEndsForSeconds(value.session),
+    log: createLogger('error'),
+  })
   const sessions = createSessions({
     store,
+    live,
     keys: () => ring,
     now: () => Date.now(),
     monotonicNow: () => performance.now(),
@@ -149,6 +158,7 @@ async function signIn(configFile: string, appOrigin: string): Promise<string> {
   )
   const secret = await sessions.openAppSession(session.id, appOrigin)
   await sessions.close()
+  await live.close()
   await store.close()
   if (secret === undefined) throw new Error('the session could not be opened')
   return `postern-app=${secret}`

@@ -32,7 +32,8 @@ describe.each(documents.map((file) => ({ name: relative(root, file), file })))('
   test('names only commands that exist', () => {
     const commands = readCommands(text)
     expect(commands.filter(({ program, words }) => !(program === 'npm' ? isNpmCommand(words) : isPosternCommand(words)))).toEqual([])
-  })
+    // Each command's help is a process of its own, once.
+  }, 90_000)
 })
 
 test('the lockfile names no registry, and Node for every system that has a packaged one', () => {

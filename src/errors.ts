@@ -19,6 +19,8 @@ export const errorCodes = {
   upstream_timeout: 'The upstream did not answer within its limit.',
   upstream_protocol_error: 'The upstream answered with something that is not valid HTTP.',
   audit_unavailable: 'The audit trail could not be written, and this app may not be opened without it.',
+  api_unavailable: 'The instance that a command was to talk to did not answer, or not as its API does.',
+  api_refused: 'The instance that a command talked to refused the order for its token or its form.',
 } as const
 
 export type ErrorCode = keyof typeof errorCodes

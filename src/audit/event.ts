@@ -7,6 +7,7 @@
 
 import type { Decision, Reason } from '../policy/decision.ts'
 import type { MethodClass } from '../policy/document.ts'
+import type { LockFacts } from '../policy/facts.ts'
 
 export interface AuditSubject {
   readonly kind: 'nobody' | 'person' | 'service'
@@ -42,6 +43,8 @@ export type AuditEvent =
       readonly tlsVersion?: string | undefined
       /** Of the place and the user agent, what a rule of the app asks for: JSON. */
       readonly circumstances?: string | undefined
+      /** What was locked, where a lock decided. */
+      readonly lock?: LockFacts | undefined
       /** What would have been decided had nothing been in report mode. */
       readonly would?: Decision['would'] | undefined
       /** The deciding rule asks for an alert. */
@@ -58,7 +61,12 @@ export type AuditEvent =
       readonly bytesOut: number
       readonly durationMs: number
       readonly outcome: 'completed' | 'client_gone' | 'upstream_failed' | 'cut'
+      /** Of a refusal after the decision; of a cut, why it no longer stood. */
       readonly reason: Reason | undefined
+      /** The rule by which an open exchange was cut, if it was a rule. */
+      readonly rule?: string | undefined
+      /** The policy version that the cut was decided under. */
+      readonly policy?: string | undefined
     }
   | {
       readonly event: 'access.counted'
@@ -95,12 +103,51 @@ export type AuditEvent =
       readonly sid: string | undefined
       readonly cause: string
     }
+  /** A lock was set, changed or lifted. `until` is left out where it holds until it is lifted. */
+  | {
+      readonly event: 'lock.set' | 'lock.lifted'
+      readonly actor: string
+      readonly on: 'subject' | 'service' | 'device' | 'app'
+      /** The `sub`, the service's or app's name, the device's id. */
+      readonly target: string
+      readonly label: string
+      readonly until: number | undefined
+      readonly reason: string | undefined
+    }
+  /** An administrator ended sessions, or their own person did (`person:<sub>`, in their list of them): one, several, all. Each of them has a `session.ended` line of its own. */
+  | {
+      readonly event: 'sessions.revoked'
+      readonly actor: string
+      readonly sessions: readonly string[]
+      readonly target: string | undefined
+      readonly reason: string | undefined
+    }
+  /** Written before the one-time address exists. */
+  | {
+      readonly event: 'break_glass.issued'
+      readonly actor: string
+      readonly issuer: string
+      readonly sub: string
+      readonly email: string
+      readonly until: number
+      readonly reason: string
+    }
   | {
       readonly event: 'sign_in.failed'
       readonly request: string
       readonly reason: Reason
       readonly error: string | undefined
       readonly address: string
+    }
+  /** A form was kept while its person signs in; was sent on after it; or was thrown away, and why. */
+  | {
+      readonly event: 'post.kept' | 'post.resumed' | 'post.discarded'
+      readonly request: string
+      /** Of whoever sent the form. */
+      readonly session: string
+      readonly app: string
+      readonly bytes: number
+      readonly cause?: string | undefined
     }
   | { readonly event: 'policy.loaded' | 'policy.refused'; readonly policy: string; readonly problems: number }
   | { readonly event: 'keys.rotated'; readonly kid: string }
@@ -126,10 +173,10 @@ export type AuditEvent =
   | { readonly event: 'audit.resumed'; readonly lost: number; readonly since: number }
 
 /**
- * What an administrator did, at a command line or in the console. `actor` is `os:<user>@<host>` for a command; what reports on a device is
- * `device:<id>` or `token:<id>`.
+ * What an administrator did, at a command line, over the API or in the console, and what ended for it. `actor` is `os:<user>@<host>` for a
+ * command; what reports on a device or uses the API is `device:<id>` or `token:<id>`.
  */
-export type AdministrativeEvent = Extract<AuditEvent, { readonly actor: string }>
+export type AdministrativeEvent = Extract<AuditEvent, { readonly actor: string } | { readonly event: 'session.ended' | 'subject.ended' }>
 
 /** Where events go. */
 export interface AuditTrail {

@@ -44,23 +44,30 @@ function formatDecided(event: Decided): string {
 }
 
 /** What a decision was made from and what else became of it, beyond what a search looks for. */
-function formatEvidence({ alert, circumstances, decidedAt, facts, methodClass, tlsVersion, would }: Decided): string {
+function formatEvidence({ alert, circumstances, decidedAt, facts, lock, methodClass, tlsVersion, would }: Decided): string {
   return (
     (methodClass === undefined ? '' : `,"method_class":"${methodClass}"`) +
     (tlsVersion === undefined ? '' : `,"tls_version":${quoteAgain(tlsVersion, 32)}`) +
     (decidedAt === undefined ? '' : `,"decided_at":"${formatLineInstant(decidedAt)}"`) +
     (facts === undefined ? '' : `,"facts":{"subject":"${facts.subject}","sign_in":"${facts.signIn}","device":"${facts.device}"}`) +
     optional('circumstances', circumstances, 1024) +
+    (lock === undefined ? '' : formatLock(lock)) +
     (would === undefined ? '' : `,"would":${formatValue('would', would)}`) +
     (alert === undefined ? '' : ',"alert":true')
   )
+}
+
+function formatLock({ on, until }: NonNullable<Decided['lock']>): string {
+  return `,"lock":{"on":"${on}"${until === undefined ? '' : `,"until":"${formatInstant(until)}"`}}`
 }
 
 function formatEnded(event: Extract<AuditEvent, { event: 'access.ended' }>): string {
   return (
     `,"request":${quote(event.request, 128)},"app":${quoteAgain(event.app, 128)},"status":${event.status},"bytes_in":${event.bytesIn}` +
     `,"bytes_out":${event.bytesOut},"duration_ms":${event.durationMs},"outcome":"${event.outcome}"` +
-    optional('reason', event.reason, 64)
+    optional('reason', event.reason, 64) +
+    (event.rule === undefined ? '' : `,"rule":${quoteAgain(event.rule, 256)}`) +
+    (event.policy === undefined ? '' : `,"policy":${quoteAgain(event.policy, 128)}`)
   )
 }
 
@@ -92,9 +99,10 @@ const fieldLimits: Readonly<Record<string, number>> = {
   email: 320,
   address: 64,
   error: 128,
+  reason: 512,
   facts: 65_536,
 }
-const instantFields: ReadonlySet<string> = new Set(['since', 'claimsAt', 'expiresAt'])
+const instantFields: ReadonlySet<string> = new Set(['since', 'until', 'claimsAt', 'expiresAt'])
 
 function formatFields(event: AuditEvent): string {
   let text = ''

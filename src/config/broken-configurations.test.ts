@@ -90,6 +90,12 @@ const cases: readonly Case[] = [
   { name: 'a number where text is expected', policy: rule('allow: { groups: [staff, «4711] }'), message: /a number/, fix: /quote it/ },
   { name: 'text where a boolean is expected', policy: app('    preserve_host: «yes'), message: /text/, fix: /write `true`/ },
   { name: 'a duration without unit', instance: ['session:', 'session:\n  idle_timeout: «30'], message: /a number/, fix: /`30s`/ },
+  {
+    name: 'a store that may be away unverified for longer than five minutes',
+    instance: ['session:', 'session:\n  unverified_for: «6m'],
+    message: /longer than 5m/,
+    fix: /at most 5m/,
+  },
   { name: 'a duration with an unknown unit', instance: ['session:', 'session:\n  idle_timeout: «30min'], message: /unit/, fix: /`30m`/ },
   {
     name: 'an idle timeout beyond the lifetime',

@@ -63,7 +63,7 @@ describe('the example files', () => {
     const example = await readFile(join(root, 'config', 'postern.yaml'), 'utf8')
     const limits = /^# limits:\n((?:^# {3}\w+: \S+\n)+)/m.exec(example)?.[1]?.replace(/^# +/gm, '') ?? ''
     const shown = parseDocument(limits).toJS() as Record<string, unknown>
-    expect(Object.keys(shown)).toHaveLength(6)
+    expect(Object.keys(shown)).toHaveLength(7)
     expect(instanceSchema.shape.limits.parse(shown)).toEqual(instanceSchema.shape.limits.parse(undefined))
   })
 })

@@ -99,14 +99,20 @@ export const provider = z.strictObject(
 
 const session = z.strictObject({
   store: secretText.optional().meta({
-    description: `embedded, redis://… or rediss://…; \${NAME} inserts an environment variable, escaped for a URL.`,
-    examples: ['embedded', 'redis://redis:6379'],
+    description: `embedded, redis://…, redis+sentinel://… or redis+cluster://…, for TLS with rediss; \${NAME} inserts an environment variable, escaped for a URL.`,
+    examples: ['embedded', 'redis://redis:6379', 'redis+sentinel://s1:26379,s2:26379,s3:26379/postern'],
   }),
   store_file: path.optional().meta({ description: 'File that holds the store URL.' }),
   idle_timeout: duration().prefault('30m').meta({ description: 'A session ends after this long without use.' }),
   lifetime: duration().prefault('12h').meta({ description: 'A session ends this long after its sign-in.' }),
   refresh_after: duration().prefault('5m').meta({ description: 'Claims older than this are refreshed in the background.' }),
   claims_max_age: duration().prefault('10m').meta({ description: 'Claims older than this are refreshed before the decision.' }),
+  unverified_for: duration({ text: '5m', seconds: 300 })
+    .optional()
+    .meta({ description: 'Store away: so long, what is remembered serves; never on restricted apps. Five seconds if left out.' }),
+  store_grace: duration({ text: '10m', seconds: 600 })
+    .prefault('30s')
+    .meta({ description: 'How long connections that are open stay open while the store is away.' }),
 })
 
 const limits = z.strictObject({
@@ -122,6 +128,10 @@ const limits = z.strictObject({
     .prefault('2m')
     .meta({ description: 'Longest silence on a client connection between requests.' }),
   connections: count(1, 1_000_000).default(10_000).meta({ description: 'Most client connections at once.' }),
+  kept_post: z
+    .union([z.literal(0), size({ least: 0, most: 8 * 1024 ** 2 })], { error: 'a size, or `0` for none' })
+    .prefault('1MiB')
+    .meta({ description: 'Longest form that is kept while its person signs in; `0`: none is.' }),
 })
 
 const clientCertificate = z.strictObject(

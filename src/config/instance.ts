@@ -105,6 +105,10 @@ export interface SessionConfiguration {
   readonly lifetimeSeconds: number
   readonly refreshAfterSeconds: number
   readonly claimsMaxAgeSeconds: number
+  /** How long memory may serve while nothing confirms it, five minutes at the most; `undefined`: no longer than ever, five seconds. */
+  readonly unverifiedForSeconds: number | undefined
+  /** How long open connections live on while the store is away. */
+  readonly storeGraceSeconds: number
 }
 
 export interface LimitsConfiguration {
@@ -114,4 +118,6 @@ export interface LimitsConfiguration {
   readonly requestSeconds: number
   readonly idleSeconds: number
   readonly connections: number
+  /** Longest form that is kept during a sign-in; 0: none is. */
+  readonly keptPostBytes: number
 }

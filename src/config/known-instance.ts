@@ -8,7 +8,7 @@
 import type { Strength } from '../policy/document.ts'
 import { type FactSources, findSources } from './fact-checks.ts'
 import type { HostPort, InstanceConfiguration } from './instance.ts'
-import { storeAddress } from './store-address.ts'
+import { storeAddresses } from './store-address.ts'
 
 export interface KnownInstance {
   /** The access host's URL. */
@@ -16,8 +16,8 @@ export interface KnownInstance {
   readonly listen?: HostPort | undefined
   readonly httpRedirect?: HostPort | undefined
   readonly operations?: HostPort | undefined
-  /** Of a store that is reached over the network. */
-  readonly store?: HostPort | undefined
+  /** Every named host of a store that is reached over the network. */
+  readonly stores?: readonly HostPort[] | undefined
   readonly idleTimeoutSeconds?: number | undefined
   readonly lifetimeSeconds?: number | undefined
   readonly strengths?: ReadonlyMap<string, Strength> | undefined
@@ -34,7 +34,7 @@ export function describeInstance(instance: Partial<InstanceConfiguration>): Know
     listen: instance.listen,
     httpRedirect: instance.httpRedirect,
     operations: instance.operations,
-    store: session?.store.kind === 'redis' ? storeAddress(session.store.url) : undefined,
+    stores: session?.store.kind === 'redis' ? storeAddresses(session.store.url) : [],
     idleTimeoutSeconds: session?.idleTimeoutSeconds,
     lifetimeSeconds: session?.lifetimeSeconds,
     strengths: instance.provider?.strengths,

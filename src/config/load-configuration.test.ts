@@ -48,6 +48,8 @@ describe('defaults', () => {
         lifetimeSeconds: 43_200,
         refreshAfterSeconds: 300,
         claimsMaxAgeSeconds: 600,
+        unverifiedForSeconds: undefined,
+        storeGraceSeconds: 30,
       },
       limits: { headerBytes: 32_768 },
       audit: { query: 'drop' },
@@ -95,6 +97,16 @@ describe('the environment', () => {
     expect(value?.provider.clientId).toBe('4711')
     expect(value?.console.admin).toEqual({ kind: 'groups', groups: ['admins'] })
     expect(value?.secrets.get('wiki_token')?.reveal()).toBe('tok-1234-abcd')
+  })
+
+  it.each([
+    ['0', 0],
+    ['0B', 0],
+    ['64KiB', 65_536],
+  ])('takes %s for the longest kept form', async (written, bytes) => {
+    const { value, problems } = await load(`${minimal}\nlimits: { kept_post: ${written} }\n`)
+    expect(problems).toEqual([])
+    expect(value?.limits.keptPostBytes).toBe(bytes)
   })
 
   it('replaces a secret in whichever form it is written', async () => {

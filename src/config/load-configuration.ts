@@ -95,6 +95,8 @@ function buildParts(
             lifetimeSeconds: whole.session.lifetime,
             refreshAfterSeconds: whole.session.refresh_after,
             claimsMaxAgeSeconds: whole.session.claims_max_age,
+            unverifiedForSeconds: whole.session.unverified_for,
+            storeGraceSeconds: whole.session.store_grace,
           },
         }),
     ...(limits === undefined
@@ -107,6 +109,7 @@ function buildParts(
             requestSeconds: whole.limits.request_time,
             idleSeconds: whole.limits.idle_time,
             connections: whole.limits.connections,
+            keptPostBytes: whole.limits.kept_post,
           },
         }),
     ...(written.keys_file === undefined ? {} : { keysFile: absolute(written.keys_file) }),

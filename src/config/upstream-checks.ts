@@ -77,7 +77,7 @@ function explainForbidden(target: Target, { instance, accessOrigin, appOrigins }
   if (instance.listen !== undefined && canReach(target, instance.listen))
     return "this is Postern's own listener: requests would go round in circles"
   if (instance.httpRedirect !== undefined && canReach(target, instance.httpRedirect)) return "this is Postern's own redirecting listener"
-  if (instance.store !== undefined && canReach(target, instance.store)) return 'this is the session store'
+  if (instance.stores?.some((store) => canReach(target, store)) === true) return 'this is the session store'
   if (accessOrigin === target.url.origin) return 'this is the access host: requests would go round in circles'
   return appOrigins.has(target.url.origin) ? 'this is the public address of an app: requests would go round in circles' : undefined
 }

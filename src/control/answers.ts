@@ -20,6 +20,7 @@ export type ControlReason = Extract<
   | 'sign_in_too_old'
   | 'step_up_failed'
   | 'device_changed'
+  | 'locked'
   | 'cross_origin'
   | 'path_not_found'
   | 'method_not_allowed'
@@ -40,6 +41,7 @@ export const statusByReason: Readonly<Record<ControlReason, number>> = {
   sign_in_too_old: 403,
   step_up_failed: 403,
   device_changed: 403,
+  locked: 403,
   cross_origin: 403,
   path_not_found: 404,
   method_not_allowed: 405,

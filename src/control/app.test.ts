@@ -6,7 +6,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { gzipSync } from 'node:zlib'
-import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { forgeToken } from '../../e2e/support/hostile-provider.ts'
 import { statusOf } from '../enforcement/respond.ts'
 import { PosternError } from '../errors.ts'
@@ -317,6 +317,47 @@ describe('a logout token', () => {
     await other.signIn()
     await post(await host.provider.logoutToken({ sid: 'unknown', sub: 'alice' }))
     expect([await stateOf(browser.secret), await stateOf(other.secret)]).toEqual(['live', 'ended'])
+  })
+
+  it.each([
+    ['with the subject', { sid: 's1', sub: 'alice' }],
+    ['alone', { sid: 's1' }],
+  ])('for a sid %s has the person’s other sessions asked about at once: what is refused ends', async (_name, claims) => {
+    host.provider.behaviour.person.sid = 's2'
+    const other = host.browser()
+    await other.signIn()
+    host.provider.behaviour.person = { sub: 'bob', claims: {}, sid: 's3' }
+    const bob = host.browser()
+    await bob.signIn()
+    host.provider.behaviour.refuseRefresh = 'invalid_grant'
+    expect((await post(await host.provider.logoutToken(claims))).status).toBe(200)
+    await vi.waitUntil(async () => (await stateOf(other.secret)) === 'ended', { interval: 10, timeout: 4000 })
+    expect(host.events).toContainEqual(expect.objectContaining({ event: 'session.ended', cause: 'refused' }))
+    expect([await stateOf(browser.secret), await stateOf(bob.secret)]).toEqual(['ended', 'live'])
+  })
+
+  it('for a sid brings the person’s other sessions what changed, and keeps the provider waiting for none of it', async () => {
+    host.provider.behaviour.person.sid = 's2'
+    const other = host.browser()
+    await other.signIn()
+    let answerNow: () => void = () => undefined
+    const asked = new Promise<void>((resolve) => {
+      host.provider.behaviour.take.token = async () => {
+        resolve()
+        await new Promise<void>((next) => (answerNow = next))
+        return false
+      }
+    })
+    host.provider.behaviour.userinfo = (it) => ({ ...it, groups: ['visitors'] })
+    host.provider.behaviour.idToken = (it) => ({ ...it, groups: ['visitors'] })
+    expect((await post(await host.provider.logoutToken({ sid: 's1', sub: 'alice' }))).status).toBe(200)
+    await asked
+    answerNow()
+    const groups = async () => {
+      const lookup = await host.sessions.findByAccessSecret(other.secret ?? '')
+      return lookup.state === 'live' ? lookup.session.claims.all['groups'] : lookup.state
+    }
+    await vi.waitUntil(async () => JSON.stringify(await groups()) === '["visitors"]', { interval: 10, timeout: 4000 })
   })
 
   it('of somebody who is not here is accepted', async () => {

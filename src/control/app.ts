@@ -8,6 +8,7 @@
 
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import express, { type Request, type Response, Router } from 'express'
+import type { BreakGlassDoor } from '../administration/break-glass.ts'
 import type { DeviceBinding } from '../attributes/device-binding.ts'
 import type { DeviceReader } from '../attributes/device-facts.ts'
 import type { EnvironmentReader } from '../attributes/environment-facts.ts'
@@ -20,11 +21,14 @@ import type { SealedCookies } from '../session/sealed-cookies.ts'
 import type { Sessions } from '../session/sessions.ts'
 import type { SessionStore } from '../session/store.ts'
 import { createAnswers } from './answers.ts'
+import { type AccessApiPorts, mountAccessOrders } from './api/access-orders.ts'
 import { type DeviceReportsPorts, mountDeviceReports } from './api/device-reports.ts'
 import { mountBackchannelLogout } from './backchannel-logout.ts'
+import { mountBreakGlass } from './break-glass.ts'
 import { createBrowserState } from './browser-state.ts'
 import { answerLastResort, handleFailure } from './failures.ts'
 import { limitRate, noBackgroundRequests, onlyMethods, sameOriginPosts, securityHeaders } from './guards.ts'
+import { mountMySessions } from './my-sessions.ts'
 import { mountPublicPaths, mountWhoami } from './own-paths.ts'
 import type { PageRenderer } from './pages.ts'
 import type { ReadPerson } from './person.ts'
@@ -58,6 +62,11 @@ export interface ControlPlaneSettings extends ReadPerson {
   readonly binding: DeviceBinding
   /** Accepts what devices and management systems report; without it there is no such path. */
   readonly deviceReports?: DeviceReportsPorts
+  /** Locks and ends of sessions, for programs; without it there are no such paths. */
+  readonly accessApi?: AccessApiPorts
+  /** Takes the codes of emergency sign-ins; without it they are not known here. */
+  readonly breakGlass?: BreakGlassDoor
+  readonly countBreakGlass?: () => void
   readonly sessionLimits: { readonly idleTimeoutSeconds: number; readonly lifetimeSeconds: number }
   /** Per client address and minute. Thousands of people in one office have one address, and ten tabs each in the morning. */
   readonly rateLimits?: { readonly signInsPerMinute: number; readonly wrongLogoutTokensPerMinute: number }
@@ -94,12 +103,14 @@ export function createControlPlane(
   // Machines with a proof of their own: no browser, no cookie.
   const machines = groupRouter()
   if (settings.deviceReports !== undefined) mountDeviceReports(machines, { ...settings.deviceReports, answers })
+  if (settings.accessApi !== undefined) mountAccessOrders(machines, { ...settings.accessApi, answers })
   app.use(machines)
 
   app.use(sameOriginPosts(accessUrl, answers))
   app.use(['/sign-in', '/oidc/callback'], noBackgroundRequests(answers), limitRate(signIns, answers))
 
   const anybody = groupRouter()
+  if (settings.breakGlass !== undefined) mountBreakGlass(anybody, { ...ports, breakGlass: settings.breakGlass })
   mountSignIn(anybody, ports)
   mountSignOut(anybody, ports)
   mountSignedOut(anybody, ports)
@@ -108,9 +119,10 @@ export function createControlPlane(
 
   const signedInPeople = groupRouter()
   const guarded = ['/', '/.postern/whoami']
-  signedInPeople.all(guarded, signedIn.guard)
+  signedInPeople.all([...guarded, '/sessions'], signedIn.guard)
   mountPortal(signedInPeople, ports)
   mountWhoami(signedInPeople, ports)
+  mountMySessions(signedInPeople, ports)
   signedInPeople.all(guarded, onlyMethods('GET, HEAD', answers))
   app.use(signedInPeople)
 

@@ -11,7 +11,8 @@ import { readFileSync } from 'node:fs'
 import { maxPictureBytes, recognisePicture } from '../pictures.ts'
 import type { Asset } from './pages.ts'
 
-const textTypes = {
+/** Media types of our own texts. */
+export const textTypes = {
   css: 'text/css; charset=utf-8',
   js: 'text/javascript; charset=utf-8',
   svg: 'image/svg+xml; charset=utf-8',

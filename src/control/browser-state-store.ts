@@ -17,6 +17,8 @@ declare module 'express-session' {
     recordVersion?: number
     /** Token of the forms shown to one signed-in person. */
     form?: { readonly sessionId: string; readonly token: string }
+    /** What `/sessions` has just ended, for the page that follows. */
+    ended?: 'one' | 'others'
   }
 }
 

@@ -19,6 +19,7 @@ import { compileSubjectReader } from '../attributes/subject-facts.ts'
 import type { AuditEvent } from '../audit/event.ts'
 import { type ProviderConfiguration, Secret } from '../config/instance.ts'
 import type { CurrentKeys } from '../keys.ts'
+import { createLive } from '../live/create-live.ts'
 import { describeError, type Logger } from '../log.ts'
 import { createRelyingParty } from '../oidc/openid-relying-party.ts'
 import type { RelyingParty } from '../oidc/relying-party.ts'
@@ -26,7 +27,7 @@ import { compilePolicy } from '../policy/compile.ts'
 import type { App, Rule, Who } from '../policy/document.ts'
 import { createSealedCookies } from '../session/cookies.ts'
 import { createTestRing } from '../session/session.fixture.ts'
-import { createSessions, type SessionService } from '../session/session-service.ts'
+import { createSessions, keepEndsForSeconds, type SessionService } from '../session/session-service.ts'
 import type { SessionStore } from '../session/store.ts'
 import { createEmbeddedStore } from '../stores/embedded.ts'
 import { type ControlPlaneSettings, createControlPlane } from './app.ts'
@@ -120,8 +121,16 @@ export async function startAccessHost(
   }
   const relyingParty = createRelyingParty({ configuration, accessUrl, now, log: log as unknown as Logger, timeoutSeconds: 2 })
   const sessionLimits = { idleTimeoutSeconds: 1800, lifetimeSeconds: 43_200 }
+  const live = createLive({
+    store,
+    loadLocks: async () => [],
+    monotonicNow: () => performance.now() + moved,
+    keepSeconds: keepEndsForSeconds(sessionLimits),
+    log: log as unknown as Logger,
+  })
   const sessions = createSessions({
     store,
+    live,
     keys,
     now,
     monotonicNow: () => performance.now() + moved,
@@ -194,6 +203,7 @@ export async function startAccessHost(
       await new Promise((resolve) => server.close(resolve))
       isBroken = false
       await sessions.close()
+      await live.close()
       await embedded.close()
       await provider.stop()
       rmSync(folder, { recursive: true, force: true })

@@ -11,7 +11,7 @@ import helmet from 'helmet'
 import type { RateLimit } from '../rate-limits.ts'
 import type { Answers } from './answers.ts'
 import { contentSecurityPolicy, pageHeaders } from './page-headers.ts'
-import { getContext } from './request-context.ts'
+import { getContext, isAheadOfTime } from './request-context.ts'
 
 /** Headers of every answer of the access host; a page that needs more sets its own policy over it. */
 export function securityHeaders(): RequestHandler[] {
@@ -50,14 +50,14 @@ function isFromOrigin({ headers }: IncomingMessage, origin: string): boolean {
 }
 
 /**
- * Refuses what another site's page loads in the background, before it is counted: a picture that points here a thousand times would
+ * Refuses what another site's page loads in the background, and what a browser loads ahead of time, before it is counted: a picture that points here a thousand times would
  * use up the sign-ins of everybody behind the same address, and push a person's pending ones out of the browser.
  */
 export function noBackgroundRequests(answers: Answers): RequestHandler {
   return (request, response, next) => {
     const { 'sec-fetch-mode': mode, 'sec-fetch-site': site } = request.headers
     const isBackground = mode !== undefined && mode !== 'navigate' && (site === 'cross-site' || site === 'same-site')
-    if (isBackground) answers.refuse(request, response, 'cross_origin')
+    if (isBackground || isAheadOfTime(request.headers)) answers.refuse(request, response, 'cross_origin')
     else next()
   }
 }

@@ -32,6 +32,7 @@ export const messages: Readonly<Record<Reason, Message>> = {
   rule_matched: { ...allowed, title: 'You may open {app}' },
   public: { ...allowed, title: '{app} is open to everyone' },
   report_mode: { ...allowed, title: 'You may open {app}' },
+  cors_preflight: { ...allowed, title: 'Your browser may ask {app}' },
 
   login_required: {
     mood: 'shut',
@@ -71,6 +72,22 @@ export const messages: Readonly<Record<Reason, Message>> = {
     happened: 'You were asked to sign in more strongly or anew, but your sign-in service did not do that.',
     helps: 'Try again. If it stays like this, check that a second factor is set up for your account, or let someone look at it.',
     ask: 'support',
+    retry: true,
+  },
+  kept_post_gone: {
+    mood: 'wall',
+    title: 'This form is not here any more',
+    happened: 'It was sent already, thrown away, or waited longer than five minutes. Nothing was sent now.',
+    helps: 'Open the page and look whether what you sent has arrived. If not, fill it in once more.',
+    ask: 'nobody',
+    retry: true,
+  },
+  kept_post_of_another: {
+    mood: 'shut',
+    title: 'This form was sent by somebody else',
+    happened: 'Before the sign-in, another account was signed in here and sent a form. It has not been sent on, and has been thrown away.',
+    helps: 'Open the page as who you are now. If the other account is yours too, sign in with it and fill in the form again.',
+    ask: 'nobody',
     retry: true,
   },
   device_changed: {

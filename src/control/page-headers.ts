@@ -11,6 +11,8 @@
 export interface PageHeaderWish {
   /** Origins besides our own that a form's answer may lead to. Anything that is not an http(s) origin is left out. */
   readonly formActionOrigins?: readonly string[]
+  /** Tells where a form or a link of the page comes from, as its origin and no more; else not even that. */
+  readonly sendsOrigin?: boolean
   /** Lets pages of the same origin frame this one. Clicking through it can only reach a sign-in, which any link can. */
   readonly allowOwnFrames?: boolean
 }
@@ -40,7 +42,7 @@ export function pageHeaders(wish: PageHeaderWish = {}): Record<string, string> {
       .join('; '),
     'x-content-type-options': 'nosniff',
     'x-frame-options': wish.allowOwnFrames === true ? 'SAMEORIGIN' : 'DENY',
-    'referrer-policy': 'no-referrer',
+    'referrer-policy': wish.sendsOrigin === true ? 'strict-origin' : 'no-referrer',
     'cross-origin-opener-policy': 'same-origin',
     'cross-origin-resource-policy': 'same-origin',
     'permissions-policy': 'accelerometer=(), camera=(), geolocation=(), gyroscope=(), magnetometer=(), microphone=(), payment=(), usb=()',

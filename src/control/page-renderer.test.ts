@@ -12,7 +12,7 @@ import type { EnforcementPorts } from '../enforcement/ports.ts'
 import { reasons } from '../policy/decision.ts'
 import { messages } from './messages.ts'
 import { createPageRenderer } from './page-renderer.ts'
-import type { PageRenderer, RefusalView } from './pages.ts'
+import type { MySessionsView, PageRenderer, RefusalView } from './pages.ts'
 import { remedies } from './remedies.ts'
 
 const viewsFolder = join(import.meta.dirname, '../../views')
@@ -61,9 +61,18 @@ function pagesWith(text: string): [string, string][] {
     signInUrl: text,
     signOutUrl: text,
   }
+  const named = { reference: text, browser: text, system: text, device: text, address: text, country: text }
+  const sessions: MySessionsView = {
+    ...{ person, at: 0, ended: 'others', formToken: text, signOutUrl: text, portalUrl: text },
+    sessions: [
+      { ...named, startedAt: 0, lastUsedAt: 0, isCurrent: true },
+      { ...named, startedAt: 0, lastUsedAt: 0, isCurrent: false },
+    ],
+  }
   return [
     ['portal', hostile.renderPortal({ person, apps: [card, { ...card, url: text }], query: text, signOutUrl: text })],
     ['empty portal', hostile.renderPortal({ person, apps: [], query: text, signOutUrl: text })],
+    ['sessions', hostile.renderMySessions(sessions)],
     ['sign out', hostile.renderSignOut({ person: text, appName: text, portalUrl: text, formActionOrigins: [text] })],
     ['signed out', hostile.renderSignedOut({ signInUrl: text, providerTold: 'unknown' })],
     ['not found', hostile.renderNotFound(common)],
@@ -117,7 +126,8 @@ describe('escaping', () => {
     ]) {
       for (const [name, html] of pagesWith(text)) {
         const links = [...html.matchAll(/(?:href|src|action|data-watch)="([^"]*)"/g)].map((match) => match[1] ?? '')
-        for (const link of links) expect(link, `${name}: ${text}`).toMatch(/^(?:https:\/\/a\.example\/|\/\.postern\/|\/$|#main$)/)
+        for (const link of links)
+          expect(link, `${name}: ${text}`).toMatch(/^(?:https:\/\/a\.example\/|\/sessions$|\/\.postern\/|\/$|#main$)/)
       }
     }
   })

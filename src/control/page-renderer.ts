@@ -10,10 +10,12 @@ import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { Eta } from 'eta/core'
 import { PosternError } from '../errors.ts'
-import { createAssets } from './assets.ts'
+import { createAssets, textTypes } from './assets.ts'
 import { parseContact, parseOwnPath, parseWebAddress } from './contact.ts'
+import { describeKeptPost, describeNotKept } from './kept-post-content.ts'
+import { describeMySessions } from './my-sessions-content.ts'
 import { type PageHeaderWish, pageHeaders } from './page-headers.ts'
-import type { OwnPage, PageRenderer, SignOutView } from './pages.ts'
+import type { OwnPage, PageRenderer, RenewalView, SignOutView } from './pages.ts'
 import { describePortal } from './portal-content.ts'
 import { describeRefusal, type RefusalFacts } from './refusal-content.ts'
 
@@ -82,11 +84,27 @@ export function createPageRenderer(settings: PageRendererSettings): PageRenderer
     return render('sign-out', { title: 'Sign out', home, person: view.person, signOutUrl: undefined }, view)
   }
 
+  function renderRenewal(view: RenewalView): string {
+    const isRenewed = view.outcome === 'renewed'
+    const title = isRenewed ? 'You are signed in' : 'You are not signed in yet'
+    return eta.render('@renewal', { site, content: { ...view, title, isRenewed } })
+  }
+
   return {
     renderPortal(view) {
       const frame = { title: 'Your apps', home: '/', person: view.person.name, signOutUrl: linkOf(view.signOutUrl) }
       return render('portal', frame, describePortal(view))
     },
+    renderMySessions(view) {
+      const [home, signOutUrl] = [linkOf(view.portalUrl), linkOf(view.signOutUrl)]
+      return render(
+        'my-sessions',
+        { title: 'Where you are signed in', home, person: view.person.name, signOutUrl },
+        describeMySessions(view),
+      )
+    },
+    renderBreakGlass: (view) =>
+      render('break-glass', { title: 'Emergency sign-in', home: undefined, person: undefined, signOutUrl: undefined }, view),
     renderSignOut,
     renderSignedOut(view) {
       const content = { signInUrl: linkOf(view.signInUrl), providerTold: view.providerTold }
@@ -103,13 +121,28 @@ export function createPageRenderer(settings: PageRendererSettings): PageRenderer
         : ownPage(view.status, renderRefusal(view), {})
     },
     signOutPage: (view) => ownPage(200, renderSignOut(view), { formActionOrigins: view.formActionOrigins }),
+    renewal: {
+      script: { type: textTypes.js, body: readFileSync(inFolder('renew.js')) },
+      stylesheet: { type: textTypes.css, body: readFileSync(inFolder('renew.css')) },
+      renderPage: (view) => ownPage(200, renderRenewal(view), { allowOwnFrames: view.mode === 'frame' }),
+    },
+    keptPostPage(view) {
+      const frame = { title: 'Send your form?', home: linkOf(view.portalUrl), person: view.person, signOutUrl: undefined }
+      const body = render('kept-post', frame, describeKeptPost(view))
+      // An app that checks where its forms come from must see its own origin and not `null`.
+      return ownPage(200, body, { sendsOrigin: true })
+    },
+    notKeptPage(view) {
+      const frame = { title: 'Your form has not been sent', home: undefined, person: view.person, signOutUrl: undefined }
+      return ownPage(view.status, render('post-not-kept', frame, describeNotKept(view)), { sendsOrigin: true })
+    },
     findAsset: (name) => assets.find(name),
     logoUrl: (file) => assets.addPicture(file),
   }
 }
 
 /** Joined into the one stylesheet, in the order in which they may overrule each other. */
-const stylesheetParts = ['base.css', 'notice.css', 'portal.css', 'circumstances.css']
+const stylesheetParts = ['base.css', 'notice.css', 'portal.css', 'sessions.css', 'kept-post.css', 'circumstances.css']
 
 /** What a page of the access host knows nothing about. */
 const noFacts = { app: undefined, person: undefined, unmet: [], retryPath: undefined, signInUrl: undefined, signOutUrl: undefined } as const

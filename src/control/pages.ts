@@ -7,6 +7,7 @@
  */
 
 import type { Reason, Unmet } from '../policy/decision.ts'
+import type { NotKept } from '../session/kept-posts.ts'
 
 /** The person who is signed in, as they would recognise themselves. */
 export interface PersonView {
@@ -40,6 +41,46 @@ export interface PortalView {
   readonly signOutUrl: string
 }
 
+/** One session of the person who looks. */
+export interface MySessionView {
+  /** Sent back by the form that ends it. */
+  readonly reference: string
+  /** As rules name them (`chrome`, `macos`); `undefined` where the browser did not say. */
+  readonly browser: string | undefined
+  readonly system: string | undefined
+  /** The name of the device whose certificate it is bound to. */
+  readonly device: string | undefined
+  readonly address: string
+  /** ISO 3166-1 alpha-2; `undefined` where it is not known. */
+  readonly country: string | undefined
+  readonly startedAt: number
+  readonly lastUsedAt: number
+  readonly isCurrent: boolean
+}
+
+/** `/sessions` on the access host. */
+export interface MySessionsView {
+  readonly person: PersonView
+  /** The clock that the sessions' instants are of. */
+  readonly at: number
+  readonly sessions: readonly MySessionView[]
+  /** What was just ended. */
+  readonly ended: 'one' | 'others' | undefined
+  readonly formToken: string
+  /** The `GET` page with the button. */
+  readonly signOutUrl: string
+  readonly portalUrl: string
+}
+
+/** `GET /sign-in?break_glass=…` on the access host. */
+export interface BreakGlassView {
+  readonly person: string
+  readonly email: string
+  readonly minutes: number
+  /** Sent back by the form, which spends it. */
+  readonly code: string
+}
+
 /** `GET /.postern/sign-out`, on an app host (`appName`) and on the access host (none). */
 export interface SignOutView {
   readonly person: string | undefined
@@ -49,6 +90,34 @@ export interface SignOutView {
   readonly formToken?: string | undefined
   /** Origins that the form's answer may lead to, besides our own: `form-action` names exactly these. */
   readonly formActionOrigins: readonly string[]
+}
+
+/** `/.postern/kept-post` on an app host: whether a form that was kept during a sign-in is to be sent on. As the enforcement point has it. */
+export interface KeptPostView {
+  readonly person: string
+  readonly appName: string
+  readonly address: string
+  readonly action: string
+  readonly resume: string
+  readonly discardAction: string
+  readonly hasFiles: boolean
+  readonly bytes: number
+  readonly ageMs: number
+  readonly leftMs: number
+  readonly portalUrl: string
+}
+
+/** In place of a redirect to the sign-in, for a form that cannot be kept. As the enforcement point has it. */
+export interface NotKeptView {
+  readonly status: number
+  readonly because: NotKept
+  readonly isStepUp: boolean
+  readonly person: string | undefined
+  readonly appName: string
+  readonly signInUrl: string
+  readonly maxBytes: number
+  readonly requestId: string
+  readonly portalUrl: string
 }
 
 /** `/signed-out` on the access host. */
@@ -140,9 +209,18 @@ export interface Asset {
   readonly body: Buffer
 }
 
+/** The page that a renewal from within a page ends on. */
+export interface RenewalView {
+  /** `renewed`, or a word for why it was not. */
+  readonly outcome: string
+  readonly mode: 'frame' | 'popup'
+}
+
 /** Renders the pages. A `render…` gives HTML for Express, whose security headers `helmet` sets from `page-headers.ts`. */
 export interface PageRenderer {
   renderPortal(view: PortalView): string
+  renderMySessions(view: MySessionsView): string
+  renderBreakGlass(view: BreakGlassView): string
   renderSignOut(view: SignOutView): string
   renderSignedOut(view: SignedOutView): string
   renderNotFound(view: NotFoundView): string
@@ -153,6 +231,15 @@ export interface PageRenderer {
   refusalPage(view: RefusalView): OwnPage
   /** For the data plane: the sign-out page of an app host. */
   signOutPage(view: SignOutView): OwnPage
+  /** For the data plane: what single-page apps include, and the page behind it. */
+  readonly renewal: {
+    readonly script: Asset
+    readonly stylesheet: Asset
+    renderPage(view: RenewalView): OwnPage
+  }
+  /** For the data plane: the pages about forms that meet a sign-in. */
+  keptPostPage(view: KeptPostView): OwnPage
+  notKeptPage(view: NotKeptView): OwnPage
   /** `<hash>.<ext>` to content, for `/.postern/assets/`. */
   findAsset(name: string): Asset | undefined
   /** Takes a picture file in and returns its address for `AppCardView.logo`; `undefined` if it cannot be used. Not for the request path. */

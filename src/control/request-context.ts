@@ -45,8 +45,14 @@ export function findSingle(parameters: URLSearchParams, name: string): string | 
  * forge it; without it, what the client says it accepts.
  */
 export function isNavigation({ headers }: IncomingMessage): boolean {
+  if (isAheadOfTime(headers)) return false
   const mode = headers['sec-fetch-mode']
   const destination = headers['sec-fetch-dest']
   if (mode !== undefined || destination !== undefined) return mode === 'navigate' && destination === 'document'
   return headers['x-requested-with'] === undefined && (headers.accept ?? '').toLowerCase().includes('text/html')
+}
+
+/** A page that a browser loads in case somebody goes there. It throws away what it is refused, and asks again when somebody does. */
+export function isAheadOfTime({ purpose, 'sec-purpose': secPurpose }: IncomingMessage['headers']): boolean {
+  return [purpose, secPurpose].some((value) => typeof value === 'string' && value.startsWith('prefetch'))
 }

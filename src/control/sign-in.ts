@@ -15,14 +15,14 @@
  */
 
 import type { Request, Response, Router } from 'express'
-import { displayNameOf } from '../attributes/subject-facts.ts'
+import { type ClaimsState, displayNameOf } from '../attributes/subject-facts.ts'
 import type { AuditTrail } from '../audit/event.ts'
 import { isPosternError } from '../errors.ts'
 import type { CurrentKeys } from '../keys.ts'
 import type { Logger } from '../log.ts'
 import type { RelyingParty } from '../oidc/relying-party.ts'
-import type { App } from '../policy/document.ts'
 import type { AccessAttempt } from '../session/sealed-cookies.ts'
+import { sealDetour } from '../session/sealed-detour.ts'
 import type { Session, SessionLookup } from '../session/session.ts'
 import type { SessionStore } from '../session/store.ts'
 import type { Answers, ControlReason, RefusalDetails } from './answers.ts'
@@ -31,10 +31,13 @@ import { renewalFor } from './fresh-sign-in.ts'
 import { onlyMethods } from './guards.ts'
 import { findSingle, getContext, readQuery } from './request-context.ts'
 import { findAppOf, parseReturnUrl } from './return-url.ts'
+import { type CallableApp, type CompanionPorts, findCompanions } from './sign-in-companions.ts'
+import { callbackOf, passBy } from './sign-in-detour.ts'
+import { answerFrame, readRenewal } from './sign-in-renewal.ts'
 import { establishSession, presentOf, type SessionPorts } from './sign-in-session.ts'
 import { findShortfall, isMetBy, readStepUp, signInPath, takeTurn } from './sign-in-step-up.ts'
 
-export interface SignInPorts extends SessionPorts {
+export interface SignInPorts extends SessionPorts, CompanionPorts {
   readonly relyingParty: RelyingParty
   /** Asked before anybody is sent away: a person who typed a password must not come back to a closed door. */
   readonly store: Pick<SessionStore, 'loadNow'>
@@ -43,11 +46,11 @@ export interface SignInPorts extends SessionPorts {
   readonly answers: Answers
   readonly log: Logger
   /** Apps of the snapshot in force. */
-  readonly apps: () => Iterable<{ readonly app: Pick<App, 'address' | 'session'> }>
+  readonly apps: () => Iterable<CallableApp>
 }
 
 /** What an attempt has to remember beside the provider's own secrets. */
-type Errand = Pick<AccessAttempt, 'attempt' | 'returnTo' | 'prompt' | 'restarts' | 'stepUp'>
+type Errand = Pick<AccessAttempt, 'attempt' | 'returnTo' | 'prompt' | 'renewal' | 'restarts' | 'stepUp'>
 
 /** Longer than an attempt's cookie lives, so that an answer cannot be presented twice. */
 const attemptTakenSeconds = 600
@@ -60,12 +63,29 @@ const unmetErrors = new Set(['unmet_authentication_requirements'])
 /** Adds `/sign-in` and `/oidc/callback`. */
 export function mountSignIn(router: Router, ports: SignInPorts): void {
   const { answers } = ports
-  router.get('/sign-in', (request, response) => startSignIn(ports, request, response))
+  router.get('/sign-in', (request, response) => startSignInOnErrand(ports, request, response))
   router.all('/sign-in', onlyMethods('GET, HEAD', answers))
   // HEAD would spend a code for nothing, and `form_post` is not what was asked for.
   router.head('/oidc/callback', onlyMethods('GET', answers))
   router.get('/oidc/callback', (request, response) => completeSignIn(ports, request, response))
   router.all('/oidc/callback', onlyMethods('GET', answers))
+}
+
+/** A stop of a detour and a renewal in a frame have nobody who could read a page about a failure. */
+async function startSignInOnErrand(ports: SignInPorts, request: Request, response: Response): Promise<void> {
+  const query = readQuery(request)
+  const sealed = findSingle(query, 'detour')
+  const returnTo = parseReturnUrl(findSingle(query, 'return_to'), ports.apps())
+  if (sealed !== undefined) {
+    const onward = await passBy(ports, request, { sealed, returnTo, attempt: parseAttempt(findSingle(query, 'attempt')) })
+    if (onward !== undefined) return ports.answers.redirect(response, 303, onward)
+    return refuseSignIn(ports, request, response, { reason: 'sign_in_invalid', error: 'detour_unknown' })
+  }
+  if (returnTo === undefined || readRenewal(request) !== 'frame') return await startSignIn(ports, request, response)
+  await startSignIn(ports, request, response).catch((error: unknown) => {
+    ports.log.warn({ request: getContext(request).requestId, err: error }, 'a renewal in a frame failed')
+    answerFrame(ports.answers, response, returnTo, reasonOf(error))
+  })
 }
 
 async function startSignIn(ports: SignInPorts, request: Request, response: Response): Promise<void> {
@@ -91,21 +111,26 @@ async function startSignIn(ports: SignInPorts, request: Request, response: Respo
   if (returnTo !== undefined && wanted === 'invalid') {
     return refuseSignIn(ports, request, response, { startAgainUrl: returnTo, reason: 'sign_in_invalid', error: 'step_up_unknown' })
   }
-  const errand: Errand = { attempt, returnTo, prompt: undefined, restarts: 0, stepUp }
+  const renewal = attempt === undefined ? undefined : readRenewal(request)
+  const errand: Errand = { attempt, returnTo, prompt: undefined, renewal, restarts: 0, stepUp }
   // Without a live session the store has perhaps not been asked yet, and it is needed when the browser comes back.
   const storeNow = lookup.state === 'live' ? lookup.now : await store.loadNow()
   const app = returnTo === undefined ? undefined : findAppOf(returnTo, apps())
   const present = presentOf(lookup)
-  const renewal = app === undefined || present === undefined ? 'none' : renewalFor(app.app.session, present, storeNow)
-  if (lookup.state === 'live' && renewal === 'none' && !isElsewhere) {
+  const round = app === undefined || present === undefined ? 'none' : renewalFor(app.app.session, present, storeNow)
+  if (lookup.state === 'live' && round === 'none' && !isElsewhere) {
     const { session } = lookup
     // Another tab may have been to the provider already.
     const isEnough =
       stepUp === undefined ||
       (isMetBy(stepUp, session.signIn, now()) && (await takeTurn(sessions, 'at_once', { session, returnTo, stepUp })))
-    if (isEnough) return answers.redirect(response, 303, await destinationOf(ports, session, errand))
+    if (isEnough) return answers.redirect(response, 303, await destinationOf(ports, request, lookup, errand))
   }
-  await beginAttempt(ports, request, response, { ...errand, prompt: renewal === 'fresh' ? 'login' : undefined })
+  if (renewal === 'frame' && returnTo !== undefined && round === 'fresh') return answerFrame(answers, response, returnTo, 'login_required')
+  await beginAttempt(ports, request, response, {
+    ...errand,
+    prompt: renewal === 'frame' ? 'none' : round === 'fresh' ? 'login' : undefined,
+  })
 }
 
 async function beginAttempt(
@@ -127,6 +152,12 @@ async function completeSignIn(ports: SignInPorts, request: Request, response: Re
   const taken = await takeAttempt(ports, request, response, answer)
   if (taken === undefined) return
   const { attempt, errand, again } = taken
+  const { renewal, returnTo, stepUp } = errand
+  const refuse = (details: Parameters<typeof refuseSignIn>[3]) => {
+    if (renewal !== 'frame' || returnTo === undefined) return refuseSignIn(ports, request, response, { ...again, ...details })
+    // What a frame is told is no failure: that somebody has to be asked is what most renewals in a frame are to find out.
+    answerFrame(ports.answers, response, returnTo, details.providerError ?? details.reason)
+  }
 
   // 4
   const result = await ports.relyingParty.completeSignIn(answer, attempt).catch((error: unknown) => {
@@ -134,38 +165,38 @@ async function completeSignIn(ports: SignInPorts, request: Request, response: Re
     ports.log.warn({ request: getContext(request).requestId, err: error }, 'a sign-in failed')
     return { outcome: 'failed' as const, reason: reasonOf(error) }
   })
-  if (result.outcome === 'failed') return refuseSignIn(ports, request, response, { ...again, reason: result.reason })
+  if (result.outcome === 'failed') return refuse({ reason: result.reason })
   if (result.outcome === 'refused') {
     const { error } = result
     if (passingErrors.has(error) && errand.restarts === 0) {
       return await beginAttempt(ports, request, response, { ...errand, restarts: errand.restarts + 1 })
     }
-    const isUnmet = errand.stepUp !== undefined && unmetErrors.has(error)
+    const isUnmet = stepUp !== undefined && unmetErrors.has(error)
     const reason = isUnmet ? 'step_up_failed' : troubleErrors.has(error) ? 'provider_unavailable' : 'provider_refused'
-    return refuseSignIn(ports, request, response, { ...again, reason, providerError: error, error })
+    return refuse({ reason, providerError: error, error })
   }
 
   // 5, 6
   const session = await establishSession(ports, request, response, { attempt, signedIn: result.signedIn })
   if (session === undefined) {
+    if (renewal === 'frame') return refuse({ reason: 'sign_in_too_old', providerError: 'login_required' })
     if (attempt.prompt !== 'login') return await beginAttempt(ports, request, response, { ...errand, prompt: 'login' })
-    return refuseSignIn(ports, request, response, { ...again, reason: 'sign_in_too_old' })
+    return refuse({ reason: 'sign_in_too_old' })
   }
 
   // 7
-  const { stepUp, returnTo } = errand
   if (stepUp !== undefined) {
     const shortfall = findShortfall(stepUp, { session: session.signIn, round: result.signedIn.signIn }, ports.now())
     const isOver = shortfall !== undefined || !(await takeTurn(ports.sessions, 'after_round', { session, returnTo, stepUp }))
     if (isOver) {
       const error = shortfall ?? 'app_not_satisfied'
       const details = { reason: 'step_up_failed', person: displayNameOf(session), providerError: error, error } as const
-      return refuseSignIn(ports, request, response, { ...again, ...details })
+      return refuse(details)
     }
   }
 
   // 8
-  ports.answers.redirect(response, 303, await destinationOf(ports, session, errand))
+  ports.answers.redirect(response, 303, await destinationOf(ports, request, { session, claimsState: 'fresh' }, errand))
 }
 
 interface TakenAttempt {
@@ -207,19 +238,33 @@ async function takeAttempt(
   // 3
   if (!(await sessions.takeOnce('attempt', state, attemptTakenSeconds))) return refuse('attempt_used', again)
   response.append('Set-Cookie', cookies.clearAttempt(id, accessUrl))
-  const errand: Errand = { attempt: attempt.attempt, returnTo, prompt: attempt.prompt, restarts: attempt.restarts, stepUp }
+  const errand: Errand = {
+    attempt: attempt.attempt,
+    returnTo,
+    prompt: attempt.prompt,
+    renewal: attempt.renewal,
+    restarts: attempt.restarts,
+    stepUp,
+  }
   return { attempt, errand, again }
 }
 
 /** Where a browser with this session goes: through the hand-off to the app that sent it; to the app itself, which begins one; or to the portal. */
-async function destinationOf({ accessUrl, sessions }: SignInPorts, session: Session, { attempt, returnTo }: Errand): Promise<string> {
+async function destinationOf(
+  ports: SignInPorts,
+  request: Request,
+  person: { readonly session: Session; readonly claimsState: ClaimsState },
+  { attempt, returnTo }: Errand,
+): Promise<string> {
+  const { accessUrl, now, sessions } = ports
   if (returnTo === undefined) return new URL('/', accessUrl).href
   if (attempt === undefined) return returnTo
   const { origin } = new URL(returnTo)
-  const code = await sessions.issueHandOff({ sessionId: session.id, origin, attempt, returnTo })
-  const url = new URL('/.postern/callback', origin)
-  url.searchParams.set('code', code)
-  return url.href
+  const { id: sessionId } = person.session
+  const origins = await findCompanions(ports, request, person, origin)
+  const code = await sessions.issueHandOff({ sessionId, origin, attempt, returnTo })
+  const detour = sealDetour(ports, accessUrl, { sessionId, origins, returnTo: undefined, at: now() })
+  return callbackOf(returnTo, origins.length === 0 ? { code } : { code, detour })
 }
 
 function refuseSignIn(

@@ -19,6 +19,13 @@ export function printSpan(ms: number): string {
   return count(Math.round(ms / dayMs), 'day')
 }
 
+/** A number of bytes: `212 bytes`, `14 KiB`, `1.2 MiB`. */
+export function printSize(bytes: number): string {
+  if (bytes < 1024) return count(bytes, 'byte')
+  if (bytes < 1000 * 1024) return `${Math.round(bytes / 1024)} KiB`
+  return `${Number((bytes / 1024 ** 2).toFixed(1))} MiB`
+}
+
 /** An instant on the wall clock of `zone`, as short as it is clear from `now`: `07:00 (Berlin)`, `Monday at 07:00 (Berlin)`, `5 January at 07:00 (Berlin)`. */
 export function printMoment(at: number, now: number, zone = 'UTC'): string {
   const time = printTime(at, zone)

@@ -325,6 +325,12 @@ describe('a gap in the news', () => {
       'sub' in question.subject && question.subject.sub === 'bob' ? { on: 'subject', until: undefined } : findLock(question)
     await loseGroups(rig, changed.session)
     rig.live.tell({ kind: 'regained' })
+    // Before anything else is done: what ended or was locked needs no deciding.
+    let cutAtOnce = 0
+    rig.forwarding.open.forEach(({ watched }) => {
+      if (watched?.isCut === true) cutAtOnce++
+    })
+    expect(cutAtOnce).toBe(2)
     const [first, second, third, fourth] = open
     expect(await Promise.all([first?.ending, second?.ending, third?.ending])).toEqual([4401, 4403, 4403])
     if (fourth !== undefined) await expectUntouched(rig, fourth)

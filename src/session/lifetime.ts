@@ -26,17 +26,18 @@ export interface ClaimsRules {
 const useIntervalMs = 60_000
 
 /** The absolute end, which no use moves. */
-export function sessionEndsAt(session: Pick<Session, 'startedAt'>, limits: SessionLimits): number {
-  return session.startedAt + limits.lifetimeSeconds * 1000
+export function sessionEndsAt(session: Pick<Session, 'startedAt' | 'standsUntil'>, limits: SessionLimits): number {
+  const endsAt = session.startedAt + limits.lifetimeSeconds * 1000
+  return session.standsUntil === undefined ? endsAt : Math.min(endsAt, session.standsUntil)
 }
 
 /** The end unless it is used again; never later than the absolute one. */
-export function idleEndsAt(session: Pick<Session, 'startedAt' | 'lastUsedAt'>, limits: SessionLimits): number {
+export function idleEndsAt(session: Pick<Session, 'startedAt' | 'lastUsedAt' | 'standsUntil'>, limits: SessionLimits): number {
   return Math.min(sessionEndsAt(session, limits), session.lastUsedAt + limits.idleTimeoutSeconds * 1000)
 }
 
 /** Whether either limit has been reached. */
-export function isExpired(session: Pick<Session, 'startedAt' | 'lastUsedAt'>, limits: SessionLimits, now: number): boolean {
+export function isExpired(session: Pick<Session, 'startedAt' | 'lastUsedAt' | 'standsUntil'>, limits: SessionLimits, now: number): boolean {
   return now >= idleEndsAt(session, limits)
 }
 
@@ -71,10 +72,11 @@ export function isEndedBy(startedAt: number, end: Pick<End, 'kind' | 'at'>): boo
  * done about their age (`reauthenticate`, `accept`).
  */
 export function claimsDuty(
-  session: Pick<Session, 'claims' | 'tokens'>,
+  session: Pick<Session, 'claims' | 'tokens' | 'standsUntil'>,
   rules: ClaimsRules,
   now: number,
 ): 'keep' | 'background' | 'before' | 'reauthenticate' | 'accept' {
+  if (isWithoutProvider(session)) return 'keep'
   const ageMs = now - session.claims.at
   const isTooOld = ageMs > rules.claimsMaxAgeSeconds * 1000
   if (session.tokens.refreshToken === undefined) return isTooOld ? rules.withoutRefreshToken : 'keep'
@@ -83,8 +85,18 @@ export function claimsDuty(
 }
 
 /** What claims are worth that could not be refreshed: they stand for the provider's grace, then they are unknown. */
-export function claimsStateOf(session: Pick<Session, 'claims'>, rules: ClaimsRules, now: number): 'fresh' | 'stale' | 'unknown' {
+export function claimsStateOf(
+  session: Pick<Session, 'claims' | 'tokens' | 'standsUntil'>,
+  rules: ClaimsRules,
+  now: number,
+): 'fresh' | 'stale' | 'unknown' {
+  if (isWithoutProvider(session)) return 'fresh'
   const overMs = now - session.claims.at - rules.claimsMaxAgeSeconds * 1000
   if (overMs <= 0) return 'fresh'
   return overMs <= rules.providerGraceSeconds * 1000 ? 'stale' : 'unknown'
+}
+
+/** A break-glass session that no sign-in at the provider has continued: its claims stand for as long as it does, which is not long. */
+function isWithoutProvider({ standsUntil, tokens }: Pick<Session, 'tokens' | 'standsUntil'>): boolean {
+  return standsUntil !== undefined && tokens.idToken === ''
 }

@@ -1,9 +1,12 @@
 /** What the data plane is answered from memory alone, at once: never more than the slow way would say. */
 
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { PosternError } from '../errors.ts'
+import type { Live } from '../live/live.ts'
 import { createSecret } from './secret.ts'
 import {
   browserOrigin,
+  createTestLive,
   createTestRing,
   createTestSessions,
   openEmbeddedPlace,
@@ -11,6 +14,9 @@ import {
   signedInAs,
   type TestSessions,
 } from './session.fixture.ts'
+import type { Session } from './session.ts'
+import { hashSubject } from './session-record.ts'
+import type { SessionStore, StoreEvents } from './store.ts'
 
 const wiki = 'https://wiki.corp.example'
 
@@ -64,5 +70,79 @@ describe('recalling a session', () => {
     if (found.state !== 'live') throw new Error('not live')
     await one.sessions.endSubject(found.session.issuer, found.session.sub, 'revoked')
     expect(recall()?.state ?? 'ended').toBe('ended')
+  })
+})
+
+describe('recalling what nobody can confirm', () => {
+  const day = { idleTimeoutSeconds: 1_800, lifetimeSeconds: 43_200, refreshAfterSeconds: 300, claimsMaxAgeSeconds: 60 }
+  let place: StorePlace
+  let live: Live
+  let isAway = false
+  let isSilent = false
+  let one: TestSessions
+  let appSecret: string
+  let session: Session
+
+  beforeEach(async () => {
+    place = await openEmbeddedPlace()
+    ;[isAway, isSilent] = [false, false]
+    const refuse = () => Promise.reject(new PosternError('session_store_unavailable', 'away'))
+    const ask = place.store.openEvents().next
+    const store = new Proxy(place.store, {
+      get(target, name: keyof SessionStore) {
+        if (name === 'openEvents')
+          return (): StoreEvents => ({ next: (from) => (isAway || isSilent ? refuse() : ask(from)), close: async () => undefined })
+        return (...args: never[]) => (isAway ? refuse() : (target[name] as (...args: never[]) => unknown)(...args))
+      },
+    })
+    live = createTestLive({ store, clock: place.clock })
+    const ring = createTestRing()
+    one = createTestSessions({ store, clock: place.clock }, ring, { live, settings: { ...day, unverifiedForSeconds: 120 } })
+    session = (await one.sessions.begin(signedInAs('alice'), browserOrigin)).session
+    appSecret = (await one.sessions.openAppSession(session.id, wiki)) ?? ''
+    await one.sessions.findByAppSecret(appSecret, wiki)
+    isAway = true
+  })
+  afterEach(() => place.close())
+  const recall = (origin = wiki) => one.sessions.recallUnverified(appSecret, origin)
+
+  it('answers for as long as is allowed, and no longer', async () => {
+    place.clock.move(30_000)
+    expect(one.sessions.recallByAppSecret(appSecret, wiki)).toBeUndefined()
+    await expect(one.sessions.findByAppSecret(appSecret, wiki)).rejects.toMatchObject({ code: 'session_store_unavailable' })
+    expect(recall()).toMatchObject({ state: 'live', claimsState: 'fresh', session: { id: session.id } })
+    expect(recall('https://payroll.corp.example')).toEqual({ state: 'none' })
+    place.clock.move(89_000)
+    // Older than they may be, and nobody can be asked for newer ones.
+    expect(recall()).toMatchObject({ state: 'live', claimsState: 'stale' })
+    expect(one.refreshCalls()).toBe(0)
+    place.clock.move(2_000)
+    expect(recall()).toBeUndefined()
+  })
+
+  it('is no part of what counts otherwise: news must have been heard five seconds ago, however young what was read is', async () => {
+    ;[isAway, isSilent] = [false, true]
+    place.clock.move(3_000)
+    const second = (await one.sessions.openAppSession(session.id, wiki)) ?? ''
+    expect((await one.sessions.findByAppSecret(second, wiki)).state).toBe('live')
+    expect(one.sessions.recallByAppSecret(second, wiki)?.state).toBe('live')
+    place.clock.move(2_100)
+    expect(one.sessions.recallByAppSecret(second, wiki)).toBeUndefined()
+    expect(one.sessions.recallUnverified(second, wiki)?.state).toBe('live')
+    // The store itself is there, and says so.
+    expect((await one.sessions.findByAppSecret(second, wiki)).state).toBe('live')
+    expect(one.sessions.recallByAppSecret(second, wiki)?.state).toBe('live')
+  })
+
+  it('never against an end that is known of', () => {
+    place.clock.move(30_000)
+    live.noteEnds([{ kind: 'subject', idHash: hashSubject(session.issuer, session.sub), at: session.startedAt, cause: 'revoked' }])
+    expect(recall()).toEqual({ state: 'ended', cause: 'revoked' })
+  })
+
+  it('never of what was not read, and not at all where the operator did not ask for it', () => {
+    expect(one.sessions.recallUnverified(createSecret(), wiki)).toBeUndefined()
+    const strict = createTestSessions(place, createTestRing(), { live, settings: day })
+    expect(strict.sessions.recallUnverified(appSecret, wiki)).toBeUndefined()
   })
 })

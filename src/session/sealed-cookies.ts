@@ -14,6 +14,8 @@ export interface AppAttempt {
   readonly secret: string
   /** Absolute URL on the app's origin. */
   readonly returnTo: string
+  /** The id of the form that was kept when this sign-in began. */
+  readonly kept?: string | undefined
 }
 
 /** What the login cookie of the access host keeps while the browser is at the provider. */
@@ -28,6 +30,8 @@ export interface AccessAttempt {
   readonly prompt: 'login' | 'none' | undefined
   /** What the sign-in has to bring beyond naming somebody; what comes back is judged by it. */
   readonly stepUp: StepUp | undefined
+  /** Begun from within a page that is open: what becomes of it is told there. In a hidden frame nobody is asked anything. */
+  readonly renewal?: 'frame' | 'popup' | undefined
   /** How often this attempt was restarted by itself. */
   readonly restarts: number
 }

@@ -43,6 +43,9 @@ export const recordNames = {
   providerSidIndex: (providerSidHash: string) => `provider_sid:${providerSidHash}`,
   emailIndex: (emailHash: string) => `email:${emailHash}`,
   peopleIndex: 'people:all',
+  keptPost: (idHash: string) => `kept_post:${idHash}`,
+  keptPostsIndex: (sessionHash: string) => `kept_posts:${sessionHash}`,
+  allKeptPostsIndex: 'all_kept_posts:all',
   refreshLock: (sessionHash: string) => `refresh:${sessionHash}`,
 } as const
 
@@ -89,6 +92,7 @@ export function restoreSession(stored: Session): Session {
     lastUsedAt: stored.lastUsedAt,
     origin: stored.origin,
     device: stored.device == null ? undefined : { certificate: stored.device.certificate, names: stored.device.names },
+    standsUntil: stored.standsUntil,
   }
 }
 

@@ -5,6 +5,7 @@ import { PosternError } from '../errors.ts'
 import { createSecret, hashOf } from './secret.ts'
 import {
   browserOrigin,
+  createTestLive,
   createTestRing,
   createTestSessions,
   openEmbeddedPlace,
@@ -148,7 +149,7 @@ describe.each([
 
   it('asks the store nothing for use that it wrote a moment ago', async () => {
     const counted = countingStore(place)
-    const { sessions } = createTestSessions({ store: counted.store, clock: place.clock }, ring)
+    const { sessions } = createTestSessions({ store: counted.store, clock: place.clock }, ring, { live: createTestLive(place) })
     const { session } = await signIn()
     move(61)
     for (let i = 0; i < 200; i++) sessions.recordUse(session)
@@ -382,7 +383,7 @@ describe.each([
 
   it('answers from memory for 5 s and no longer', async () => {
     const counted = countingStore(place)
-    const memory = createTestSessions({ store: counted.store, clock: place.clock }, ring)
+    const memory = createTestSessions({ store: counted.store, clock: place.clock }, ring, { live: createTestLive(place) })
     const { appSecret } = await signIn()
     await Promise.all(Array.from({ length: 20 }, () => memory.sessions.findByAppSecret(appSecret, wiki)))
     expect(counted.calls()).toEqual({ loadRecord: 2, loadEnds: 2, loadNow: 1 })
@@ -412,7 +413,7 @@ describe.each([
 
   it('writes nothing for anybody who has not signed in', async () => {
     const counted = countingStore(place)
-    const { sessions } = createTestSessions({ store: counted.store, clock: place.clock }, ring)
+    const { sessions } = createTestSessions({ store: counted.store, clock: place.clock }, ring, { live: createTestLive(place) })
     for (let i = 0; i < 20; i++) {
       await sessions.findByAppSecret(createSecret(), wiki)
       await sessions.findByAccessSecret(createSecret())

@@ -9,6 +9,7 @@ import { randomBytes } from 'node:crypto'
 import { setTimeout as pause } from 'node:timers/promises'
 import type { AuditEvent } from '../audit/event.ts'
 import type { CurrentKeys } from '../keys.ts'
+import type { Live } from '../live/live.ts'
 import type { Logger } from '../log.ts'
 import type { RelyingParty } from '../oidc/relying-party.ts'
 import { type ClaimsRefresh, createClaimsRefresh } from './claims-refresh.ts'
@@ -18,6 +19,7 @@ import { createSealedRecords } from './sealed-records.ts'
 import { createSecret, hashOf, isSecret } from './secret.ts'
 import type { Session, SessionLookup } from './session.ts'
 import { auditSubjectOf, createSessionEnds } from './session-ends.ts'
+import { createSessionLists } from './session-lists.ts'
 import { createSessionReader, type SessionState } from './session-reader.ts'
 import {
   expiredIsKnownForMs,
@@ -37,11 +39,15 @@ import type { SessionStore } from './store.ts'
 export interface SessionSettings extends SessionLimits {
   readonly refreshAfterSeconds: number
   readonly claimsMaxAgeSeconds: number
+  /** How long memory may serve where nobody can confirm it; left out: not at all. */
+  readonly unverifiedForSeconds?: number | undefined
 }
 
 /** What the sessions of an instance are made from. */
 export interface SessionServiceOptions {
   readonly store: SessionStore
+  /** The ends of this instance. Stays the caller's. */
+  readonly live: Live
   readonly keys: CurrentKeys
   /** Epoch milliseconds; only to notice that this machine's clock differs from the store's. */
   readonly now: () => number
@@ -64,19 +70,26 @@ const longestCloseMs = 5_000
 /** An address bar's worth of user agent is enough to recognise one's own browser. */
 const maxUserAgentLength = 512
 
+/** How long an end is kept: for as long as any session that it could concern may live, and be known to have expired. */
+export function keepEndsForSeconds({ lifetimeSeconds }: Pick<SessionLimits, 'lifetimeSeconds'>): number {
+  return lifetimeSeconds + expiredIsKnownForMs / 1000
+}
+
 /** The sessions of one instance. The store stays the caller's: `close` settles what is under way and leaves it open. */
 export function createSessions(options: SessionServiceOptions): SessionService {
-  const { store, settings, monotonicNow, log, onEvent } = options
+  const { store, live, settings, monotonicNow, log, onEvent } = options
   const rules: ClaimsRules = { ...settings, ...options.providerSettings }
   const limits: SessionLimits = { idleTimeoutSeconds: settings.idleTimeoutSeconds, lifetimeSeconds: settings.lifetimeSeconds }
   const records = createSealedRecords(store, options.keys, log)
-  const reader = createSessionReader({ store, records, limits, now: options.now, monotonicNow, log })
+  const { unverifiedForSeconds } = settings
+  const reader = createSessionReader({ store, records, live, limits, unverifiedForSeconds, now: options.now, monotonicNow, log })
+  const lists = createSessionLists(store, reader)
   const people = createPeople(store, records)
   const ends = createSessionEnds({
     store,
     records,
-    keepSeconds: limits.lifetimeSeconds + expiredIsKnownForMs / 1000,
-    noteEnds: reader.noteEnds,
+    keepSeconds: keepEndsForSeconds(limits),
+    noteEnds: live.noteEnds,
     forget: reader.forget,
     onEvent,
     log,
@@ -88,7 +101,7 @@ export function createSessions(options: SessionServiceOptions): SessionService {
     refresh: options.refresh,
     endSession: (session, cause) => ends.endSession(session.id, cause),
     async onRefreshed(before, after) {
-      reader.forget(hashSessionId(after.id))
+      await tellOfChange(hashSessionId(after.id))
       onEvent(sessionEvent('session.refreshed', after, undefined))
       await indexProviderSid(after, before)
       await people.recordPerson(after)
@@ -96,6 +109,16 @@ export function createSessions(options: SessionServiceOptions): SessionService {
     log,
   })
   const use = createSessionUse({ store, records, limits, monotonicNow, log })
+
+  /** Other instances that do not hear of it remember the session as it was for five seconds. */
+  async function tellOfChange(sessionHash: string): Promise<void> {
+    reader.forget(sessionHash)
+    try {
+      await store.publish({ kind: 'session', detail: sessionHash })
+    } catch (error) {
+      log.warn({ err: error }, 'other instances could not be told that a session has new claims; they will notice within seconds')
+    }
+  }
 
   /** The answer that needs no waiting; `undefined` where claims have to be made fresh first. */
   function answerAtOnce(state: SessionState): SessionLookup | undefined {
@@ -131,11 +154,12 @@ export function createSessions(options: SessionServiceOptions): SessionService {
   /** Its instant of beginning is read first, then the session is written, then what leads to it: an end recorded at any moment catches it. */
   async function begin(...[signedIn, origin, by, device]: Parameters<Sessions['begin']>): ReturnType<Sessions['begin']> {
     const startedAt = await store.loadNow()
+    const { withoutProvider } = signedIn
     const session: Session = {
       id: randomBytes(16).toString('base64url'),
       issuer: signedIn.issuer,
       sub: signedIn.sub,
-      claims: { at: startedAt, version: 1, all: signedIn.claims },
+      claims: { at: withoutProvider?.claimsAt ?? startedAt, version: 1, all: signedIn.claims },
       signIn: signedIn.signIn,
       tokens: signedIn.tokens,
       providerSid: signedIn.providerSid,
@@ -143,6 +167,7 @@ export function createSessions(options: SessionServiceOptions): SessionService {
       lastUsedAt: startedAt,
       origin: { address: origin.address, userAgent: origin.userAgent.slice(0, maxUserAgentLength) },
       device,
+      standsUntil: withoutProvider === undefined ? undefined : startedAt + withoutProvider.seconds * 1000,
     }
     const sessionHash = hashSessionId(session.id)
     const expiresAt = recordExpiry(session)
@@ -176,7 +201,7 @@ export function createSessions(options: SessionServiceOptions): SessionService {
         lastUsedAt: Math.max(at, value.session.lastUsedAt),
       },
     }))
-    reader.forget(sessionHash)
+    await tellOfChange(sessionHash)
     if (written === undefined) return undefined
     const continued = restoreSession(written.session)
     await Promise.all([indexProviderSid(continued, state.session), people.recordPerson(continued)])
@@ -212,17 +237,18 @@ export function createSessions(options: SessionServiceOptions): SessionService {
     return sessionEndsAt(session, limits) + expiredIsKnownForMs
   }
 
-  async function listSubject(issuer: string, sub: string): Promise<readonly Session[]> {
-    const index = recordNames.subjectIndex(hashSubject(issuer, sub))
-    const states = await Promise.all((await store.loadIndex(index)).map((sessionHash) => reader.findByHash(sessionHash)))
-    return states.flatMap((state) => (state.state === 'live' ? [state.session] : [])).sort((a, b) => b.startedAt - a.startedAt)
-  }
-
   return {
     findByAppSecret: (secret, origin) => lookUp(() => reader.findBySecret('app', secret, origin)),
     recallByAppSecret(secret, origin) {
       const state = reader.recallBySecret('app', secret, origin)
       return state === undefined ? undefined : answerAtOnce(state)
+    },
+    recallUnverified(secret, origin) {
+      const state = reader.recallUnverified('app', secret, origin)
+      if (state?.state !== 'live') return state
+      const { session, now } = state
+      if (claimsDuty(session, rules, now) === 'reauthenticate') return { state: 'expired', session }
+      return { state: 'live', session, claimsState: claimsStateOf(session, rules, now), now }
     },
     findByAccessSecret: (secret) => lookUp(() => reader.findBySecret('access', secret, null)),
     findById: (sessionId) => lookUp(() => reader.findByHash(hashSessionId(sessionId))),
@@ -239,7 +265,8 @@ export function createSessions(options: SessionServiceOptions): SessionService {
     endSubject: ends.endSubject,
     endProviderSid: ends.endProviderSid,
     findLatestEnd: ends.findLatestEnd,
-    listSubject,
+    ...lists,
+    refreshSubject: async (issuer, sub) => claims.refreshNow(await lists.listSubject(issuer, sub)),
 
     async issueHandOff(handOff) {
       const code = createSecret()

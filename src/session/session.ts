@@ -39,6 +39,8 @@ export interface SignedIn {
   readonly tokens: Tokens
   /** The provider's `sid`, for back-channel logout. */
   readonly providerSid: string | undefined
+  /** Break-glass: the provider was not asked. The session ends after this time at the latest, and so long its claims stand. */
+  readonly withoutProvider?: { readonly seconds: number; readonly claimsAt: number } | undefined
 }
 
 /** The certificate that a sign-in was made with. A session that begins with one is bound to it for good. */
@@ -64,6 +66,8 @@ export interface Session {
   readonly origin: { readonly address: string; readonly userAgent: string }
   /** `undefined`: it began without a certificate, and needs none. */
   readonly device: BoundDevice | undefined
+  /** It began without the provider and ends at this instant, whatever the limits allow. */
+  readonly standsUntil?: number | undefined
 }
 
 /** Answer to "whose request is this?". `expired` and `ended` may be told apart from `none`, to the log and by the renewal rules. */

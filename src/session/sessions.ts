@@ -1,9 +1,9 @@
 /**
  * What the two planes may do with sessions. `createSessions` (in `session-service.ts`) implements it over a `SessionStore`.
  *
- * A look-up answers from memory only while that is at most 5 s old on the monotonic clock, else from the store; a store
- * that is away makes it reject with `session_store_unavailable`, which every caller turns into 503. Ends recorded through
- * this instance count at once; others at the latest when memory runs out.
+ * A look-up answers from memory only while that is at most 5 s old on the monotonic clock and the instance has heard of every end, else
+ * from the store; a store that is away makes it reject with `session_store_unavailable`, which every caller turns into 503. Ends
+ * recorded through this instance count at once, others as soon as its event stream tells of them: well under a second.
  */
 
 import type { BoundDevice, Session, SessionLookup, SignedIn } from './session.ts'
@@ -35,6 +35,12 @@ export interface Sessions {
    * is answered here, and then costs no promise.
    */
   recallByAppSecret(secret: string, origin: string): SessionLookup | undefined
+  /**
+   * What memory says of it although neither the store nor its events answer, if the operator allows that for so long
+   * (`session.unverified_for`). Ends that are known of count, and nothing is refreshed. Never for an app whose sensitivity is `restricted`:
+   * that is for the caller to see to.
+   */
+  recallUnverified(secret: string, origin: string): SessionLookup | undefined
   /** For the access host. */
   findByAccessSecret(secret: string): Promise<SessionLookup>
   /** For renewals, back-channel and the portal; straight from the store. */
@@ -75,6 +81,13 @@ export interface Sessions {
   }): Promise<{ readonly at: number; readonly cause: EndCause } | undefined>
   /** Live sessions of a subject, newest first. */
   listSubject(issuer: string, sub: string): Promise<readonly Session[]>
+  /** Live sessions that hang on one session at the provider, newest first. */
+  listProviderSid(issuer: string, providerSid: string): Promise<readonly Session[]>
+  /**
+   * Asks the provider at once about every live session of a subject, of which it has said that something changed; what it refuses
+   * ends. Resolves when all were asked. What cannot be asked (no refresh token, provider away) stays as it was.
+   */
+  refreshSubject(issuer: string, sub: string): Promise<void>
 
   /** Mints a hand-off code. */
   issueHandOff(handOff: HandOff): Promise<string>
