@@ -18,6 +18,7 @@ import type { InstanceConfiguration } from './config/instance.ts'
 import { parseManagementReport, parseSignedReport } from './config/posture-report-schema.ts'
 import type { DeviceReportsPorts } from './control/api/device-reports.ts'
 import type { CurrentKeys } from './keys.ts'
+import type { LiveEvent } from './live/live.ts'
 import type { Logger } from './log.ts'
 import type { SessionStore } from './session/store.ts'
 
@@ -27,8 +28,8 @@ export interface DeviceParts {
   readonly reader: DeviceReader
   /** For the API. */
   readonly reports: DeviceReportsPorts
-  /** Another instance changed the device with this hash: what is remembered of it is out of date. */
-  forget(deviceHash: string): void
+  /** Hears what other instances did: what is remembered of a device may be out of date. */
+  hear(event: LiveEvent): void
 }
 
 /** What they are made of. */
@@ -73,6 +74,9 @@ export function composeDevices({
   return {
     reader: createDeviceReader({ certificates, directory, claims: configuration.provider.claims }),
     reports: { reports: postureReports, tokens },
-    forget: directory.forgetHash,
+    hear(event) {
+      if (event.kind === 'device_changed') directory.forgetHash(event.deviceHash)
+      else if (event.kind === 'regained') directory.forgetAll()
+    },
   }
 }

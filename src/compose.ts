@@ -208,9 +208,7 @@ export async function startPostern({ configuration, log, isDemo }: StartOptions)
     closers.push(() => certificates?.close())
     const inventory = access.devices
     const devices = composeDevices({ configuration, inventory, store, keys, log, record, certificates, now, monotonicNow })
-    live.listen((event) => {
-      if (event.kind === 'device_changed') devices.forget(event.deviceHash)
-    })
+    live.listen(devices.hear)
     const places = await watchPlaces(configuration.facts, { log, lookEveryMs: placesLookMs })
     closers.push(() => places.close())
     const readEnvironment = createEnvironmentReader(places)

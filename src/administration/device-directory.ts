@@ -2,7 +2,7 @@
  * The inventory as the request path asks it: a memory of at most five seconds in front of the store, bounded, on the monotonic clock.
  *
  * What a certificate or claim leads to and what the record says are remembered apart, each with an age of its own. A report that this
- * instance accepts is known here at once (`forget`), on others within five seconds. A record that was read again and did not change
+ * instance accepts is known here at once (`forget`), on others once they hear of it (`forgetHash`). A record that was read again and did not change
  * is the same object, so that what is derived from it need not be made again.
  */
 
@@ -17,6 +17,8 @@ export interface RememberingDirectory extends DeviceDirectory {
   forget(id: string): void
   /** The same for a device by the hash of its id, as other instances speak of it. */
   forgetHash(idHash: string): void
+  /** Nobody knows what changed meanwhile. */
+  forgetAll(): void
 }
 
 /** `maxAgeMs` and `maxEntries` are for tests. */
@@ -81,6 +83,10 @@ export function createDeviceDirectory({
     forgetHash(idHash) {
       const id = idsByHash.get(idHash)
       if (id !== undefined) records.forget(id)
+    },
+    forgetAll() {
+      clues.clear()
+      records.clear()
     },
   }
 }

@@ -249,6 +249,17 @@ describe('the memory in front of it', () => {
     expect((await inventory.directory.find(clue))?.status.state).toBe('blocked')
   })
 
+  it('reads everything again once nobody knows what changed meanwhile', async () => {
+    await inventory.directory.find(clue)
+    await inventory.add({ id: 'a' })
+    expect(await inventory.directory.find(clue)).toBeUndefined()
+    inventory.directory.forgetAll()
+    expect((await inventory.directory.find(clue))?.id).toBe('a')
+    await inventory.devices.block('a', 'stolen', 'os:admin@test')
+    inventory.directory.forgetAll()
+    expect((await inventory.directory.find(clue))?.status.state).toBe('blocked')
+  })
+
   it('tells instances of every change, and ends sessions with a block, with a repeated one too', async () => {
     await inventory.add({ id: 'a' })
     await inventory.devices.block('a', 'stolen', 'os:admin@test')

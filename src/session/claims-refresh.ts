@@ -67,6 +67,15 @@ type Refreshed = Extract<RefreshResult, { outcome: 'refreshed' }>['signedIn']
 interface Flight {
   readonly begunAt: number
   readonly outcome: Promise<RefreshOutcome>
+  readonly course: Course
+}
+
+/** Where a flight is. */
+interface Course {
+  /** Somebody wants an answer of the provider's own; what another instance wrote meanwhile will not do. */
+  isDemanded: boolean
+  /** It is not settled yet whether the provider will be asked. */
+  isOpen: boolean
 }
 
 /** Refreshes for the sessions of one instance. */
@@ -86,7 +95,8 @@ export function createClaimsRefresh(parts: ClaimsRefreshParts): ClaimsRefresh {
   }
 
   function launch(session: Session, isDemanded: boolean): Flight {
-    const outcome = fly(session, isDemanded)
+    const course: Course = { isDemanded, isOpen: true }
+    const outcome = fly(session, course)
       .catch((error: unknown): RefreshOutcome => {
         log.warn({ err: error }, 'claims could not be refreshed')
         return 'failed'
@@ -97,12 +107,18 @@ export function createClaimsRefresh(parts: ClaimsRefreshParts): ClaimsRefresh {
         else failedAt.delete(session.id)
         return result
       })
-    const flight = { begunAt: monotonicNow(), outcome }
+    const flight = { begunAt: monotonicNow(), outcome, course }
     flights.set(session.id, flight)
     return flight
   }
 
   function demand(session: Session): Promise<RefreshOutcome> {
+    const underWay = flights.get(session.id)
+    // Its question to the provider will be younger than this demand.
+    if (underWay?.course.isOpen === true) {
+      underWay.course.isDemanded = true
+      return underWay.outcome
+    }
     const waiting = queued.get(session.id)
     if (waiting !== undefined) return waiting
     const outcome = afterLanding(session.id).then(() => {
@@ -130,18 +146,22 @@ export function createClaimsRefresh(parts: ClaimsRefreshParts): ClaimsRefresh {
     }
   }
 
-  async function fly(session: Session, isDemanded: boolean): Promise<RefreshOutcome> {
+  async function fly(session: Session, course: Course): Promise<RefreshOutcome> {
     const lock = recordNames.refreshLock(hashSessionId(session.id))
     const giveUpAt = monotonicNow() + pollForMs
     for (;;) {
       const token = await store.acquireLock(lock, lockSeconds)
       const current = await loadSession(session.id)
       // Gone, or written by whoever held the lock before; who demands an answer wants one that was asked for after the demand.
-      if (current === undefined || (!isDemanded && current.claims.version !== session.claims.version)) {
+      if (current === undefined || (!course.isDemanded && current.claims.version !== session.claims.version)) {
+        course.isOpen = false
         if (token !== undefined) await store.releaseLock(lock, token)
         return 'renewed'
       }
-      if (token !== undefined) return whileHolding(lock, token, () => ask(current))
+      if (token !== undefined) {
+        course.isOpen = false
+        return whileHolding(lock, token, () => ask(current))
+      }
       if (monotonicNow() > giveUpAt) return 'failed'
       await pause(pollMs, undefined, { ref: false })
     }
