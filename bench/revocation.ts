@@ -30,8 +30,9 @@ const socketsOfSession = 10
 const streamsOfSession = 2
 /** What an administrator waits at most before calling it a failure. */
 const patienceMs = 10_000
-/** Each instance is asked as these sessions, without a pause, until it refuses. */
+/** Each instance is asked as these sessions until it refuses; the pause leaves the machine to those that are measured. */
 const probedSessions = 3
+const probePauseMs = 5
 
 /** One signed-in browser and what it has open. */
 interface Visitor {
@@ -62,6 +63,9 @@ interface Measured {
   readonly refusals: number[]
   readonly commands: number[]
 }
+
+/** The provider's names of the sessions. */
+const sids = new Map<number, string>()
 
 const upstream = await startStreamingUpstream()
 const provider = await startHostileProvider()
@@ -243,6 +247,7 @@ async function enter(rig: Rig, balancedPort: number, index: number): Promise<Vis
   }
   if (answer.status !== 200) throw new Error(`session ${index} could not begin: ${answer.status} ${answer.body.slice(0, 400)}`)
   const cookie = client.cookieHeader(rig.origin('app'))
+  for (const { port } of rig.instances) while ((await ask(rig, port, cookie)) !== 200 && performance.now() < until) await pause(20)
   const open = [
     ...Array.from({ length: socketsOfSession }, () => openWebSocket(rig, balancedPort, cookie)),
     ...Array.from({ length: streamsOfSession }, () => openAnswer(rig, balancedPort, cookie, '/events')),
@@ -252,8 +257,6 @@ async function enter(rig: Rig, balancedPort: number, index: number): Promise<Vis
   ]
   return { index, cookie, connections: await Promise.all(open) }
 }
-
-const sids = new Map<number, string>()
 
 async function openWebSocket(rig: Rig, port: number, cookie: string): Promise<Connection> {
   const headers = { host: `app.corp.localhost:${rig.port}`, cookie, origin: rig.origin('app') }
@@ -301,17 +304,16 @@ function startProbe(rig: Rig, port: number, { cookie }: Visitor) {
     passed = resolve
   })
   let refused: number | undefined
-  const client = new Client()
-  client.detours.set(rig.port, port)
-  const ask = async (): Promise<void> => {
-    const headers = { cookie, 'sec-fetch-site': 'same-origin' }
+  const askOn = async (): Promise<void> => {
     while (refused === undefined) {
-      const { status } = await client.send(`${rig.origin('app')}/ok`, { as: 'fetch', headers })
+      // One that is under way just then is cut, which is not the answer that is waited for.
+      const status = await ask(rig, port, cookie).catch(() => 0)
       if (status === 200) passed()
-      else refused = performance.now()
+      else if (status !== 0) refused = performance.now()
+      await pause(probePauseMs)
     }
   }
-  const asking = ask()
+  const asking = askOn()
   return {
     hasPassed,
     async refusedAt(until: number): Promise<number> {
@@ -319,6 +321,13 @@ function startProbe(rig: Rig, port: number, { cookie }: Visitor) {
       return refused ?? Number.POSITIVE_INFINITY
     },
   }
+}
+
+async function ask(rig: Rig, port: number, cookie: string): Promise<number> {
+  const client = new Client()
+  client.detours.set(rig.port, port)
+  const headers = { cookie, 'sec-fetch-site': 'same-origin' }
+  return (await client.send(`${rig.origin('app')}/ok`, { as: 'fetch', headers })).status
 }
 
 async function prepareDevices(rig: Rig, postern: (...args: string[]) => Promise<string>): Promise<string> {

@@ -212,6 +212,29 @@ describe('a session that was ended', () => {
   )
 
   test(
+    'is asked about in every tab: one that waits out of sight keeps no other waiting, and one sign-in is enough for all',
+    async () => {
+      await context.addInitScript(blockPopups)
+      const page = await openNotes(rig, '/')
+      const other = await context.newPage()
+      await other.goto(`${rig.origin('notes')}/`)
+      await signOutElsewhere()
+      await page.evaluate('void save()')
+      await page.locator('.postern-banner-ended').waitFor()
+      await other.evaluate('void save()')
+      const [popup] = await Promise.all([
+        context.waitForEvent('page'),
+        other.locator('.postern-banner-ended .postern-banner-action').click(),
+      ])
+      await chooseAtDemoProvider(popup, 'alice')
+      await expectResult(other, 'alice saved ')
+      await expectResult(page, 'alice saved ')
+      for (const tab of [page, other]) await tab.locator('.postern-banner').waitFor({ state: 'detached' })
+    },
+    longMs,
+  )
+
+  test(
     'leaves alone for a while whoever does not want to sign in now: the refusal reaches the page',
     async () => {
       await context.addInitScript(blockPopups)
@@ -292,6 +315,24 @@ describe('the API of another host', () => {
     expect(answer.trail.filter((url) => url.startsWith(rig.origin('api')))).toEqual([])
     expect(client.cookie(appCookie, 'api.corp.localhost')).toBeUndefined()
   })
+
+  test(
+    'that stays closed after a renewal is not renewed for again and again',
+    async () => {
+      const page = await openNotes(rig, '/', 'carol')
+      const call = `fetch('${rig.origin('api')}/api/y', { credentials: 'include' }).then(({ status }) => status)`
+      const byXhr = `new Promise((resolve) => {
+        const request = new XMLHttpRequest()
+        request.open('GET', '${rig.origin('api')}/api/y')
+        request.withCredentials = true
+        request.onload = () => resolve(request.status)
+        request.send()
+      })`
+      for (const one of [call, call, byXhr, call]) expect(await page.evaluate(one)).toBe(401)
+      expect(await eventsOf(page)).toEqual(['renewing', 'renewed'])
+    },
+    longMs,
+  )
 
   test('cannot be opened for a victim with the detour of somebody else, nor with their code', async () => {
     const attacker = new Client()
@@ -376,10 +417,10 @@ async function stepUpIn(opened: Promise<Page>): Promise<Page> {
   return popup
 }
 
-async function openNotes(of: Rig, path: string): Promise<Page> {
+async function openNotes(of: Rig, path: string, person = 'alice'): Promise<Page> {
   const page = await context.newPage()
   await page.goto(`${of.origin('notes')}${path}`)
-  await chooseAtDemoProvider(page, 'alice')
+  await chooseAtDemoProvider(page, person)
   await page.waitForURL(`${of.origin('notes')}${path}`)
   return page
 }

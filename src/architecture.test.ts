@@ -87,6 +87,7 @@ const wiring = [
   'compose-access.ts',
   'compose-administration.ts',
   'compose-life.ts',
+  'compose-machine.ts',
   'compose-metrics.ts',
   'cli.ts',
   'main.ts',
@@ -214,7 +215,11 @@ describe('no file', () => {
     ['process.abort', [], 'whoever exits loses what others have not written yet'],
     ['process.kill', ['main.ts', 'cli.ts'], 'signals belong to the process entry'],
     // `demo` puts the demo together as `compose` does the rest.
-    ['Date.now', ['compose.ts', 'commands/demo.ts', 'demo/serve-app.ts'], 'everyone else is given `now`, so that a test can move time'],
+    [
+      'Date.now',
+      ['compose-machine.ts', 'commands/demo.ts', 'demo/serve-app.ts'],
+      'everyone else is given `now`, so that a test can move time',
+    ],
   ] as const)('uses %s outside its place', (name, places, why) => {
     const offences = code.flatMap((source) =>
       places.some((place) => isWithin(source.path, place))

@@ -6,24 +6,50 @@
  */
 
 import { Command, CommanderError } from 'commander'
-import { registerBreakGlass } from './commands/break-glass.ts'
-import { registerCheck } from './commands/check.ts'
-import { registerDemo } from './commands/demo.ts'
-import { registerDevice } from './commands/device.ts'
-import { registerExplain } from './commands/explain.ts'
-import { registerInit } from './commands/init.ts'
-import { registerKeys } from './commands/keys.ts'
-import { registerLock } from './commands/lock.ts'
-import { registerSchema } from './commands/schema.ts'
-import { registerServe } from './commands/serve.ts'
-import { registerSessions } from './commands/sessions.ts'
-import { registerTest } from './commands/test.ts'
-import { registerToken } from './commands/token.ts'
-import { liveProbes, now, readVersion, startPostern } from './compose.ts'
-import { openAdministration, resealRecords } from './compose-administration.ts'
+import type { StartOptions } from './compose.ts'
+import type { AdministrationConfiguration } from './compose-administration.ts'
+import { now, readVersion } from './compose-machine.ts'
 import { isPosternError } from './errors.ts'
-import { createLogger } from './log.ts'
+import { createLogger, type Logger } from './log.ts'
 import { serveUntilSignal } from './main.ts'
+
+// Loaded by whoever needs it: who cuts somebody off should not wait for what serves requests.
+const startPostern = async (options: StartOptions) => (await import('./compose.ts')).startPostern(options)
+const openAdministration = async (configuration: AdministrationConfiguration, log: Logger) =>
+  (await import('./compose-administration.ts')).openAdministration(configuration, log)
+
+/** In the order of the help. A command's file may register several; only the one that is asked for is loaded. */
+const commands: Readonly<Record<string, (program: Command) => Promise<void>>> = {
+  serve: async (program) => (await import('./commands/serve.ts')).registerServe(program, { startPostern, serveUntilSignal }),
+  demo: async (program) => (await import('./commands/demo.ts')).registerDemo(program, { startPostern, serveUntilSignal }),
+  init: async (program) => (await import('./commands/init.ts')).registerInit(program),
+  async check(program) {
+    const { liveProbes } = await import('./compose.ts')
+    const { registerCheck } = await import('./commands/check.ts')
+    registerCheck(program, { probes: liveProbes(createLogger('error', 'stderr')), now })
+  },
+  schema: async (program) => (await import('./commands/schema.ts')).registerSchema(program),
+  async keys(program) {
+    const { resealRecords } = await import('./compose-administration.ts')
+    const { registerKeys } = await import('./commands/keys.ts')
+    registerKeys(program, { now, reseal: resealRecords })
+  },
+  token: async (program) => (await import('./commands/token.ts')).registerToken(program, { openAdministration, now }),
+  device: async (program) => (await import('./commands/device.ts')).registerDevice(program, { openAdministration, now }),
+  sessions: async (program) => (await import('./commands/sessions.ts')).registerSessions(program, { openAdministration, now }),
+  lock: registerLocks,
+  unlock: registerLocks,
+  'break-glass': async (program) => (await import('./commands/break-glass.ts')).registerBreakGlass(program, { openAdministration }),
+  test: async (program) => (await import('./commands/test.ts')).registerTest(program, { now }),
+  async explain(program) {
+    const { registerExplain } = await import('./commands/explain.ts')
+    registerExplain(program, { now, openAdministration, log: createLogger('error', 'stderr') })
+  },
+}
+
+async function registerLocks(program: Command): Promise<void> {
+  ;(await import('./commands/lock.ts')).registerLock(program, { openAdministration })
+}
 
 const program = new Command('postern')
   .description('Identity-aware access proxy: every request decided on fresh facts, proxied with signed identity.')
@@ -31,19 +57,10 @@ const program = new Command('postern')
   .exitOverride()
   .showHelpAfterError('(postern COMMAND --help tells more)')
 
-registerServe(program, { startPostern, serveUntilSignal })
-registerDemo(program, { startPostern, serveUntilSignal })
-registerInit(program)
-registerCheck(program, { probes: liveProbes(createLogger('error', 'stderr')), now })
-registerSchema(program)
-registerKeys(program, { now, reseal: resealRecords })
-registerToken(program, { openAdministration, now })
-registerDevice(program, { openAdministration, now })
-registerSessions(program, { openAdministration, now })
-registerLock(program, { openAdministration })
-registerBreakGlass(program, { openAdministration })
-registerTest(program, { now })
-registerExplain(program, { now, openAdministration, log: createLogger('error', 'stderr') })
+const [, , named = ''] = process.argv
+const register = Object.hasOwn(commands, named) ? commands[named] : undefined
+if (register !== undefined) await register(program)
+else for (const each of new Set(Object.values(commands))) await each(program)
 
 try {
   await program.parseAsync(process.argv)

@@ -39,7 +39,7 @@ export interface ComposeAccessParts {
   readonly keys: CurrentKeys
   readonly log: Logger
   readonly now: () => number
-  readonly ends: Pick<Sessions, 'endSession' | 'endSubject'>
+  readonly ends: Pick<Sessions, 'endSessions' | 'endSubject'>
   /** Rejects if the event cannot be handed over. */
   readonly record: (event: AdministrativeEvent) => void | Promise<void>
 }

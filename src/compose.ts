@@ -5,7 +5,6 @@
  * plane, listener, operations. They stop the other way round. A port that needs something made later is given a function.
  */
 
-import { readFileSync } from 'node:fs'
 import { mkdir } from 'node:fs/promises'
 import { hostname } from 'node:os'
 import { join } from 'node:path'
@@ -25,6 +24,7 @@ import { createLiveProbes } from './commands/live-probes.ts'
 import { composeAccess, createEventIntake } from './compose-access.ts'
 import { composeDevices } from './compose-devices.ts'
 import { openLife } from './compose-life.ts'
+import { now, readVersion } from './compose-machine.ts'
 import { countEvent } from './compose-metrics.ts'
 import { composePolicy } from './compose-policy.ts'
 import { checkStore, listenForAdministration, loadStoreReport, openStore, storeAddresses } from './compose-store.ts'
@@ -78,8 +78,6 @@ const placesLookMs = 10_000
 /** The keys of an issuer of access tokens, from name look-up to the last byte. A caller waits for it with its first token. */
 const issuerTimeoutSeconds = 4
 
-/** This machine's clock; everyone else is given it. Epoch milliseconds. */
-export const now = () => Date.now()
 const monotonicNow = () => performance.now()
 
 /** Starts an instance and resolves once it accepts connections. Rejects with `PosternError` if it cannot; then nothing is left open. */
@@ -147,7 +145,7 @@ export async function startPostern({ configuration, log, isDemo }: StartOptions)
       log,
       now,
       ends: {
-        endSession: (...asked) => sessions.endSession(...asked),
+        endSessions: (...asked) => sessions.endSessions(...asked),
         endSubject: (...asked) => sessions.endSubject(...asked),
       },
       record,
@@ -373,13 +371,6 @@ export function liveProbes(log: Logger) {
     storeReport: (configuration) => loadStoreReport(configuration, log),
     openLife: (configuration) => openLife(configuration, { now, log }),
   })
-}
-
-/** Version of this package. */
-export function readVersion(): string {
-  const text = readFileSync(join(import.meta.dirname, '..', 'package.json'), 'utf8')
-  const { version } = JSON.parse(text) as { readonly version: string }
-  return version
 }
 
 /**

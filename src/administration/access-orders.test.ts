@@ -243,6 +243,10 @@ describe('break-glass', () => {
     })
     expect(await door.spend(code)).toEqual({ outcome: 'unknown' })
     expect(await door.find(code)).toBeUndefined()
+    // What is asked once more when the session has begun.
+    expect(await door.isOvertaken(entered.grant)).toBe(false)
+    await one.sessions.endSubject(issuer, 'bob', 'revoked')
+    expect(await door.isOvertaken(entered.grant)).toBe(true)
   })
 
   it('begins a session whose claims stand for its time and no longer', async () => {

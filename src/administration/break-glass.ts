@@ -49,6 +49,8 @@ export interface BreakGlassDoor {
   find(code: string): Promise<BreakGlassGrant | undefined>
   /** Spends the code, whatever comes of it. */
   spend(code: string): Promise<BreakGlassEntry>
+  /** Whether everything of this person was ended since the code was made; asked once more when its session has begun. */
+  isOvertaken(grant: BreakGlassGrant): Promise<boolean>
 }
 
 export type BreakGlassEntry =
@@ -114,20 +116,26 @@ export interface BreakGlassDoorParts extends Omit<SharedParts, 'store'> {
 
 /** Takes codes. */
 export function createBreakGlassDoor({ locks, now, people, records, sessions }: BreakGlassDoorParts): BreakGlassDoor {
+  /** The end is of everything of this person, and the code was meant too. */
+  async function isOvertaken({ issuedAt, issuer, sub }: BreakGlassGrant): Promise<boolean> {
+    const end = await sessions.findLatestEnd({ accessSecret: undefined, issuer, sub, providerSid: undefined })
+    return end !== undefined && end.at >= issuedAt
+  }
+
   return {
+    isOvertaken,
     find: async (code) => (isSecret(code) ? (await records.load<BreakGlassGrant>(recordName(code)))?.value : undefined),
     async spend(code) {
       const grant = isSecret(code) ? (await records.take<BreakGlassGrant>(recordName(code)))?.value : undefined
       if (grant === undefined) return { outcome: 'unknown' }
       const { issuer, sub } = grant
-      const [lock, end, person] = await Promise.all([
+      const [lock, isOver, person] = await Promise.all([
         locks.find({ kind: 'subject', issuer, sub }),
-        sessions.findLatestEnd({ accessSecret: undefined, issuer, sub, providerSid: undefined }),
+        isOvertaken(grant),
         people.findPerson(issuer, sub),
       ])
       if (lock !== undefined) return { outcome: 'locked' }
-      // Everything of this person was ended after the code was made: the code was meant too.
-      if (person === undefined || (end !== undefined && end.at >= grant.issuedAt)) return { outcome: 'overtaken' }
+      if (person === undefined || isOver) return { outcome: 'overtaken' }
       return { outcome: 'entered', signedIn: signInOf(person, grant.seconds, now()), grant }
     },
   }

@@ -61,14 +61,14 @@ export interface AdministeredSessionsParts {
   readonly people: Pick<People, 'listPeople'>
   /** As configured; a session has these or stricter ones. */
   readonly limits: SessionLimits
-  readonly ends: Pick<Sessions, 'endSession' | 'endSubject'>
+  readonly ends: Pick<Sessions, 'endSessions' | 'endSubject'>
   /** Rejects if the event cannot be handed over. */
   readonly record: (event: Extract<AuditEvent, { readonly event: 'sessions.revoked' }>) => void | Promise<void>
 }
 
 /** A line of the trail keeps so many names of a list. */
 const mostNamed = 32
-/** Ends that are on their way to the store at one time. */
+/** Questions that are on their way to the store at one time. */
 const atOnce = 25
 const sessionIdForm = /^[A-Za-z0-9_-]{22}$/
 
@@ -113,12 +113,6 @@ export function createAdministeredSessions(parts: AdministeredSessionsParts): Ad
     return record === undefined ? 'unknown' : 'revoked'
   }
 
-  async function endAll(ids: readonly string[]): Promise<void> {
-    for (let at = 0; at < ids.length; at += atOnce) {
-      await Promise.all(ids.slice(at, at + atOnce).map((id) => ends.endSession(id, 'revoked')))
-    }
-  }
-
   async function write(sessions: readonly string[], target: string | undefined, { actor, reason }: Why): Promise<void> {
     for (let at = 0; at === 0 || at < sessions.length; at += mostNamed) {
       await parts.record({ event: 'sessions.revoked', actor, sessions: sessions.slice(at, at + mostNamed), target, reason })
@@ -135,7 +129,7 @@ export function createAdministeredSessions(parts: AdministeredSessionsParts): Ad
         const batch = named.slice(at, at + atOnce)
         for (const [index, kind] of (await Promise.all(batch.map(judge))).entries()) outcome[kind].push(batch[index] ?? '')
       }
-      await endAll(outcome.revoked)
+      await ends.endSessions(outcome.revoked, 'revoked')
       if (outcome.revoked.length > 0) await write(outcome.revoked, undefined, why)
       return outcome
     },
@@ -148,7 +142,7 @@ export function createAdministeredSessions(parts: AdministeredSessionsParts): Ad
       const ended: string[] = []
       for await (const { session } of list(undefined)) {
         if (!isMeant(session)) continue
-        await ends.endSession(session.id, 'revoked')
+        await ends.endSessions([session.id], 'revoked')
         ended.push(session.id)
       }
       if (ended.length > 0) await write(ended, undefined, why)

@@ -16,6 +16,8 @@ export interface DeviceReading {
   readonly device: Known<Device>
   /** The session is bound to another certificate than the one presented, or none was presented. */
   readonly isChanged: boolean
+  /** Where its certificate cannot be seen: the device of the inventory that the session began on, by id. For locks alone, never for a rule. */
+  readonly begunOn?: string
 }
 
 /**

@@ -206,11 +206,28 @@ describe('a session that began with a certificate', () => {
 
   it('has an unknown device, and no other, where the connection was never asked for one', async () => {
     const reader = readerOver(devices, { isVisible: false })
-    expect(await reader.read(sessionOf({ begunWith: print('a'), claims: { device_id: 'laptop-7' } }))).toEqual({
+    expect(await reader.read(sessionOf({ begunWith: print('z'), claims: { device_id: 'laptop-7' } }))).toEqual({
       device: { known: false, why: 'no_device' },
       isChanged: false,
     })
   })
+
+  it.each([true, false])(
+    'is held to a block and to locks of the device that it began on also there (memory answers: %s)',
+    async (isWarm) => {
+      const blocked = { [print('a')]: deviceOf('laptop-7', { status: { state: 'blocked' } }) }
+      const session = sessionOf({ begunWith: print('a') })
+      expect(await readerOver(blocked, { isVisible: false, isWarm }).read(session)).toMatchObject({
+        device: { known: true, value: { id: 'laptop-7', isBlocked: true } },
+        isChanged: false,
+      })
+      expect(await readerOver({ [print('a')]: deviceOf('laptop-7') }, { isVisible: false, isWarm }).read(session)).toEqual({
+        device: { known: false, why: 'no_device' },
+        isChanged: false,
+        begunOn: 'laptop-7',
+      })
+    },
+  )
 
   it('is asked for nothing by one that began without', async () => {
     expect(await isChanged({ state: 'none' }, {})).toBe(false)

@@ -89,7 +89,11 @@ export function createDeviceReader(settings: DeviceReaderSettings): DeviceReader
       const certificate = certificates === undefined ? noCertificate : certificates.recall(request)
       if (certificate === undefined) return undefined
       const clue = clueOf(certificate, session)
-      if (clue === undefined) return withoutClue(request, session)
+      if (clue === undefined) {
+        const unseen = unseenClueOf(request, session)
+        const found = unseen === undefined ? noDevice : directory.recall(unseen)
+        return found === undefined ? undefined : withoutClue(session, unseen, found.device)
+      }
       const remembered = directory.recall(clue)
       if (remembered === undefined) return undefined
       const other = otherCertificateOf(session, clue)
@@ -100,16 +104,28 @@ export function createDeviceReader(settings: DeviceReaderSettings): DeviceReader
       const session = claimsState === 'unknown' ? withoutClaims(given) : given
       const certificate = certificates === undefined ? noCertificate : await certificates.read(request)
       const clue = clueOf(certificate, session)
-      if (clue === undefined) return withoutClue(request, session)
+      if (clue === undefined) {
+        const unseen = unseenClueOf(request, session)
+        return withoutClue(session, unseen, unseen === undefined ? undefined : await directory.find(unseen))
+      }
       const other = otherCertificateOf(session, clue)
       const present = await directory.find(clue)
       return concludeReading(session, clue, { present, begun: other === undefined ? undefined : await directory.find(other) })
     },
   }
 
-  /** Where the connection was never asked for a certificate, that it shows none says nothing: the device is unknown, not another. */
-  function withoutClue(request: IncomingMessage, session: Session): DeviceReading {
-    if (isBound(session)) return certificates?.isVisible(request) === false ? unidentified : changed
+  /** What the session began with, where the connection was never asked for a certificate: that it shows none says nothing. */
+  function unseenClueOf(request: IncomingMessage, { device }: Session): DeviceClue | undefined {
+    return device !== undefined && certificates?.isVisible(request) === false ? begunClueOf(device) : undefined
+  }
+
+  /** A device that cannot be seen is unknown to rules, and not another. That it is blocked or locked holds all the same. */
+  function withoutClue(session: Session, unseen: DeviceClue | undefined, begun: InventoryDevice | undefined): DeviceReading {
+    if (unseen !== undefined) {
+      if (begun === undefined) return unidentified
+      return begun.status.state === 'blocked' ? factOf(session, unseen, begun) : unseenOf(begun)
+    }
+    if (isBound(session)) return changed
     return session.claims.all === noClaims && settings.claims.deviceId !== undefined ? claimsTooOld : unidentified
   }
 
@@ -162,6 +178,12 @@ function begunClueOf(device: BoundDevice): DeviceClue {
     const { certificate: fingerprint, names } = device
     return { kind: 'certificate', certificate: { fingerprint, names } }
   })
+}
+
+const unseenReadings = new WeakMap<InventoryDevice, DeviceReading>()
+
+function unseenOf(device: InventoryDevice): DeviceReading {
+  return getOrAdd(unseenReadings, device, () => ({ ...unidentified, begunOn: device.id }))
 }
 
 const changedReadings = new WeakMap<DeviceReading, DeviceReading>()

@@ -58,6 +58,11 @@ async function enter(ports: BreakGlassPorts, request: Request, response: Respons
   const userAgent = request.headers['user-agent'] ?? ''
   const { secret, session } = await sessions.begin(entry.signedIn, { address: by.address, userAgent }, by, device)
   const { email, issuer, sub } = entry.grant
+  // An end that came between the question and the beginning of the session has an earlier instant than the session, and would spare it.
+  if (await ports.breakGlass.isOvertaken(entry.grant)) {
+    await sessions.endSession(session.id, 'revoked', by)
+    return refuse(ports, request, response, { reason: 'sign_in_invalid', error: 'break_glass_overtaken' })
+  }
   log.warn(
     { request: by.requestId, session: session.id, subject: { issuer, sub, email }, address: by.address, amr: breakGlassMethod },
     'alert',

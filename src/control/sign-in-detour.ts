@@ -10,21 +10,26 @@ import type { CurrentKeys } from '../keys.ts'
 import type { Logger } from '../log.ts'
 import { openDetour } from '../session/sealed-detour.ts'
 import { getContext } from './request-context.ts'
+import type { CallableApp } from './sign-in-companions.ts'
 import type { SessionPorts } from './sign-in-session.ts'
 
 interface DetourPorts extends SessionPorts {
+  readonly apps: () => Iterable<CallableApp>
   readonly keys: CurrentKeys
   readonly log: Logger
 }
 
 /** Where the browser goes from here; `undefined` for a detour that is not ours. Never rejects. */
 export async function passBy(
-  { accessUrl, binding, cookies, keys, log, now, sessions }: DetourPorts,
+  { accessUrl, apps, binding, cookies, keys, log, now, sessions }: DetourPorts,
   request: Request,
   { sealed, returnTo, attempt }: { readonly sealed: string; readonly returnTo: string | undefined; readonly attempt: string | undefined },
 ): Promise<string | undefined> {
   const detour = openDetour({ keys, now }, accessUrl, sealed)
   if (detour?.returnTo === undefined) return undefined
+  // One may be kept for longer than an app is: this host redirects to none that is gone.
+  const end = new URL(detour.returnTo).origin
+  if (![...apps()].some(({ app }) => app.address.origin === end)) return undefined
   const secret = cookies.readSession('session', request.headers.cookie, accessUrl)
   if (returnTo === undefined || attempt === undefined || secret === undefined) return detour.returnTo
   const { origin } = new URL(returnTo)

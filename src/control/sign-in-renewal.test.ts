@@ -128,8 +128,8 @@ describe('what a sign-in to an app opens as well', () => {
 })
 
 describe('a detour on the access host', () => {
-  const seal = (host: AccessHost, sessionId: string) =>
-    sealDetour(host.sealer, accessUrl, { sessionId, origins: [payrollUrl], returnTo: `${wikiUrl}/page`, at: host.sealer.now() })
+  const seal = (host: AccessHost, sessionId: string, returnTo = `${wikiUrl}/page`) =>
+    sealDetour(host.sealer, accessUrl, { sessionId, origins: [payrollUrl], returnTo, at: host.sealer.now() })
   const idOf = async (host: AccessHost, browser: Browser) =>
     ((await host.sessions.findByAccessSecret(browser.secret ?? '')) as { session: { id: string } }).session.id
   const pass = (browser: Browser, detour: string, returnTo = `${payrollUrl}/`) => browser.visit(pathOf({ detour }, returnTo))
@@ -153,6 +153,8 @@ describe('a detour on the access host', () => {
     expect((await pass(victim, detour)).location?.href).toBe(onward)
     expect((await pass(host.browser(), detour)).location?.href).toBe(onward)
     expect((await pass(attacker, detour, `${wikiUrl}/`)).location?.href).toBe(onward)
+    // One may be kept for longer than an app is.
+    expect((await pass(attacker, seal(host, 's', 'https://gone.corp.example/page'))).status).toBe(400)
     host.breakStore(true)
     host.move(10_000)
     expect((await pass(attacker, detour)).location?.href).toBe(onward)

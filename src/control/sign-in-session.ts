@@ -51,12 +51,20 @@ export async function establishSession(
   if (continued !== undefined) return continued
 
   // 5
-  const end = await sessions.findLatestEnd({ accessSecret, issuer, sub, providerSid })
-  if (end !== undefined && !isNewerThan(end.at, signedIn, attempt, now())) return undefined
+  const isTooOld = async () => {
+    const end = await sessions.findLatestEnd({ accessSecret, issuer, sub, providerSid })
+    return end !== undefined && !isNewerThan(end.at, signedIn, attempt, now())
+  }
+  if (await isTooOld()) return undefined
 
   // 6
   const userAgent = request.headers['user-agent'] ?? ''
   const { secret, session } = await sessions.begin(signedIn, { address: by.address, userAgent }, by, device)
+  // An end that came between the question and the beginning of the session has an earlier instant than the session, and would spare it.
+  if (await isTooOld()) {
+    await sessions.endSession(session.id, 'replaced', by)
+    return undefined
+  }
   const isOfAnother = present !== undefined && (!isSamePerson || isBoundElsewhere(present, device))
   if (isOfAnother) await sessions.endSession(present.id, 'replaced', by)
   response.append('Set-Cookie', cookies.writeSession('session', secret, accessUrl))

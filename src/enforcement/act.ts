@@ -26,7 +26,20 @@ export async function forward(point: EnforcementPoint, arrival: Arrival, judgeme
   const { findSecret, sessions } = point.ports
   const { id, request, address } = arrival
   const standing = { arrival, judgement }
-  const exchange = { id, request, target, route, address, identity, isAuthorizationOurs, body: arrival.received, findSecret, standing }
+  const isPreflight = decision.reason === 'cors_preflight'
+  const exchange = {
+    id,
+    request,
+    target,
+    route,
+    address,
+    identity,
+    isAuthorizationOurs,
+    isPreflight,
+    body: arrival.received,
+    findSecret,
+    standing,
+  }
   // Who works in a WebSocket for an hour has not been idle, although there was no request.
   const noteUse = () => session !== undefined && sessions.recordUse(session)
   const outcome = await arrival.carry(exchange, noteUse)

@@ -117,3 +117,22 @@ test('a device that no rule asks for is not looked up', async () => {
   expect((await rig.ask(get('/page', [`Cookie: ${cookie}`]))).status).toBe(200)
   expect(asked).toEqual([])
 })
+
+test('a lock on the device that a session began on holds where its certificate cannot be seen', async () => {
+  const unseen: DeviceReading = { device: { known: false, why: 'no_device' }, isChanged: false, begunOn: 'laptop' }
+  const rig = await startFlow({ ports: { devices: { recall: () => unseen, read: async () => unseen } } })
+  rigs.push(rig)
+  const { cookie } = await rig.signIn('alice')
+  const lock = {
+    target: { kind: 'device', id: 'laptop' },
+    label: 'laptop',
+    since: 0,
+    until: undefined,
+    reason: 'lost',
+    by: 'os:ada@bastion',
+  } as const
+  rig.live.lock({ ...lock, target: { kind: 'device', id: 'another' } })
+  expect((await rig.ask(get('/page', [`Cookie: ${cookie}`]))).status).toBe(200)
+  rig.live.lock(lock)
+  expect(await rig.ask(get('/page', [`Cookie: ${cookie}`]))).toMatchObject({ status: 403, headers: { 'x-postern': 'locked' } })
+})

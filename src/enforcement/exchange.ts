@@ -64,6 +64,8 @@ export interface Exchange {
   readonly identity: readonly HeaderLine[]
   /** `Authorization` held an access token for us: it goes no further, unless the app asks for it (`pass_authorization`). */
   readonly isAuthorizationOurs?: boolean
+  /** A CORS preflight, which proves nobody: of the answer only the head goes back, without anything of its content. */
+  readonly isPreflight?: boolean
   /** Forwarded in place of the request's own body, which was received already. */
   readonly body?: ExchangeBody | undefined
   /** Resolves the value of a `{ secret: ID }` header. */

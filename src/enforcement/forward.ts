@@ -10,9 +10,10 @@
  * Redirects are not followed, nothing is decompressed. RFC 9110 §7.6, §10.1.1, §15.2; RFC 9112 §6, §9.
  */
 
-import { type IncomingMessage, type ServerResponse, STATUS_CODES } from 'node:http'
+import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Dispatcher } from 'undici'
 import type { Logger } from '../log.ts'
+import { reasonPhrase, withoutContent } from './answer-head.ts'
 import { breakOff, ClientStall, closeGently } from './client-connection.ts'
 import type { CutCause, Exchange, ExchangeOutcome, Route, Standing } from './exchange.ts'
 import type { CompiledForwarding } from './forwarding.ts'
@@ -207,17 +208,19 @@ class HttpExchange implements Dispatcher.DispatchHandler, RequestBodyListener, O
     // The client may still be sending what nobody wants any more; the connection cannot be used again (RFC 9112 §9.3).
     if (this.#body !== undefined && !this.#request.complete) closeGently(this.#request, response)
     if (status === 401) this.#warnOfConnectionAuthentication(headers)
+    const { isPreflight = false } = this.#exchange
     try {
-      response.writeHead(
-        status,
-        reasonPhrase(status, statusMessage),
-        this.#compiled.hygiene.writeResponseHeaders(this.#exchange, status, headers),
-      )
+      const lines = this.#compiled.hygiene.writeResponseHeaders(this.#exchange, status, headers)
+      response.writeHead(status, reasonPhrase(status, statusMessage), isPreflight ? withoutContent(lines, status) : lines)
     } catch (error) {
       this.#fail('upstream_protocol_error', error)
       return
     }
     this.#isHeadSent = true
+    if (isPreflight) {
+      this.#end()
+      return
+    }
     const length = headers['content-length']
     if (length !== undefined && this.#request.method !== 'HEAD' && status !== 204 && status !== 304) this.#expectedBytes = Number(length)
     // Head and body usually arrive together and leave as one write; a head that comes alone must not wait for its body.
@@ -259,7 +262,7 @@ class HttpExchange implements Dispatcher.DispatchHandler, RequestBodyListener, O
   // 4 the body
 
   onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
-    if (this.#isSettled) return
+    if (this.#isSettled || this.#isEnded) return
     this.#bytesOut += chunk.length
     this.#parts.noteBodyBytes(chunk.length)
     if (this.#bytesOut === this.#expectedBytes) {
@@ -370,7 +373,9 @@ class HttpExchange implements Dispatcher.DispatchHandler, RequestBodyListener, O
     this.#isSettled = true
     this.#stall?.stop()
     this.#parts.open.remove(this)
-    if (outcome !== 'completed') this.#controller?.abort(new Error(`the exchange ended: ${refusal ?? outcome}`))
+    // What is still to come of a preflight's answer goes nowhere; an answer that is complete cannot be aborted.
+    if (outcome !== 'completed' || this.#exchange.isPreflight === true)
+      this.#controller?.abort(new Error(`the exchange ended: ${refusal ?? outcome}`))
     this.#body?.destroy()
     this.#parts.resolve({
       status: this.#isHeadSent ? this.#response.statusCode : 0,
@@ -390,10 +395,4 @@ function flushHead(exchange: HttpExchange): void {
 /** Schemes that authenticate the connection (RFC 4559 §6; NTLM over HTTP). */
 function authenticatesConnection(value: string | undefined): boolean {
   return value !== undefined && /^\s*(?:ntlm|negotiate)\b/i.test(value)
-}
-
-/** The upstream's own words where they are plain text; they may be anything (RFC 9112 §4). */
-function reasonPhrase(status: number, received: string | undefined): string | undefined {
-  if (received === undefined || received === '' || received === STATUS_CODES[status]) return undefined
-  return /^[\x20-\x7e]+$/.test(received) ? received : undefined
 }

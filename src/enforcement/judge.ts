@@ -132,10 +132,12 @@ async function judgeMatter(point: EnforcementPoint, arrival: Arrival, { route, t
           ? (devices.recall(arrival.request, session, claimsState) ?? (await devices.read(arrival.request, session, claimsState)))
           : undefined
       if (reading?.isChanged === true) return conclude(deny('device_changed'))
-      deviceId = inventoryIdOf(reading?.device)
+      deviceId = inventoryIdOf(reading?.device) ?? reading?.begunOn
       const isBlocked = reading?.device.known === true && reading.device.value.isBlocked === true
       device = reading !== undefined && (needs.has('device') || isBlocked) ? reading.device : deviceNotGathered
     }
+    // Keys of an issuer or an inventory may have been waited for, for longer than what is held may be old.
+    if (isCurrent && !live.isCurrent()) await isConfirmed(point, route, again)
     facts = {
       lock: live.findLock({ subject, deviceId, appId: route.app.id }),
       subject,

@@ -47,6 +47,16 @@ describe('what is not kept is told in place of a redirect', () => {
     expect(rig.upstream.received()).toBe('')
   })
 
+  test('a form that the app itself would not take is refused before anybody signs in for it', async () => {
+    const rig = await begin({ apps: [wiki({ maxBodyBytes: 5 })] })
+    const { cookie } = await expired(rig)
+    expect(await rig.ask(post('/edit', 'a=1', { cookies: [cookie] }))).toMatchObject({ status: 303 })
+    const answer = await rig.ask(post('/edit', 'text=hello', { cookies: [cookie] }))
+    expect(answer).toMatchObject({ status: 413, headers: { 'x-postern': 'body_too_large' } })
+    expect(postEvents(rig)).toHaveLength(1)
+    expect(rig.upstream.received()).toBe('')
+  })
+
   test('another site with our cookie is refused before anything else', async () => {
     const rig = await begin()
     const { cookie } = await expired(rig)

@@ -238,9 +238,19 @@ describe('sending on', () => {
     expect(rig.upstream.received()).toBe('')
   })
 
-  test('keeps to the longest body of the app', async () => {
-    const rig = await begin({ apps: [wiki({ maxBodyBytes: 5 })] })
+  test('is not taken for a form that says to be packed: that would go on with the kept one', async () => {
+    const rig = await begin()
     const { cookie, id } = await keep(rig)
+    await rig.ask(resume(id, [cookie], '/edit?page=7', [...fromOwnPage, 'Content-Encoding: gzip']))
+    expect(rig.upstream.received()).toContain(`postern_resume=${id}`)
+    expect((await rig.ask(resume(id, [cookie]))).status).toBe(200)
+    expect(rig.upstream.received()).toContain('text=hello')
+  })
+
+  test('keeps to the longest body of the app', async () => {
+    const rig = await begin()
+    const { cookie, id } = await keep(rig)
+    rig.load([wiki({ maxBodyBytes: 5 })])
     expect((await rig.ask(resume(id, [cookie]))).headers['x-postern']).toBe('body_too_large')
     expect(rig.upstream.received()).toBe('')
   })

@@ -47,6 +47,7 @@ export function mayBringKeptPost({ ports }: EnforcementPoint, arrival: Arrival, 
     !isUpgrade &&
     request.headers['content-length'] === String(resumeFormBytes) &&
     request.headers.expect === undefined &&
+    request.headers['content-encoding'] === undefined &&
     ports.keptPosts.maxBytes > 0 &&
     essenceOf(request) === 'application/x-www-form-urlencoded' &&
     readAudience(request) === 'page' &&
@@ -108,6 +109,11 @@ export function recordResumption(point: EnforcementPoint, arrival: Arrival, { de
 export async function keepPost(point: EnforcementPoint, arrival: Arrival, { route, target }: Judgement): Promise<Keeping> {
   const { received, request } = arrival
   if (request.method !== 'POST' || (received === undefined && !hasBody(request))) return { outcome: 'nothing' }
+  // What the app would not take after the sign-in either need not be kept for it, and is told now, while the browser has it.
+  const { maxBodyBytes = Number.POSITIVE_INFINITY } = route.app
+  if (received === undefined && Number(request.headers['content-length'] ?? 0) > maxBodyBytes) {
+    return { outcome: 'failed', reason: 'body_too_large' }
+  }
   try {
     const form = await findAddress(point, arrival, route, target)
     if (typeof form === 'string') return dismiss(point, arrival, route, form)

@@ -100,6 +100,35 @@ describe('a session', () => {
     for (const line of await endLines(rig, open)) expect(line).toMatchObject({ outcome: 'cut', reason: 'session_expired' })
   })
 
+  test('that began without the provider loses what it has open at the end that it was given', async () => {
+    const rig = await begin()
+    const { session, cookie } = await rig.signIn('alice', undefined, {
+      tokens: { idToken: '', accessToken: '', refreshToken: undefined },
+      withoutProvider: { seconds: 100, claimsAt: rig.clock.now() },
+    })
+    const open = await openAll(rig, cookie)
+    await settle(rig)
+    await pass(rig, session.startedAt + 99_999 - rig.clock.now())
+    for (const { client } of open) expect(client.socket.destroyed).toBe(false)
+    rig.clock.move(1)
+    expect(await endingsOf(open)).toEqual(endingsWith(4401))
+  })
+
+  test('that is over loses what it has open also where strangers are let in: it was not opened as a stranger’s', async () => {
+    const limits = { idleTimeoutSeconds: 60, lifetimeSeconds: undefined }
+    const rig = await begin({ apps: [wiki({ rules: [rule('allow', { kind: 'public' }, { name: 'open' })], session: limits })] })
+    const stranger = await openOne(rig, 'websocket', [])
+    const { session, cookie } = await rig.signIn('alice')
+    const open = await openAll(rig, cookie)
+    await settle(rig)
+    await pass(rig, session.startedAt + 59_999 - rig.clock.now())
+    for (const { client } of open) expect(client.socket.destroyed).toBe(false)
+    rig.clock.move(1)
+    expect(await endingsOf(open)).toEqual(endingsWith(4401))
+    for (const line of await endLines(rig, open)) expect(line).toMatchObject({ outcome: 'cut', reason: 'session_expired' })
+    await expectUntouched(rig, stranger)
+  })
+
   test('is not idle while its client says something on a WebSocket', async () => {
     const rig = await begin({ apps: [wiki({ rules: everybody, session: { idleTimeoutSeconds: 120, lifetimeSeconds: undefined } })] })
     const { session, cookie } = await rig.signIn('alice')

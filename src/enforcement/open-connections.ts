@@ -239,6 +239,13 @@ export function watchOpenConnections({ point, snapshot, open }: OpenConnectionsP
     const { decision } = again
     const now = monotonicNow()
     if (decision.effect === 'allow') {
+      if (cutWhatIsHeld(watched)) return
+      // Where strangers are let in the path stays open when a session is over. What was opened in somebody's name does not: the app at the
+      // other end was told whose it is, and as a stranger's no end and no lock would ever find it again.
+      if (watched.judgement.session !== undefined && again.session === undefined) {
+        cut(watched, signInAgain, { reason: 'session_expired', rule: undefined })
+        return
+      }
       renewStanding(point, watched, again)
       // What was heard while it was being decided again may have come too late for that.
       if (!cutWhatIsHeld(watched)) watched.exchange.dueAt = nextReview(point, watched, now)

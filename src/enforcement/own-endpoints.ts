@@ -126,7 +126,7 @@ async function takeBack(own: OwnRequest): Promise<Answer> {
       const lookup = await point.ports.sessions.findById(handOff.sessionId)
       if (lookup.state !== 'live') return refuse(own, 'bad_hand_off')
       point.ports.sessions.recordUse(lookup.session)
-      const asked = matchRoute(host, new URL(handOff.returnTo).pathname) ?? route
+      const asked = matchRoute(host, new URL(handOff.askedFor).pathname) ?? route
       // Silent single sign-on cannot mend a session that has grown too old for this app: sending it back would go round for ever.
       if (lookup.now >= endOfSession(lookup.session, asked, point.settings.session)) {
         const isHidden = isHiddenFrom(asked, point.ports.readSubject(lookup.session, lookup.claimsState))

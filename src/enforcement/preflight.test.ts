@@ -1,6 +1,6 @@
 /** CORS preflights: which go to the app in nobody's name, and that a lock or a deny on everyone stops them (A71). */
 
-import { afterEach, describe, expect, test } from 'vitest'
+import { afterEach, describe, expect, test, vi } from 'vitest'
 import { rule } from '../policy/policy.fixture.ts'
 import { type FlowRig, get, startFlow, wiki, wikiOrigin } from './enforcement.fixture.ts'
 import { decidePreflight, isPreflight } from './preflight.ts'
@@ -16,8 +16,8 @@ const board = wiki({ id: 'board', name: 'Board', address: { origin: boardOrigin,
 const caller = `Origin: ${boardOrigin}`
 const asks = 'Access-Control-Request-Method: PUT'
 
-async function begin(): Promise<FlowRig> {
-  const rig = await startFlow({ apps: [wiki({ calledBy: ['board'] }), board] })
+async function begin(upstreamSays?: string): Promise<FlowRig> {
+  const rig = await startFlow({ apps: [wiki({ calledBy: ['board'] }), board], ...(upstreamSays === undefined ? {} : { upstreamSays }) })
   rigs.push(rig)
   return rig
 }
@@ -33,6 +33,28 @@ describe('a preflight', () => {
     expect(received).toMatch(/access-control-request-headers: content-type/i)
     expect(received).not.toMatch(/mallory|x-forwarded-user|x-postern-assertion|^cookie/im)
     expect(rig.events[0]).toMatchObject({ effect: 'allow', reason: 'cors_preflight', subject: { kind: 'nobody' }, app: wiki().id })
+  })
+
+  test.each([
+    ['of a known length', 'Content-Length: 6\r\n\r\nsecret', false],
+    ['in chunks', 'Transfer-Encoding: chunked\r\n\r\n6\r\nsecret\r\n0\r\n\r\n', false],
+    ['that never ends', 'Transfer-Encoding: chunked\r\n\r\n6\r\nsecret\r\n', true],
+    ['that never begins', 'Transfer-Encoding: chunked\r\n\r\n', true],
+  ])('shows nobody an answer %s: only its head goes back', async (_name, rest, isEndless) => {
+    const facts = ['Set-Cookie: stranger=1', 'ETag: "v1"', 'Location: /secret', 'Content-Type: text/html']
+    const rig = await begin(['HTTP/1.1 200 OK', `Access-Control-Allow-Origin: ${boardOrigin}`, ...facts, rest].join('\r\n'))
+    const answer = await rig.ask(get('/page', [caller, asks], undefined, 'OPTIONS'))
+    expect(answer).toMatchObject({ status: 200, body: '', headers: { 'content-length': '0', 'access-control-allow-origin': boardOrigin } })
+    for (const name of ['set-cookie', 'etag', 'location', 'content-type']) expect(answer.headers).not.toHaveProperty(name)
+    await vi.waitFor(() => expect(rig.events.at(-1)).toMatchObject({ event: 'access.ended', outcome: 'completed', bytesOut: 0 }))
+    // Nor does a stranger leave a connection behind that waits for the rest.
+    if (isEndless) await rig.upstream.connections[0]?.closed
+  })
+
+  test('of somebody who is known is answered in full', async () => {
+    const rig = await begin()
+    const { cookie } = await rig.signIn('alice')
+    expect((await rig.ask(get('/page', [caller, asks, `Cookie: ${cookie}`], undefined, 'OPTIONS'))).body).toBe('hello')
   })
 
   test.each<[string, readonly string[]]>([

@@ -4,7 +4,8 @@
  * A browser names nobody when it asks: no cookie, no token, no client certificate. Judged like a request it would be a stranger's, and the
  * call that it was to prepare would fail for everybody. So a preflight from a page of an app in `called_by` goes to the app, as nobody's.
  * What carries an identity or a body was not sent by a browser as a preflight and is judged like any request; so is everybody else's.
- * It opens nothing: the call itself is judged when it comes. A lock on the app, and a deny that holds for everyone, hold here as well.
+ * Anybody can pretend to be such a browser, so of the answer only the head goes back: an app that answers OPTIONS with its page shows it to
+ * nobody. It opens nothing: the call itself is judged when it comes. A lock on the app, and a deny that holds for everyone, hold here as well.
  */
 
 import type { IncomingHttpHeaders, IncomingMessage } from 'node:http'

@@ -103,6 +103,25 @@ describe('a renewal', () => {
     }
   })
 
+  test('is held to the limits of the app that it is for, and not to those of its neighbour at the root', async () => {
+    const big = wiki({ id: 'big', address: { origin: wikiOrigin, hostname: 'wiki.corp.example', port: 443, prefix: '/big' } })
+    const strict = wiki({ session: { idleTimeoutSeconds: undefined, lifetimeSeconds: 600 } })
+    const rig = await startFlow({ apps: [strict, big] })
+    rigs.push(rig)
+    const { session } = await rig.signIn('alice')
+    rig.clock.move(700_000)
+    const renewFor = async (path: string) => {
+      const begun = await rig.ask(get(`/.postern/renew?mode=popup&for=${encodeURIComponent(path)}`, frame))
+      const { searchParams } = locationOf(begun)
+      const [attempt, returnTo] = [searchParams.get('attempt') ?? '', searchParams.get('return_to') ?? '']
+      const code = await rig.sessions.issueHandOff({ sessionId: session.id, origin: wikiOrigin, attempt, returnTo })
+      const cookie = `Cookie: ${String(begun.headers['set-cookie']).split(';')[0]}`
+      return await rig.ask(get(`/.postern/callback?code=${code}`, [...navigation, cookie]))
+    }
+    expect(locationOf(await renewFor('/big/page')).href).toBe(`${wikiOrigin}/.postern/renew?mode=popup&outcome=renewed`)
+    expect(await renewFor('/page')).toMatchObject({ status: 403, headers: { 'x-postern': 'sign_in_too_old' } })
+  })
+
   test('takes the demand of a refusal along, sealed for its own attempt: of this origin or of one that its pages may call', async () => {
     const rig = await begin()
     const sealer = { keys: () => rig.ring, now: rig.clock.now }
@@ -160,9 +179,10 @@ describe('a stop of a detour', () => {
     expect(locationOf(await visit(rig, late)).href).toBe(returnTo)
   })
 
-  test('is none where it is not ours, or does not say yet where it ends', async () => {
+  test('is none where it is not ours, does not say yet where it ends, or ends at an app that is gone', async () => {
     const rig = await begin()
-    for (const detour of ['', 'x', `${seal(rig)}&detour=x`, seal(rig, { returnTo: undefined })]) {
+    const gone = seal(rig, { returnTo: 'https://gone.corp.example/page' })
+    for (const detour of ['', 'x', `${seal(rig)}&detour=x`, seal(rig, { returnTo: undefined }), gone]) {
       expect(await visit(rig, detour)).toMatchObject({ status: 400, headers: { 'x-postern': 'bad_hand_off' } })
     }
   })

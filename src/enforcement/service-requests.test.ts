@@ -254,3 +254,28 @@ describe('a service', () => {
     expect(received()).toBe('')
   })
 })
+
+test('a service whose issuer was waited for is refused where nobody knows any more what is locked', async () => {
+  let duringTheWait: () => void = () => undefined
+  const waiting = await startFlow({
+    document: { services: [serviceOf('internal', ['data:read'])] },
+    ports: {
+      callers: {
+        identify: async () => {
+          duringTheWait()
+          return { outcome: 'identified', subject: { kind: 'service', names: ['internal'], issuer: issuer.issuer, claims: {} } }
+        },
+      },
+    },
+  })
+  try {
+    waiting.load([wiki({ rules: [gateway] })])
+    const ask = () => waiting.ask(get('/api/internal/rows', [bearer('a.b.c')]))
+    expect((await ask()).status).toBe(200)
+    duringTheWait = () => waiting.live.setAway(true)
+    expect((await ask()).status).toBe(503)
+    expect(waiting.upstream.received().match(/GET /g)).toHaveLength(1)
+  } finally {
+    await waiting.close()
+  }
+})

@@ -2,6 +2,7 @@
  * How long a session lasts on one app. The instance's own limits are kept by `session`; an app may be stricter, and is asked here.
  */
 
+import { sessionEndsAt } from '../session/lifetime.ts'
 import type { Session } from '../session/session.ts'
 import type { EnforcementSettings } from './ports.ts'
 import type { Route } from './route-table.ts'
@@ -22,7 +23,7 @@ export function isOverFor(route: Pick<Route, 'app'>, session: Session, limits: L
 
 /** The instant after which this session is over on this app, whatever happens. */
 export function endOfSession(session: Session, { app }: Pick<Route, 'app'>, limits: Limits): number {
-  const instanceEnd = session.startedAt + limits.lifetimeSeconds * 1000
+  const instanceEnd = sessionEndsAt(session, limits)
   if (app.session.lifetimeSeconds === undefined) return instanceEnd
   // From the last time the person signed in, so that signing in anew is what mends it.
   const beginning = Math.max(session.startedAt, session.signIn.at)

@@ -29,6 +29,8 @@ export type HandOffOutcome =
       readonly outcome: 'accepted'
       readonly sessionId: string
       readonly returnTo: string
+      /** The page that the access host was told: of the very app, also where the browser is given a page of ours. */
+      readonly askedFor: string
       /** The page about the form that was kept when this sign-in began. */
       readonly keptPostPage: string | undefined
       readonly cookies: readonly string[]
@@ -166,6 +168,7 @@ export async function completeHandOff(
     outcome: 'accepted',
     sessionId: handOff.sessionId,
     returnTo: attempt.returnTo,
+    askedFor: handOff.returnTo,
     keptPostPage: attempt.kept === undefined ? undefined : `${origin}${keptPostPath}?attempt=${id}`,
     cookies: [
       cookies.writeSession('app', secret, host.origin),

@@ -21,10 +21,11 @@ interface Stop {
   readonly target: Target
 }
 
-/** The detour that an address carries, if it is one of ours. */
-export function readDetour({ point, target }: Pick<Stop, 'point' | 'target'>): Detour | undefined {
+/** The detour that an address carries, if it is one of ours and ends at an app of ours. One may be kept for longer than an app is. */
+function readDetour({ arrival, point, target }: Stop): Detour | undefined {
   const [sealed, ...others] = new URLSearchParams(target.query).getAll('detour')
-  return sealed === undefined || others.length > 0 ? undefined : openDetour(point.ports, point.settings.accessUrl, sealed)
+  const detour = sealed === undefined || others.length > 0 ? undefined : openDetour(point.ports, point.settings.accessUrl, sealed)
+  return detour?.returnTo === undefined || isOurs(arrival, detour.returnTo) ? detour : undefined
 }
 
 /**
@@ -90,8 +91,8 @@ function nextAddress({ point, arrival }: Stop, origins: readonly string[], detou
   return url.href
 }
 
-function isOurs({ snapshot }: Arrival, origin: string): boolean {
-  const { hostname, port } = new URL(origin)
+function isOurs({ snapshot }: Arrival, address: string): boolean {
+  const { hostname, origin, port } = new URL(address)
   return snapshot.routes.findHost(hostname, port === '' ? undefined : Number(port))?.origin.origin === origin
 }
 

@@ -1,6 +1,7 @@
 /** Ends, locks and news of an instance, over both stores, with a stream that can be made to fail. */
 
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
+import { PosternError } from '../errors.ts'
 import { openEmbeddedPlace, openRedisPlace, type StorePlace, silentLog } from '../session/session.fixture.ts'
 import type { End, SessionStore, StoreEvents, StoreNews } from '../session/store.ts'
 import { away, closeLives, following, freshEnd, keepSeconds, listenTo, onWiki, wikiLock } from './live-over-store.fixture.ts'
@@ -129,6 +130,53 @@ describe.each([
     expect(live.isCurrent()).toBe(false)
     isBroken = false
     await expect.poll(() => live.isCurrent(), { timeout: 3_000 }).toBe(true)
+  })
+
+  it('lets nobody wait for a row of orders to end, and has each in force, and told of, as it is read', async () => {
+    let locks: readonly Lock[] = []
+    let isStorming = true
+    const { live, events, kinds } = listenTo(place, {
+      // Each order comes while the one before is being read.
+      loadLocks: async () => {
+        const read = locks
+        if (isStorming) await place.store.publish({ kind: 'locks', detail: '' })
+        await new Promise((resolve) => setTimeout(resolve, 20))
+        return read
+      },
+    })
+    isStorming = false
+    await following(place, { live, events })
+    ;[isStorming, locks] = [true, [wikiLock]]
+    await place.store.publish({ kind: 'locks', detail: '' })
+    await expect.poll(() => live.isCurrent(), { interval: 2 }).toBe(false)
+    const begun = performance.now()
+    for (let i = 0; i < 10; i++) {
+      await live.confirm()
+      expect(live.findLock(onWiki)).toMatchObject({ on: 'app' })
+    }
+    expect(performance.now() - begun).toBeLessThan(1_900)
+    expect(kinds()).toContain('locks_changed')
+    isStorming = false
+    await expect.poll(() => live.isCurrent(), { timeout: 3_000 }).toBe(true)
+  })
+
+  it('finds a lock of which nobody told', async () => {
+    let locks: readonly Lock[] = []
+    const { live, events, kinds } = listenTo(place, { loadLocks: async () => locks })
+    await following(place, { live, events })
+    locks = [wikiLock]
+    place.clock.move(10_000)
+    await expect.poll(() => live.findLock(onWiki), { timeout: 3_000 }).toMatchObject({ on: 'app' })
+    expect(kinds()).toContain('locks_changed')
+  })
+
+  it('says of locks that do not open what it says of a store that does not answer', async () => {
+    const { live } = listenTo(place, {
+      loadLocks: async () => {
+        throw new PosternError('record_unreadable', 'sealed by somebody else')
+      },
+    })
+    await expect(live.confirm()).rejects.toMatchObject({ ...away, cause: { code: 'record_unreadable' } })
   })
 
   it('asks the store itself, once for all who ask, where the stream is late', async () => {

@@ -11,7 +11,7 @@
  */
 
 import { setTimeout as pause } from 'node:timers/promises'
-import { PosternError } from '../errors.ts'
+import { isPosternError, PosternError } from '../errors.ts'
 import type { Logger } from '../log.ts'
 import type { End, LiveStore, SessionStore, StoreEvent, StoreNews } from '../session/store.ts'
 import { createHeldEnds, parseEndedDetail } from './held-ends.ts'
@@ -42,6 +42,12 @@ const longestConfirmationMs = 2_000
 
 const sweepEveryMs = 60_000
 
+/**
+ * How often locks are read although nobody told of a change: whoever set one may have been killed, or lost the store, between the record and
+ * the news of it.
+ */
+const rereadLocksEveryMs = 10_000
+
 /** Begins to listen at once. Nothing is current until everything was read for the first time. */
 export function createLive(parts: LiveParts): Live {
   const { store, monotonicNow, keepSeconds, log } = parts
@@ -64,6 +70,10 @@ export function createLive(parts: LiveParts): Live {
   let heardMeanwhile = new Set<End>()
   let clock: { readonly store: number; readonly at: number } | undefined
   let sweptAt = Number.NEGATIVE_INFINITY
+  let locksReadAt = Number.NEGATIVE_INFINITY
+  /** Readings are counted as they begin; `wholeReading` is the last in which nothing was missing that was on record when it began. */
+  let readings = 0
+  let wholeReading = 0
   const listeners = new Set<(event: LiveEvent) => void>()
   const closing = new AbortController()
 
@@ -101,6 +111,8 @@ export function createLive(parts: LiveParts): Live {
     for (const event of news.events) hearOf(event)
     if (areEndsWhole) endsAt = Math.max(endsAt, askedAt)
     if (areLocksWhole) locksAt = Math.max(locksAt, askedAt)
+    // Where it fails nothing is less known than before; a store that is away shows in the stream.
+    if (areLocksWhole && monotonicNow() - locksReadAt >= rereadLocksEveryMs) read().catch(() => undefined)
     if (monotonicNow() - sweptAt < sweepEveryMs) return
     sweptAt = monotonicNow()
     ends.sweep(now())
@@ -142,6 +154,9 @@ export function createLive(parts: LiveParts): Live {
 
   async function readMissing(): Promise<void> {
     const [begunAt, gapsBefore, changesBefore] = [monotonicNow(), gaps, lockChanges]
+    readings += 1
+    const number = readings
+    locksReadAt = begunAt
     heardMeanwhile = new Set()
     const needsEnds = !areEndsWhole || begunAt - endsAt > currentForMs
     const [storedEnds, storedLocks, storeNow] = await Promise.all([
@@ -163,15 +178,20 @@ export function createLive(parts: LiveParts): Live {
       areEndsWhole = true
       endsAt = Math.max(endsAt, begunAt)
     }
-    if (lockChanges !== changesBefore) return
-    areLocksWhole = true
-    locksAt = Math.max(locksAt, begunAt)
+    wholeReading = number
     const haveLocksChanged = !areLocksAnnounced || !areSame(before.all, locks.all)
-    areLocksAnnounced = true
-    if (isRegaining) {
+    if (lockChanges === changesBefore) {
+      areLocksWhole = true
+      locksAt = Math.max(locksAt, begunAt)
+      areLocksAnnounced = true
+    }
+    // What was locked by then is told of also where more has come meanwhile.
+    if (!isRegaining) {
+      if (haveLocksChanged) tell({ kind: 'locks_changed' })
+    } else if (areLocksWhole) {
       isRegaining = false
       tell({ kind: 'regained' })
-    } else if (haveLocksChanged) tell({ kind: 'locks_changed' })
+    }
     await restore()
   }
 
@@ -246,8 +266,13 @@ export function createLive(parts: LiveParts): Live {
       throw unavailable()
     })
     late.catch(() => undefined)
+    const begunBefore = readings
     try {
-      while (!isCurrent()) await Promise.race([read(), late])
+      // A reading that began after the question answers it, whatever was heard since: orders that follow each other closely would otherwise
+      // keep everybody waiting until they end.
+      while (!isCurrent() && wholeReading <= begunBefore) await Promise.race([read(), late])
+    } catch (error) {
+      throw isPosternError(error) && error.code === 'session_store_unavailable' ? error : unavailable(error)
     } finally {
       giveUp.abort()
     }
@@ -280,6 +305,6 @@ function areSame(a: readonly Lock[], b: readonly Lock[]): boolean {
   return a.length === b.length && JSON.stringify(a) === JSON.stringify(b)
 }
 
-function unavailable(): PosternError {
-  return new PosternError('session_store_unavailable', 'session store: whether something ended or was locked could not be learned in time')
+function unavailable(cause?: unknown): PosternError {
+  return new PosternError('session_store_unavailable', 'session store: what ended or is locked could not be learned', { cause })
 }

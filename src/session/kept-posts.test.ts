@@ -2,7 +2,7 @@
 
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { KeyRing } from '../keys.ts'
-import { createKeptPosts, type FormAddress, type FormRoom, type KeptPosts } from './kept-posts.ts'
+import { createKeptPosts, type FormAddress, type FormRoom, formArrivalMs, type KeptPosts } from './kept-posts.ts'
 import { hashOf } from './secret.ts'
 import {
   browserOrigin,
@@ -104,6 +104,15 @@ describe.each([
     expect(await posts.reserve(address, 3)).toBe('too_many')
     place.clock.move(301_000)
     await roomFor(address, 3)
+  })
+
+  test('a place is held for as long as its form may take to arrive', async () => {
+    const address = form()
+    const rooms = await Promise.all(Array.from({ length: 5 }, () => roomFor(address, 3)))
+    place.clock.move(formArrivalMs)
+    expect(await posts.reserve(address, 3)).toBe('too_many')
+    for (const room of rooms) await room.keep(Buffer.from('a=b'))
+    expect(await posts.reserve(address, 3)).toBe('too_many')
   })
 
   test('no more than 64 MiB are kept for all browsers together, also of those that come at the same moment', async () => {

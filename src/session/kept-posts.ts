@@ -87,8 +87,10 @@ export interface KeptPostsOptions {
 
 /** Long enough to find a second factor; a form that somebody left there should not go out hours later. */
 export const keptMs = 300_000
-/** How long a body may take to arrive. Its place is held that long, so that nobody can hold one by sending slowly. */
+/** How long a body may take to arrive, so that nobody can hold a place by sending slowly. */
 export const formArrivalMs = 120_000
+/** A place outlasts the slowest arrival and what the store takes on top: a form whose place is gone would come on top of those after it. */
+const placeMs = formArrivalMs + 30_000
 const maxOfBrowser = 5
 const maxBytesOfAll = 64 * 1024 ** 2
 /** What even an empty form counts for: a bound on how many there are, and so on the index that each new one is counted in. */
@@ -126,7 +128,7 @@ export function createKeptPosts({ store, keys, maxBytes, log }: KeptPostsOptions
     const id = createSecret()
     let place = placeFor(form, hashOf(id), bytes)
     for (let round = 1; ; round += 1) {
-      await enter(place, (await store.loadNow()) + formArrivalMs)
+      await enter(place, (await store.loadNow()) + placeMs)
       const excess = await findExcess(form.sender)
       if (excess === undefined) break
       await leave(place)

@@ -14,6 +14,14 @@ export function createSecret(): string {
   return randomBytes(32).toString('base64url')
 }
 
+/** A new name of a session, 22 characters. None begins with a hyphen: at a command line that would be an option, `-h` for one. */
+export function createSessionId(): string {
+  for (;;) {
+    const id = randomBytes(16).toString('base64url')
+    if (!id.startsWith('-')) return id
+  }
+}
+
 /** Whether `text` has the form of a secret. */
 export function isSecret(text: string): boolean {
   return secretForm.test(text)

@@ -5,7 +5,6 @@
  * beginning of sessions and the order of writes. It trusts the store's clock alone; it never writes for somebody who has not signed in.
  */
 
-import { randomBytes } from 'node:crypto'
 import { setTimeout as pause } from 'node:timers/promises'
 import type { AuditEvent } from '../audit/event.ts'
 import type { CurrentKeys } from '../keys.ts'
@@ -16,7 +15,7 @@ import { type ClaimsRefresh, createClaimsRefresh } from './claims-refresh.ts'
 import { type ClaimsRules, claimsDuty, claimsStateOf, type SessionLimits, sessionEndsAt } from './lifetime.ts'
 import { createPeople, type People } from './people.ts'
 import { createSealedRecords } from './sealed-records.ts'
-import { createSecret, hashOf, isSecret } from './secret.ts'
+import { createSecret, createSessionId, hashOf, isSecret } from './secret.ts'
 import type { Session, SessionLookup } from './session.ts'
 import { auditSubjectOf, createSessionEnds } from './session-ends.ts'
 import { createSessionLists } from './session-lists.ts'
@@ -156,7 +155,7 @@ export function createSessions(options: SessionServiceOptions): SessionService {
     const startedAt = await store.loadNow()
     const { withoutProvider } = signedIn
     const session: Session = {
-      id: randomBytes(16).toString('base64url'),
+      id: createSessionId(),
       issuer: signedIn.issuer,
       sub: signedIn.sub,
       claims: { at: withoutProvider?.claimsAt ?? startedAt, version: 1, all: signedIn.claims },
@@ -262,6 +261,7 @@ export function createSessions(options: SessionServiceOptions): SessionService {
     recordUse: use.recordUse,
 
     endSession: ends.endSession,
+    endSessions: ends.endSessions,
     endSubject: ends.endSubject,
     endProviderSid: ends.endProviderSid,
     findLatestEnd: ends.findLatestEnd,

@@ -65,6 +65,8 @@ export interface Sessions {
 
   /** Ends one session: every app session with it. Resolves once the end is on record. */
   endSession(sessionId: string, cause: EndCause, by?: RequestCause): Promise<void>
+  /** The same for several, at one instant as far as one write of the store reaches. */
+  endSessions(sessionIds: readonly string[], cause: EndCause, by?: RequestCause): Promise<void>
   /** Ends every session of a subject, or of a provider `sid`, also those whose index is not written yet. Resolves to the ids found. */
   endSubject(issuer: string, sub: string, cause: EndCause, by?: RequestCause): Promise<readonly string[]>
   endProviderSid(issuer: string, providerSid: string, cause: EndCause, by?: RequestCause): Promise<readonly string[]>

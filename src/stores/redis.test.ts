@@ -134,6 +134,10 @@ describe('the Redis store', () => {
       await store.recordEnds([{ kind: 'session', idHash: 'b', cause: 'revoked' }], 60)
       expect(lines).toEqual([expect.stringContaining('no replica confirmed')])
       expect((await store.loadEnds([{ kind: 'session', idHash: 'b' }]))[0]?.cause).toBe('revoked')
+      // A wait for each of them would be longer than any command may take.
+      const many = Array.from({ length: 30 }, (_, n) => ({ kind: 'session', idHash: `many${n}`, cause: 'signed_out' }) as const)
+      await Promise.all(many.map((end) => store.recordEnds([end], 60)))
+      expect((await store.loadEnds(many)).filter((end) => end !== undefined)).toHaveLength(30)
     } finally {
       replica.resume()
       await Promise.all([store.close(), atPrimary.quit(), atReplica.quit()])

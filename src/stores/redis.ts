@@ -50,6 +50,7 @@ export function createRedisStore(options: RedisStoreOptions): RedisStore {
   const keys = createKeyspace(options.keyPrefix ?? defaultKeyPrefix)
   const redis = connectRedis({ ...options, slotKey: keys.probe })
   const shift = () => Math.trunc(options.clockShift?.() ?? 0)
+  const confirm = createConfirmation(() => confirmByReplicas(redis, options.log))
 
   return {
     loadNow: async () => instantOf(await redis.run(scripts.loadNow, [], [shift()])),
@@ -71,7 +72,7 @@ export function createRedisStore(options: RedisStoreOptions): RedisStore {
       const pairs = ends.flatMap((end) => [memberOf(end), end.cause])
       const args = [shift(), whole(keepSeconds * 1000), ...pairs]
       const at = instantOf(await redis.run(scripts.recordEnds, [keys.ends, keys.endsUntil, keys.events], args))
-      await confirmByReplicas(redis, options.log)
+      await confirm()
       return at
     },
     async loadEnds(things) {
@@ -105,7 +106,7 @@ export function createRedisStore(options: RedisStoreOptions): RedisStore {
         const args = [shift(), whole(keepSeconds * 1000), ...triples]
         await redis.run(scripts.restoreEnds, [keys.ends, keys.endsUntil, keys.events], args)
       }
-      if (ends.length > 0) await confirmByReplicas(redis, options.log)
+      if (ends.length > 0) await confirm()
     },
     publish: async ({ kind, detail }) => void (await redis.run(scripts.publish, [keys.events], [shift(), kind, detail])),
     openEvents: () =>
@@ -132,13 +133,31 @@ export function createRedisStore(options: RedisStoreOptions): RedisStore {
       return namedOf(listOf(await redis.run(scripts.listDurable, [keys.durableNames], [keys.durable(''), ...range])))
     },
 
-    confirmDurable: () => confirmByReplicas(redis, options.log),
+    confirmDurable: confirm,
 
     // A write, because a replica, a full server and one that is still loading all answer PING.
     checkReady: async () => void (await redis.call('SET', keys.probe, '', 'PX', 10_000)),
     loadReport: () => loadStoreReport(redis),
     waitUntilReady: (milliseconds) => redis.waitUntilReady(milliseconds),
     close: () => redis.close(),
+  }
+}
+
+/**
+ * One wait at a time, shared by all who came before it began: it covers everything that this connection has written, and keeps everything
+ * else on it waiting. With a replica that hangs, one for each of a hundred ends would cost every request its limit, and the ends themselves.
+ */
+function createConfirmation(wait: () => Promise<void>): () => Promise<void> {
+  let underWay = Promise.resolve()
+  let next: Promise<void> | undefined
+  return () => {
+    // Never the one under way: it may have begun before the write that is to be confirmed.
+    next ??= underWay.then(() => {
+      next = undefined
+      underWay = wait()
+      return underWay
+    })
+    return next
   }
 }
 

@@ -9,7 +9,8 @@
  */
 
 ;(() => {
-  const own = document.currentScript
+  // An element of this name would stand for it (DOM clobbering), and its attributes would be somebody else's wishes.
+  const own = document.currentScript instanceof HTMLScriptElement ? document.currentScript : document.createElement('script')
   if (own.dataset.outcome !== undefined) return reportOutcome(own.dataset)
   if (window.postern !== undefined) return
   const { wrap = '', warn = 'on', banner: bannerWish = 'on', stylesheet = '/.postern/renew.css' } = own.dataset
@@ -31,6 +32,9 @@
   let renewedAt = Number.NEGATIVE_INFINITY
   let dismissedAt = Number.NEGATIVE_INFINITY
   const underWay = new Map()
+  /* When a renewal last opened nothing at an origin: what stays closed to somebody is not renewed for at every call. */
+  const uselessAt = new Map()
+  let inOrder = Promise.resolve()
   let warning
 
   news.addEventListener('message', ({ data }) => {
@@ -62,56 +66,58 @@
     watchIdleEnd(person)
   })
 
-  /* What a refusal of ours asks for; `undefined` for any other answer. */
-  function readRefusal(status, reason, url, body) {
-    if (status !== 401 || !renewable.has(reason)) return undefined
+  /* What a refusal of ours asks for. */
+  function readRefusal(reason, url, body) {
     const demand = URL.parse(body?.sign_in ?? '')?.searchParams.get('step_up') ?? undefined
     return { reason, url, stepUp: reason === 'insufficient_user_authentication' ? demand : undefined, at: performance.now() }
   }
 
-  /*
-   * Resolves to whether the request may be sent again. One renewal at a time in this page, and one over all tabs of this origin: the others
-   * find that it was done while they waited.
-   */
+  /* Resolves to whether the request may be sent again. One renewal at a time in this page; what asks for the same shares it. */
   async function renew(refusal = { reason: 'asked', url: location.href, stepUp: undefined, at: performance.now() }) {
     await begun
-    // What asks for the same shares it.
+    if (performance.now() - uselessAt.get(keyOf(refusal)) < quietMs) return false
     const key = refusal.stepUp ?? ''
-    if (!underWay.has(key))
-      underWay.set(
-        key,
-        inTurn(() => renewNow(refusal)).finally(() => underWay.delete(key)),
-      )
+    if (!underWay.has(key)) {
+      inOrder = inOrder.then(() => renewNow(refusal)).finally(() => underWay.delete(key))
+      underWay.set(key, inOrder)
+    }
     const isRenewed = await underWay.get(key)
     return isRenewed && (await isSamePerson())
   }
 
-  function inTurn(work) {
-    return navigator.locks === undefined ? work() : navigator.locks.request('postern-renewal', work)
+  function keyOf({ reason, url }) {
+    return `${reason} ${URL.parse(url, location.href)?.origin}`
   }
 
+  function noteUseless(refusal, status, reason) {
+    if (status === 401 && refusal?.reason === reason) uselessAt.set(keyOf(refusal), performance.now())
+  }
+
+  /*
+   * Over all tabs of this origin one at a time asks in a frame; the others find that it was done while they waited. Where somebody has to do
+   * something, every tab says so: the one that was first may be out of sight.
+   */
   async function renewNow(refusal) {
-    if (renewedAt > refusal.at && refusal.stepUp === undefined) return true
     if (performance.now() - dismissedAt < quietMs && refusal.reason !== 'asked') return false
-    tell('renewing', { reason: refusal.reason })
-    let outcome = 'unknown'
-    // Somebody has to do something for a stronger sign-in; nobody can in a frame.
-    if (canFrame && refusal.reason !== 'insufficient_user_authentication') outcome = await renewInFrame(refusal)
-    // The frame may have got as far as this origin's own cookie, and stuck at the next host.
-    if (outcome !== 'renewed' && refusal.stepUp === undefined && isOwn(refusal.url) && (await whoami()) !== undefined) outcome = 'renewed'
-    if (outcome !== 'renewed') outcome = await renewInPopup(refusal)
-    if (outcome !== 'renewed') {
-      tell('failed', { outcome })
-      return false
-    }
-    renewedAt = performance.now()
-    news.postMessage({ outcome })
-    showBanner(undefined)
-    return true
+    const unseen = () => renewUnseen(refusal)
+    const inTurn = navigator.locks === undefined ? unseen() : navigator.locks.request('postern-renewal', unseen)
+    const isRenewed = (await inTurn) || (await renewInPopup(refusal))
+    if (isRenewed) showBanner(undefined)
+    return isRenewed
   }
 
-  function isOwn(url) {
-    return URL.parse(url, location.href)?.origin === location.origin
+  async function renewUnseen(refusal) {
+    const { reason, stepUp, url } = refusal
+    if (renewedAt > refusal.at && stepUp === undefined) return true
+    tell('renewing', { reason })
+    // Somebody has to do something for a stronger sign-in; nobody can in a frame.
+    const isFramed = canFrame && reason !== 'insufficient_user_authentication' && (await renewInFrame(refusal)) === 'renewed'
+    // The frame may have got as far as this origin's own cookie, and stuck at the next host.
+    const isOwn = stepUp === undefined && URL.parse(url, location.href)?.origin === location.origin
+    if (!isFramed && !(isOwn && (await whoami()) !== undefined)) return false
+    renewedAt = performance.now()
+    news.postMessage({ outcome: 'renewed', by: 'page' })
+    return true
   }
 
   async function isSamePerson() {
@@ -188,10 +194,12 @@
         clearTimeout(patience)
         news.removeEventListener('message', hear)
         document.removeEventListener('postern:dismissed', dismiss)
-        resolve(outcome)
+        if (outcome !== 'renewed') tell('failed', { outcome })
+        resolve(outcome === 'renewed')
       }
       const hear = ({ data }) => {
-        if (data?.outcome === 'renewed') settle('renewed')
+        // A stronger sign-in is what a popup brings; what another page got in a frame is not that.
+        if (data?.outcome === 'renewed' && (refusal.stepUp === undefined || data.by !== 'page')) settle('renewed')
       }
       const dismiss = () => {
         dismissedAt = performance.now()
@@ -286,7 +294,9 @@
     const answer = await nativeFetch(input, init)
     const refusal = isOnce ? undefined : await readAnswer(answer)
     if (refusal === undefined || !(await renew(refusal))) return answer
-    return await nativeFetch(again, init)
+    const second = await nativeFetch(again, init)
+    noteUseless(refusal, second.status, second.headers.get('x-postern'))
+    return second
   }
 
   async function readAnswer(answer) {
@@ -296,7 +306,7 @@
       .clone()
       .json()
       .catch(() => undefined)
-    return readRefusal(answer.status, reason, answer.url, body)
+    return readRefusal(reason, answer.url, body)
   }
 
   /* Like `XMLHttpRequest`: whoever listens hears of a 401 of ours only if it stays one. */
@@ -335,6 +345,7 @@
     }
 
     #hear(event) {
+      if (event.type === 'loadend') noteUseless(this.#sent.refusal, this.status, this.getResponseHeader('x-postern'))
       const isOurs = this.#state === 'waiting' || this.#state === 'again' || (this.#state === 'first' && this.#isRefused())
       if (!isOurs) return
       event.stopImmediatePropagation()
@@ -348,7 +359,7 @@
     }
 
     async #goOn() {
-      const refusal = readRefusal(401, this.getResponseHeader('x-postern'), this.responseURL, this.#readBody())
+      const refusal = readRefusal(this.getResponseHeader('x-postern'), this.responseURL, this.#readBody())
       const isRenewed = await renew(refusal)
       if (this.#state !== 'waiting') return
       if (!isRenewed) {
@@ -359,6 +370,7 @@
         return
       }
       this.#state = 'again'
+      this.#sent.refusal = refusal
       super.open(...this.#sent.open)
       this.#state = 'last'
       for (const [name, value] of this.#sent.headers) super.setRequestHeader(name, value)

@@ -15,6 +15,7 @@ const tokens = new Map<AccessPermission, string>()
 const given: unknown[] = []
 const code = 'c'.repeat(43)
 let entry: BreakGlassEntry
+let isOvertaken = false
 
 const lock = { on: 'subject' as const, target: 'bob', label: 'bob', since: 's', until: null, reason: 'r', by: 'b' }
 const orders: AccessOrders = {
@@ -47,6 +48,7 @@ const breakGlass: BreakGlassDoor = {
     given.push({ spent: shown })
     return shown === code ? entry : { outcome: 'unknown' }
   },
+  isOvertaken: async () => isOvertaken,
 }
 
 beforeAll(async () => {
@@ -65,6 +67,7 @@ afterAll(async () => {
 })
 beforeEach(() => {
   given.length = 0
+  isOvertaken = false
   entry = { outcome: 'entered', signedIn: signedInAs('bob', { tokens: { idToken: '', accessToken: '', refreshToken: undefined } }), grant }
 })
 
@@ -182,5 +185,16 @@ describe('the page of an emergency sign-in', () => {
     const refused = await press(code)
     expect([refused.status, refused.headers['set-cookie']]).toEqual([status, undefined])
     expect(host.events.at(-1)).toMatchObject({ event: 'sign_in.failed', error: `break_glass_${outcome}` })
+  })
+
+  it('leaves no session behind where everything of the person was ended while it began', async () => {
+    isOvertaken = true
+    const refused = await press(code)
+    expect([refused.status, refused.headers['set-cookie']]).toEqual([400, undefined])
+    expect(host.events.slice(-3)).toMatchObject([
+      { event: 'session.started' },
+      { event: 'session.ended', cause: 'revoked' },
+      { event: 'sign_in.failed', error: 'break_glass_overtaken' },
+    ])
   })
 })
