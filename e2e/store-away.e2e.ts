@@ -37,6 +37,10 @@ describe('the session store goes away', () => {
     expect(rig.upstream('app').requests()).toHaveLength(seenBefore)
     expect(times.sort((a, b) => a - b)[25]).toBeLessThan(100)
 
+    // What is locked is not known any more: strangers are refused as well.
+    const open = `${rig.origin('app')}/public/page`
+    expect((await new Client().send(open, { as: 'fetch' })).status).toBe(503)
+
     const newcomer = await rig.signIn(new Client(), 'bob', url)
     expect(newcomer.status).toBe(503)
     expect(newcomer.body).toContain('<!doctype html>')
@@ -46,6 +50,7 @@ describe('the session store goes away', () => {
     await rig.redis?.restart()
     await waitFor(async () => (await new Client().send(`http://127.0.0.1:${rig.instance.operationsPort}/readyz`)).status === 200, 8000)
     await waitFor(async () => (await client.send(url, { as: 'fetch' })).status === 200, 8000)
+    expect((await new Client().send(open, { as: 'fetch' })).status).toBe(200)
     expect((await rig.signIn(new Client(), 'bob', url)).status).toBe(200)
   })
 

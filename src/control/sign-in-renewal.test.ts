@@ -72,6 +72,14 @@ describe('a renewal in a frame', () => {
     // Without a page of ours to tell it to, it is the page that it always was.
     expect((await browser.visit(pathOf({}))).status).toBe(503)
     expect((await browser.visit(pathOf({ renewal: 'frame' }, 'https://evil.example/'))).status).toBe(503)
+    host.breakStore(false)
+    const stranger = host.browser()
+    const callbacks = []
+    for (const renewal of ['frame', 'popup']) callbacks.push(await stranger.throughProvider(await stranger.visit(pathOf({ renewal }))))
+    host.breakStore(true)
+    const [inFrame, inPopup] = await Promise.all(callbacks.map((callback) => stranger.visit(callback)))
+    expect(inFrame?.location?.href).toBe(frameEnd('session_store_unavailable'))
+    expect(inPopup?.status).toBe(503)
   })
 
   test('keeps an answer that is not its own from counting', async () => {

@@ -67,7 +67,7 @@ export function mountSignIn(router: Router, ports: SignInPorts): void {
   router.all('/sign-in', onlyMethods('GET, HEAD', answers))
   // HEAD would spend a code for nothing, and `form_post` is not what was asked for.
   router.head('/oidc/callback', onlyMethods('GET', answers))
-  router.get('/oidc/callback', (request, response) => completeSignIn(ports, request, response))
+  router.get('/oidc/callback', (request, response) => completeSignInOnErrand(ports, request, response))
   router.all('/oidc/callback', onlyMethods('GET', answers))
 }
 
@@ -147,6 +147,17 @@ async function beginAttempt(
   answers.redirect(response, 302, url.href)
 }
 
+/** As at its start: whatever fails in a frame, the page behind it is told. */
+async function completeSignInOnErrand(ports: SignInPorts, request: Request, response: Response): Promise<void> {
+  await completeSignIn(ports, request, response).catch((error: unknown) => {
+    const attempt = findAttempt(ports, request, readQuery(request))
+    const returnTo = parseReturnUrl(attempt?.returnTo, ports.apps())
+    if (attempt?.renewal !== 'frame' || returnTo === undefined) throw error
+    ports.log.warn({ request: getContext(request).requestId, err: error }, 'a renewal in a frame failed')
+    answerFrame(ports.answers, response, returnTo, reasonOf(error))
+  })
+}
+
 async function completeSignIn(ports: SignInPorts, request: Request, response: Response): Promise<void> {
   const answer = readQuery(request)
   const taken = await takeAttempt(ports, request, response, answer)
@@ -223,7 +234,7 @@ async function takeAttempt(
   setRetryPath(response, '/sign-in')
   const state = findSingle(answer, 'state') ?? ''
   const id = attemptIdOf(state)
-  const attempt = isState(state) ? cookies.readAccessAttempt(id, request.headers.cookie, accessUrl) : undefined
+  const attempt = findAttempt(ports, request, answer)
   if (attempt === undefined) return refuse('attempt_unknown')
   const returnTo = parseReturnUrl(attempt.returnTo, apps())
   // With the app's own attempt, which outlives this one: a page that waits then looks at the provider and not at a mere redirect.
@@ -265,6 +276,12 @@ async function destinationOf(
   const code = await sessions.issueHandOff({ sessionId, origin, attempt, returnTo })
   const detour = sealDetour(ports, accessUrl, { sessionId, origins, returnTo: undefined, at: now() })
   return callbackOf(returnTo, origins.length === 0 ? { code } : { code, detour })
+}
+
+/** What this browser was sent to the provider with, if this is an answer to it. */
+function findAttempt({ accessUrl, cookies }: SignInPorts, { headers }: Request, answer: URLSearchParams): AccessAttempt | undefined {
+  const state = findSingle(answer, 'state') ?? ''
+  return isState(state) ? cookies.readAccessAttempt(attemptIdOf(state), headers.cookie, accessUrl) : undefined
 }
 
 function refuseSignIn(
