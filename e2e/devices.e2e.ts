@@ -32,6 +32,7 @@ describe('devices', () => {
             { name: 'staff', allow: { groups: ['staff'] }, when: [{ device: { known: true, disk_encrypted: true, os: ['linux'] } }] },
           ],
         },
+        { id: 'wiki', rules: [{ name: 'staff', allow: { groups: ['staff'] } }] },
       ],
     })
     config = join(rig.instance.folder, '..', 'postern-0.yaml')
@@ -99,7 +100,12 @@ describe('devices', () => {
     })
 
     expect(await device('block', 'bob', '--reason', 'lost on a train')).toMatchObject({ code: 0 })
-    await becomes(403)
+    // The session that it identifies has ended; and it is locked at every app, also where no rule asks for a device.
+    await becomes(401)
+    for (const app of ['app', 'wiki']) {
+      const again = await rig.signIn(browser, 'bob', `${rig.origin(app)}/ok`)
+      expect([again.status, again.header('x-postern')]).toEqual([403, 'locked'])
+    }
     const refused = await submit('disk_encrypted=true')
     expect([refused.code, refused.stderr]).toEqual([1, expect.stringContaining('device_blocked')])
     expect((await device('list')).stdout).toContain('blocked (lost on a train)')

@@ -396,6 +396,20 @@ describe('renewal as a page of another origin would have it', () => {
     expect(popup.header('content-security-policy')).toContain("frame-ancestors 'none'")
   })
 
+  test(
+    'takes no wishes from an element that only bears the script’s name (DOM clobbering)',
+    async () => {
+      const page = await openNotes(rig, '/')
+      const script = '<script src="/.postern/renew.js" data-wrap="fetch"></script>'
+      const body = `<!doctype html><img name="currentScript" data-outcome="renewed" data-stylesheet="//evil.example/x.css">${script}`
+      await page.route('**/clobbered', (route) => route.fulfill({ contentType: 'text/html', body }))
+      await page.goto(`${rig.origin('notes')}/clobbered`)
+      expect(await page.evaluate('document.currentScript instanceof HTMLImageElement')).toBe(true)
+      expect(await page.evaluate('typeof window.postern')).toBe('object')
+    },
+    longMs,
+  )
+
   test('in a frame ends in a word and never in a page: the provider’s, or ours while something is away', async () => {
     const stranger = new Client()
     const begin = `${rig.origin('notes')}/.postern/renew?mode=frame`

@@ -55,6 +55,8 @@ export function composeAccess({ configuration, ends, now, record, ...durable }: 
     records: createDurableRecords<DeviceRecord>('device', durable),
     onEvent: record,
     tell: (id) => tellOfDevice(store, id),
+    lock: (device, { actor, reason }) => locks.holdDevice(device, reason, actor),
+    unlock: locks.releaseDevice,
     endSessions: (device, why) =>
       sessions.revokeMatching((session) => isSessionOf(device, session, configuration.provider.claims.deviceId), why),
     now,

@@ -28,7 +28,15 @@ export async function openLife(
   const records = createDurableRecords<DeviceRecord>('device', { store, keys, log })
   return {
     people: createPeople(store, createSealedRecords(store, keys, log)),
-    devices: createDevices({ records, now, onEvent: () => undefined, tell: async () => undefined, endSessions: async () => undefined }),
+    devices: createDevices({
+      records,
+      now,
+      onEvent: () => undefined,
+      tell: async () => undefined,
+      endSessions: async () => undefined,
+      lock: async () => undefined,
+      unlock: async () => undefined,
+    }),
     close: () => store.close(),
   }
 }

@@ -188,7 +188,8 @@ export function createAccessOrders({ devices, issuers, locks, people, sessions }
       if (found.outcome === 'refused') return found
       let lifted: Awaited<ReturnType<Locks['lift']>>
       for (const target of found.value.targets) lifted = (await locks.lift(target, reason.trim(), actor)) ?? lifted
-      if (lifted === undefined) return refuse('not_locked', `${what.on} ${what.name} is not locked`)
+      const ofBlock = what.on === 'device' ? '; the lock of a block is lifted by unblocking the device' : ''
+      if (lifted === undefined) return refuse('not_locked', `${what.on} ${what.name} is not locked${ofBlock}`)
       return done({ on: lifted.target.kind, target: nameOf(lifted.target), label: lifted.label })
     },
     async *listLocks() {

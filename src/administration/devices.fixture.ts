@@ -30,6 +30,8 @@ export interface TestInventory {
   /** Ids of the devices of which other instances were told, and of those whose sessions were ended. */
   readonly told: string[]
   readonly ended: string[]
+  /** Ids of the devices that a block holds a lock on. */
+  readonly locked: ReadonlySet<string>
   /** Registers, and fails the test if anything stands against it. */
   add(input: DeviceInput): Promise<DeviceDefinition>
   close(): Promise<void>
@@ -46,10 +48,13 @@ export function createTestInventory(): TestInventory {
   const onEvent = (event: DeviceEvent) => void events.push(event)
   const told: string[] = []
   const ended: string[] = []
+  const locked = new Set<string>()
   const devices = createDevices({
     records,
     onEvent,
     tell: async (id) => void told.push(id),
+    lock: async ({ id }) => void locked.add(id),
+    unlock: async (id) => void locked.delete(id),
     endSessions: async ({ id }) => void ended.push(id),
     now: clock.now,
   })
@@ -71,6 +76,7 @@ export function createTestInventory(): TestInventory {
     reports,
     events,
     told,
+    locked,
     ended,
     async add(input) {
       const definition = define(input)

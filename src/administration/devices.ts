@@ -71,6 +71,9 @@ export interface DevicesParts {
   readonly onEvent: (event: DeviceEvent) => void | Promise<void>
   /** Called with the id after every change, so that instances forget what they remember of the device. */
   readonly tell: (id: string) => Promise<void>
+  /** Blocking a device is a lock on it as well, so that it holds also where no rule asks for a device. */
+  readonly lock: (record: DeviceRecord, why: { readonly actor: string; readonly reason: string }) => Promise<void>
+  readonly unlock: (id: string) => Promise<void>
   /** Ends the sessions that this device, now blocked, identifies. */
   readonly endSessions: (record: DeviceRecord, why: { readonly actor: string; readonly reason: string }) => Promise<unknown>
   /** Epoch milliseconds. */
@@ -83,7 +86,7 @@ export type DeviceEvent = Extract<AdministrativeEvent, { readonly device: string
 const updateRounds = 50
 
 /** The inventory over durable records of the kind `device`. */
-export function createDevices({ endSessions, records, onEvent, now, tell }: DevicesParts): Devices {
+export function createDevices({ endSessions, lock, records, onEvent, now, tell, unlock }: DevicesParts): Devices {
   const find = async (id: string) => (isDeviceId(id) ? (await records.load(id))?.value : undefined)
 
   /** The device that an alias leads to, if it still answers to it. */
@@ -197,6 +200,7 @@ export function createDevices({ endSessions, records, onEvent, now, tell }: Devi
       try {
         await heard(id, isNew ? { event: 'device.blocked', device: id, actor, reason } : undefined)
       } finally {
+        await lock(record, { actor, reason })
         await endSessions(record, { actor, reason })
         await records.confirm()
       }
@@ -208,12 +212,14 @@ export function createDevices({ endSessions, records, onEvent, now, tell }: Devi
         isNew = present.status.state === 'blocked'
         return isNew ? { ...present, status: { state: 'active' } } : undefined
       })
+      if (record !== undefined) await unlock(id)
       if (record !== undefined && isNew) await heard(id, { event: 'device.unblocked', device: id, actor, reason: undefined })
       return record !== undefined
     },
     async remove(id, actor) {
       const record = await find(id)
       if (record === undefined || !(await forget(record))) return false
+      await unlock(id)
       await heard(id, { event: 'device.removed', device: id, actor, reason: undefined })
       return true
     },

@@ -59,6 +59,23 @@ describe('locks', () => {
     ])
   })
 
+  it('of a blocked device hold beside one that an administrator set, and each ends by itself', async () => {
+    const laptop: LockTarget = { kind: 'device', id: 'laptop-7' }
+    await locks.holdDevice({ id: 'laptop-7', name: 'Ada’s laptop' }, 'stolen', admin)
+    expect(heard).toEqual([{ kind: 'locks', detail: '' }, 'confirmed'])
+    expect(await locks.loadAll()).toMatchObject([{ target: laptop, label: 'Ada’s laptop', reason: 'stolen', by: admin }])
+    await locks.set({ ...wish, target: laptop }, admin)
+    expect(await locks.loadAll()).toHaveLength(2)
+    await locks.lift(laptop, undefined, admin)
+    expect(await locks.lift(laptop, undefined, admin)).toBeUndefined()
+    expect(await locks.loadAll()).toMatchObject([{ reason: 'stolen' }])
+    heard = []
+    await locks.releaseDevice('laptop-7')
+    await locks.releaseDevice('laptop-7')
+    expect(heard).toEqual([{ kind: 'locks', detail: '' }, 'confirmed'])
+    expect(await locks.loadAll()).toEqual([])
+  })
+
   it('hold and are told also where the trail does not take the event', async () => {
     const record = () => Promise.reject(new PosternError('audit_unavailable', 'no room'))
     await expect(open({ record }).set(wish, admin)).rejects.toThrow('no room')

@@ -35,6 +35,12 @@ export interface Locks {
   set(wish: LockWish, by: string): Promise<Lock | undefined>
   /** `undefined` if it was not locked. A lock that does not open is lifted too: whoever asks for it names what it is on. */
   lift(target: LockTarget, reason: string | undefined, by: string): Promise<Pick<Lock, 'target' | 'label'> | undefined>
+  /**
+   * The lock that blocking a device is. It stands beside one that an administrator set, is told of as the block, and ends with it, by
+   * `releaseDevice`.
+   */
+  holdDevice(device: { readonly id: string; readonly name: string }, reason: string, by: string): Promise<void>
+  releaseDevice(id: string): Promise<void>
   /** The lock that is in force on this very thing. Straight from the store. */
   find(target: LockTarget): Promise<Lock | undefined>
   /** Those in force, in no order that means anything. Rejects at its end with `record_unreadable` if one did not open. */
@@ -73,9 +79,13 @@ export function createLocks({ records, store, record }: LocksParts): Locks {
     try {
       await record(event)
     } finally {
-      await store.publish({ kind: 'locks', detail: '' })
-      await records.confirm()
+      await publish()
     }
+  }
+
+  async function publish(): Promise<void> {
+    await store.publish({ kind: 'locks', detail: '' })
+    await records.confirm()
   }
 
   /** With its version, so that a lock that was set anew meanwhile stays. */
@@ -121,6 +131,14 @@ export function createLocks({ records, store, record }: LocksParts): Locks {
       }
       throw new PosternError('session_store_unavailable', `a lock could not be lifted in ${changeRounds} rounds`)
     },
+    async holdDevice({ id, name }, reason, by) {
+      const since = await store.loadNow()
+      await write(blockIdOf(id), { target: { kind: 'device', id }, label: name, since, until: null, reason, by })
+      await publish()
+    },
+    async releaseDevice(id) {
+      if (await records.remove(blockIdOf(id))) await publish()
+    },
     async find(target) {
       const [loaded, now] = await Promise.all([records.load(idOf(target)), store.loadNow()])
       const lock = loaded === undefined ? undefined : lockOf(loaded.value)
@@ -155,6 +173,10 @@ function isInForce({ until }: Pick<Lock, 'until'>, now: number): boolean {
 /** JSON, so that no name can be made to look like another. */
 function idOf(target: LockTarget): string {
   return JSON.stringify(target.kind === 'subject' ? [target.kind, target.issuer, target.sub] : [target.kind, nameOf(target)])
+}
+
+function blockIdOf(deviceId: string): string {
+  return JSON.stringify(['device', deviceId, 'blocked'])
 }
 
 /** What the target is called in the trail. */

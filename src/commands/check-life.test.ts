@@ -68,6 +68,7 @@ ${more}
 const wiki = (rules: string) =>
   `apps:\n  - { id: wiki, url: "http://wiki.corp.localhost:1", upstream: "http://127.0.0.1:9", rules: [${rules}] }\n`
 const identified = 'claims: { device_id: device }'
+const nothing = async () => undefined
 
 /** Does what people and devices do, over a store, and leaves that to the caller. */
 async function live(store: SessionStore, configuration: InstanceConfiguration) {
@@ -76,7 +77,15 @@ async function live(store: SessionStore, configuration: InstanceConfiguration) {
   const { sessions } = createTestSessions({ store, clock: { now, move: () => undefined } }, ring)
   cleanUps.push(() => sessions.close())
   const records = createDurableRecords<DeviceRecord>('device', { store, keys: () => ring, log: silentLog })
-  const devices = createDevices({ records, now, onEvent: () => undefined, tell: async () => undefined, endSessions: async () => undefined })
+  const devices = createDevices({
+    records,
+    now,
+    onEvent: () => undefined,
+    tell: nothing,
+    lock: nothing,
+    unlock: nothing,
+    endSessions: nothing,
+  })
   const reports = createPostureReports({
     devices,
     forms: { signed: parseSignedReport, management: parseManagementReport },

@@ -76,3 +76,12 @@ it('is none where everything of the person was ended while the sign-in was being
   expect(sent).toEqual([])
   expect(live).toEqual([])
 })
+
+it('is none where a session of the same provider session was revoked, although the browser has thrown its cookie away', async () => {
+  const { sessions } = createTestSessions(place, createTestRing())
+  const { session } = await sessions.begin(signedInAs('alice'), { address: '192.0.2.7', userAgent: '' })
+  place.clock.move(1)
+  await sessions.endSessions([session.id], 'revoked')
+  place.clock.move(1)
+  expect((await signIn(async () => undefined)).session).toBeUndefined()
+})

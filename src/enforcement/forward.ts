@@ -238,7 +238,7 @@ class HttpExchange implements Dispatcher.DispatchHandler, RequestBodyListener, O
       return
     }
     // HTTP/1.0 knows none of them; others than these two have no meaning across a proxy that buffers nothing.
-    if (this.#request.httpVersionMinor === 0) return
+    if (this.#request.httpVersionMinor === 0 || this.#exchange.isPreflight === true) return
     try {
       if (status === 103 && headers['link'] !== undefined) this.#response.writeEarlyHints({ link: headers['link'] as string | string[] })
       else if (status === 102) this.#response.writeProcessing()

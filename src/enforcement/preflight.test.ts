@@ -42,7 +42,8 @@ describe('a preflight', () => {
     ['that never begins', 'Transfer-Encoding: chunked\r\n\r\n', true],
   ])('shows nobody an answer %s: only its head goes back', async (_name, rest, isEndless) => {
     const facts = ['Set-Cookie: stranger=1', 'ETag: "v1"', 'Location: /secret', 'Content-Type: text/html']
-    const rig = await begin(['HTTP/1.1 200 OK', `Access-Control-Allow-Origin: ${boardOrigin}`, ...facts, rest].join('\r\n'))
+    const hint = 'HTTP/1.1 103 Early Hints\r\nLink: </secret.css>; rel=preload; as=style\r\n\r\n'
+    const rig = await begin([`${hint}HTTP/1.1 200 OK`, `Access-Control-Allow-Origin: ${boardOrigin}`, ...facts, rest].join('\r\n'))
     const answer = await rig.ask(get('/page', [caller, asks], undefined, 'OPTIONS'))
     expect(answer).toMatchObject({ status: 200, body: '', headers: { 'content-length': '0', 'access-control-allow-origin': boardOrigin } })
     for (const name of ['set-cookie', 'etag', 'location', 'content-type']) expect(answer.headers).not.toHaveProperty(name)

@@ -114,9 +114,16 @@ export function createSessionEnds(parts: SessionEndsParts): SessionEnds {
       for (let at = 0; at < named.length; at += endedAtOnce) {
         await recordAll(named.slice(at, at + endedAtOnce).map(({ sessionHash: idHash }) => ({ kind: 'session', idHash, cause })))
       }
+      const providerSids = new Set<string>()
       for (let at = 0; at < named.length; at += clearedAtOnce) {
-        await Promise.all(named.slice(at, at + clearedAtOnce).map((one) => clearAway(one.sessionHash, { cause, by }, one.id)))
+        const batch = named.slice(at, at + clearedAtOnce)
+        for (const session of await Promise.all(batch.map((one) => clearAway(one.sessionHash, { cause, by }, one.id)))) {
+          const hash = session === undefined ? undefined : providerSidHashOf(session)
+          if (hash !== undefined) providerSids.add(hash)
+        }
       }
+      // The browser may have thrown its cookie away, and would be back by the provider's session, which is the same and was not asked.
+      if (providerSids.size > 0) await recordAll([...providerSids].map((idHash) => ({ kind: 'provider_sid', idHash, cause })))
     },
     async endSubject(issuer, sub, cause, by) {
       const idHash = hashSubject(issuer, sub)
