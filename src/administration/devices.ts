@@ -200,9 +200,12 @@ export function createDevices({ endSessions, lock, records, onEvent, now, tell, 
       try {
         await heard(id, isNew ? { event: 'device.blocked', device: id, actor, reason } : undefined)
       } finally {
-        await lock(record, { actor, reason })
-        await endSessions(record, { actor, reason })
-        await records.confirm()
+        try {
+          await lock(record, { actor, reason })
+        } finally {
+          await endSessions(record, { actor, reason })
+          await records.confirm()
+        }
       }
       return true
     },

@@ -11,6 +11,7 @@
  */
 
 import type { LiveEvent } from '../live/live.ts'
+import type { Reason } from '../policy/decision.ts'
 import type { EnforcementPoint } from './arrival.ts'
 import type { CutCause } from './exchange.ts'
 import { type Judgement, judgeAgain } from './judge.ts'
@@ -249,10 +250,10 @@ export function watchOpenConnections({ point, snapshot, open }: OpenConnectionsP
       renewStanding(point, watched, again)
       // What was heard while it was being decided again may have come too late for that.
       if (!cutWhatIsHeld(watched)) watched.exchange.dueAt = nextReview(point, watched, now)
-    } else if (decision.reason === 'session_store_unavailable') {
+    } else if (isUndecided(decision.reason)) {
       watched.unknownSince ??= awaySince ?? now
       const until = watched.unknownSince + graceMs
-      if (now >= until) cut(watched, tryAgainLater, { reason: 'session_store_unavailable', rule: undefined })
+      if (now >= until) cut(watched, tryAgainLater, { reason: decision.reason, rule: undefined })
       else watched.exchange.dueAt = Math.min(until, now + retryMs)
     } else {
       const rule = 'rule' in decision ? decision.rule : undefined
@@ -275,6 +276,11 @@ export function watchOpenConnections({ point, snapshot, open }: OpenConnectionsP
       queue.clear()
     },
   }
+}
+
+/** Somebody who has to be asked does not answer: the store, or the issuer of a service's tokens. */
+function isUndecided(reason: Reason): boolean {
+  return reason === 'session_store_unavailable' || reason === 'provider_unavailable'
 }
 
 /** One that nobody knows by that name so far, and somebody may just have entered. */

@@ -95,6 +95,19 @@ export function createSessionEnds(parts: SessionEndsParts): SessionEnds {
     }
   }
 
+  /** Some at a time; returns the names of their sessions at the provider. */
+  async function clearAllAway(named: readonly { readonly id: string; readonly idHash: string }[], why: Why): Promise<ReadonlySet<string>> {
+    const providerSids = new Set<string>()
+    for (let at = 0; at < named.length; at += clearedAtOnce) {
+      const batch = named.slice(at, at + clearedAtOnce)
+      for (const session of await Promise.all(batch.map(({ id, idHash }) => clearAway(idHash, why, id)))) {
+        const hash = session === undefined ? undefined : providerSidHashOf(session)
+        if (hash !== undefined) providerSids.add(hash)
+      }
+    }
+    return providerSids
+  }
+
   async function endIndexed(index: string, end: Omit<End, 'at'>, why: Why): Promise<readonly string[]> {
     const sessionHashes = await store.loadIndex(index)
     await recordAll([end, ...sessionHashes.map((idHash) => ({ kind: 'session' as const, idHash, cause: end.cause }))])
@@ -109,18 +122,17 @@ export function createSessionEnds(parts: SessionEndsParts): SessionEnds {
       await clearAway(sessionHash, { cause, by }, sessionId)
     },
     async endSessions(sessionIds, cause, by) {
-      const named = sessionIds.map((id) => ({ id, sessionHash: hashSessionId(id) }))
-      // All of a batch are on record before anything of them is tidied away.
-      for (let at = 0; at < named.length; at += endedAtOnce) {
-        await recordAll(named.slice(at, at + endedAtOnce).map(({ sessionHash: idHash }) => ({ kind: 'session', idHash, cause })))
-      }
-      const providerSids = new Set<string>()
-      for (let at = 0; at < named.length; at += clearedAtOnce) {
-        const batch = named.slice(at, at + clearedAtOnce)
-        for (const session of await Promise.all(batch.map((one) => clearAway(one.sessionHash, { cause, by }, one.id)))) {
-          const hash = session === undefined ? undefined : providerSidHashOf(session)
-          if (hash !== undefined) providerSids.add(hash)
+      const named = sessionIds.map((id) => ({ id, idHash: hashSessionId(id) }))
+      let recorded = 0
+      let providerSids: ReadonlySet<string>
+      try {
+        // All are on record before anything of them is tidied away.
+        for (; recorded < named.length; recorded += endedAtOnce) {
+          await recordAll(named.slice(recorded, recorded + endedAtOnce).map(({ idHash }) => ({ kind: 'session', idHash, cause })))
         }
+      } finally {
+        // Also where a later batch failed: what has ended is in the trail.
+        providerSids = await clearAllAway(named.slice(0, recorded), { cause, by })
       }
       // The browser may have thrown its cookie away, and would be back by the provider's session, which is the same and was not asked.
       if (providerSids.size > 0) await recordAll([...providerSids].map((idHash) => ({ kind: 'provider_sid', idHash, cause })))
