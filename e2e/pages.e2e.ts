@@ -36,11 +36,16 @@ let server: Server
 let browser: Browser
 let origin: string
 
+function findFile(path: string) {
+  if (path === '/.postern/renew.js') return renderer.renewal.script
+  return path.startsWith('/.postern/assets/') ? renderer.findAsset(path.slice('/.postern/assets/'.length)) : undefined
+}
+
 beforeAll(async () => {
   server = createServer((request, response) => {
     const path = (request.url ?? '').split('?')[0] ?? ''
     asked.push(`${request.method} ${path}`)
-    const asset = path.startsWith('/.postern/assets/') ? renderer.findAsset(path.slice('/.postern/assets/'.length)) : undefined
+    const asset = findFile(path)
     const page = pages.get(path.slice(1))
     if (asset !== undefined) response.writeHead(200, { ...assetHeaders, 'content-type': asset.type }).end(asset.body)
     else if (page !== undefined) response.writeHead(200, page.headers).end(page.body)

@@ -149,6 +149,12 @@ export function samplePages(renderer: PageRenderer): ReadonlyMap<string, OwnPage
     ['portal-demo', html(200, portal(sampleApps.slice(0, 3)))],
     ['portal-empty', html(200, portal([]))],
     ['portal-searched', html(200, portal(sampleApps, 'nothing like it'))],
+    [
+      'break-glass',
+      html(200, renderer.renderBreakGlass({ person: 'Bob Baker', email: 'bob@corp.example', minutes: 30, code: 'A'.repeat(43) })),
+    ],
+    ['renewal-done', renderer.renewal.renderPage({ outcome: 'renewed', mode: 'frame' })],
+    ['renewal-failed', renderer.renewal.renderPage({ outcome: 'login_required', mode: 'popup' })],
     ['my-sessions', html(200, renderer.renderMySessions({ ...mySessions, ended: 'one' }))],
     ['my-sessions-one', html(200, renderer.renderMySessions({ ...mySessions, sessions: mySessions.sessions.slice(0, 1) }))],
     ['denied', refused({})],
