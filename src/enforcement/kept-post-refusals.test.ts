@@ -25,14 +25,12 @@ async function begin(options: Parameters<typeof startFlow>[0] = {}): Promise<Flo
 describe('what is not kept is told in place of a redirect', () => {
   const cases: readonly (readonly [string, string, (cookie: string) => string])[] = [
     ['too large', 'too_large', (cookie) => post('/edit', 'x'.repeat(1024 ** 2 + 1), { cookies: [cookie] })],
-    ['of a stranger', 'unknown_session', () => post('/edit', 'a=1')],
     ['of a made-up cookie', 'unknown_session', () => post('/edit', 'a=1', { cookies: [`__Host-postern-app=${createSecret()}`] })],
     [
-      'of another site, without our cookie',
+      'begun by nobody’s page',
       'other_site',
-      () => post('/edit', 'a=1', { lines: [...navigation.slice(0, 2), 'Sec-Fetch-Site: cross-site'] }),
+      (cookie) => post('/edit', 'a=1', { cookies: [cookie], lines: [...navigation.slice(0, 2), 'Sec-Fetch-Site: none'] }),
     ],
-    ['of no known origin', 'other_site', () => post('/edit', 'a=1', { lines: ['Accept: text/html'] })],
     ['no form', 'other_type', (cookie) => post('/edit', 'a=1', { cookies: [cookie], type: 'text/plain' })],
   ]
   test.each(cases)('%s', async (_name, because, ask) => {
@@ -45,6 +43,17 @@ describe('what is not kept is told in place of a redirect', () => {
     expect(viewOf(answer)['signInUrl']).toContain('https://access.corp.example/sign-in?return_to=')
     expect(postEvents(rig)).toEqual([])
     expect(rig.upstream.received()).toBe('')
+  })
+
+  test.each([
+    ['of a stranger', []],
+    ['of another site, without our cookie', ['Sec-Fetch-Site: cross-site']],
+  ])('but one %s is redirected like any other navigation', async (_name, lines) => {
+    const rig = await begin()
+    const own = lines.length === 0 ? {} : { lines: [...navigation.slice(0, 2), ...lines] }
+    const answer = await rig.ask(post('/edit', 'a=1', own))
+    expect(answer).toMatchObject({ status: 303, headers: { 'x-postern': 'login_required' } })
+    expect(postEvents(rig)).toEqual([])
   })
 
   test('a form that the app itself would not take is refused before anybody signs in for it', async () => {

@@ -109,6 +109,10 @@ export function recordResumption(point: EnforcementPoint, arrival: Arrival, { de
 export async function keepPost(point: EnforcementPoint, arrival: Arrival, { route, target }: Judgement): Promise<Keeping> {
   const { received, request } = arrival
   if (request.method !== 'POST' || (received === undefined && !hasBody(request))) return { outcome: 'nothing' }
+  // A stranger, or a form from another site: it is redirected like any navigation of nobody.
+  if (received === undefined && point.ports.cookies.readSession('app', request.headers.cookie, route.origin) === undefined) {
+    return { outcome: 'nothing' }
+  }
   // What the app would not take after the sign-in either need not be kept for it, and is told now, while the browser has it.
   const { maxBodyBytes = Number.POSITIVE_INFINITY } = route.app
   if (received === undefined && Number(request.headers['content-length'] ?? 0) > maxBodyBytes) {
