@@ -10,8 +10,8 @@ import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
 
 export interface ChaosProxy {
   readonly port: number
-  /** Nothing comes through any more, in either direction. */
-  blackHole(): void
+  /** Nothing comes through any more, in either direction; or only on those connections whose client has ever sent `word`, or will. */
+  blackHole(word?: string): void
   /** Passes on again; connections from before the black hole are reset. */
   heal(): void
   /** Resets every connection that is open. */
@@ -21,37 +21,51 @@ export interface ChaosProxy {
   close(): Promise<void>
 }
 
+interface Pair {
+  readonly client: Socket
+  readonly server: Socket | undefined
+  /** What the client began with: connections say their name there. */
+  said: string
+}
+
+const namedWithinBytes = 4096
+
 /** Starts one in front of a port of this machine. */
 export async function startChaosProxy(targetPort: () => number): Promise<ChaosProxy> {
-  const pairs = new Set<{ readonly client: Socket; readonly server: Socket | undefined }>()
+  const pairs = new Set<Pair>()
   let isSwallowing = false
+  let swallowedWord: string | undefined
   let delayMs = 0
 
   const proxy = createServer((client) => {
     client.on('error', () => client.destroy())
     if (isSwallowing) {
-      const pair = { client, server: undefined }
+      const pair = { client, server: undefined, said: '' }
       pairs.add(pair)
       client.resume().once('close', () => pairs.delete(pair))
       return
     }
     const server = connect(targetPort(), '127.0.0.1')
-    const pair = { client, server }
+    const pair: Pair = { client, server, said: '' }
+    const isLost = () => isSwallowing || (swallowedWord !== undefined && pair.said.includes(swallowedWord))
     pairs.add(pair)
+    client.on('data', (chunk: Buffer) => {
+      if (pair.said.length < namedWithinBytes) pair.said += chunk.toString('latin1')
+    })
     server.on('error', () => client.destroy())
     for (const [from, to] of [
       [client, server],
       [server, client],
     ] as const) {
       from.on('data', (chunk: Buffer) => {
-        if (isSwallowing) return
+        if (isLost()) return
         if (delayMs === 0) to.write(chunk)
-        else setTimeout(() => !isSwallowing && to.writable && to.write(chunk), delayMs)
+        else setTimeout(() => !isLost() && to.writable && to.write(chunk), delayMs)
       })
       from.once('close', () => {
         pairs.delete(pair)
         // Behind a firewall that drops packets nobody hears of the other end's death.
-        if (!isSwallowing) to.destroy()
+        if (!isLost()) to.destroy()
       })
     }
   })
@@ -67,11 +81,13 @@ export async function startChaosProxy(targetPort: () => number): Promise<ChaosPr
   }
   return {
     port: (proxy.address() as AddressInfo).port,
-    blackHole: () => {
-      isSwallowing = true
+    blackHole: (word) => {
+      swallowedWord = word
+      isSwallowing = word === undefined
     },
     heal: () => {
       isSwallowing = false
+      swallowedWord = undefined
       reset()
     },
     reset,

@@ -79,3 +79,27 @@ export async function socketsBackTo(baseline: number, pid: number, limitMs = 15_
 export function median(times: readonly number[]): number {
   return times.toSorted((a, b) => a - b)[Math.floor(times.length / 2)] ?? Number.NaN
 }
+
+/** What the kernel will do about a silent connection of this machine, as the end on `localPort` has it. */
+export interface ProbeTimer {
+  /** `keepalive` is the one that finds a peer that went away without a word. */
+  readonly kind: 'none' | 'retransmit' | 'keepalive' | 'time_wait' | 'window_probe'
+  /** Milliseconds until it does. */
+  readonly inMs: number
+}
+
+/** Reads it from the kernel's table of connections; `undefined` if there is no such connection. */
+export async function readProbeTimer(localPort: number, remotePort: number): Promise<ProbeTimer | undefined> {
+  const hex = (port: number) => port.toString(16).toUpperCase().padStart(4, '0')
+  for (const table of ['/proc/net/tcp', '/proc/net/tcp6']) {
+    for (const line of (await readFile(table, 'utf8')).split('\n').slice(1)) {
+      const [, local = '', remote = '', state, , timer = ''] = line.trim().split(/\s+/)
+      if (state !== '01' || !local.endsWith(`:${hex(localPort)}`) || !remote.endsWith(`:${hex(remotePort)}`)) continue
+      const [kind = '0', ticks = '0'] = timer.split(':')
+      const kinds = ['none', 'retransmit', 'keepalive', 'time_wait', 'window_probe'] as const
+      // The kernel counts in hundredths of a second here, whatever its own clock.
+      return { kind: kinds[Number.parseInt(kind, 16)] ?? 'none', inMs: Number.parseInt(ticks, 16) * 10 }
+    }
+  }
+  return undefined
+}
