@@ -51,6 +51,8 @@ const patienceLoads = 5
 
 /** Looking at the files may take one part in so many of the time. */
 const pauseAfterLook = 50
+/** At the most: on a machine that is busy for a moment a look takes long, whatever the files are, and a change is due within a second. */
+const longestPauseMs = 400
 
 /** Warnings of one load that are logged. */
 const mostWarnings = 100
@@ -128,7 +130,7 @@ export async function openPolicySource(first: FirstPolicy, options: PolicySource
   async function look(): Promise<void> {
     const begunAt = performance.now()
     const now = await fingerprint(options.path, files)
-    lookLater(Math.max(options.lookEveryMs, (performance.now() - begunAt) * pauseAfterLook))
+    lookLater(Math.max(options.lookEveryMs, Math.min((performance.now() - begunAt) * pauseAfterLook, longestPauseMs)))
     const isSettled = now === candidate
     candidate = now
     if (now !== seen && isSettled) await reload()

@@ -64,6 +64,7 @@ describe('an access token', () => {
     issuer.keys = [key.jwk]
     expect(await callers.identify(mint(key, claims()), services)).toEqual({
       outcome: 'identified',
+      until: (Number(claims()['exp']) + 60) * 1000,
       subject: { kind: 'service', names: ['billing'], issuer: issuer.issuer, claims: expect.objectContaining({ sub: 'billing' }) },
     })
   })

@@ -18,7 +18,8 @@ import { type AccessToken, parseAccessToken } from './service-access-token.ts'
 import { createIssuerKeys, type DocumentFetch, type IssuerKeys } from './service-issuer-keys.ts'
 
 export type ServiceCaller =
-  | { readonly outcome: 'identified'; readonly subject: Extract<SubjectFacts, { kind: 'service' }> }
+  /** `until` is when the token ends, tolerance included; epoch milliseconds. */
+  | { readonly outcome: 'identified'; readonly subject: Extract<SubjectFacts, { kind: 'service' }>; readonly until: number }
   /** `invalid_token` is a 401, `insufficient_scope` a 403 (RFC 6750 §3.1); the others mean that it could not be told. */
   | { readonly outcome: 'refused'; readonly reason: 'invalid_token' | 'insufficient_scope' | 'provider_unavailable' }
 
@@ -99,12 +100,12 @@ export function createServiceCallers({ accessUrl, fetch, now, log }: ServiceCall
       .filter((service) => proofs.some(({ jwksUri }) => jwksUri === service.jwksUri) && isProvenBy(token.claims, service))
       .map(({ name }) => name)
     const issuer = String(token.claims['iss'])
+    const expiresAt = (Number(token.claims['exp']) + toleranceSeconds) * 1000
     const caller: ServiceCaller =
       names.length === 0
         ? refused('insufficient_scope')
-        : { outcome: 'identified', subject: { kind: 'service', names: names.sort(), issuer, claims: token.claims } }
+        : { outcome: 'identified', subject: { kind: 'service', names: names.sort(), issuer, claims: token.claims }, until: expiresAt }
     dropOldest(remembered, maxRemembered)
-    const expiresAt = (Number(token.claims['exp']) + toleranceSeconds) * 1000
     remembered.set(hash, { services, caller, at, until: Math.min(expiresAt, at + rememberMs), proofs })
     return caller
   }

@@ -43,6 +43,8 @@ export interface Judgement {
   readonly facts: Facts | undefined
   /** The device by its id in the inventory, as far as it was looked up; `undefined` where it is in none. */
   readonly deviceId: string | undefined
+  /** When the access token of a service ends; epoch milliseconds. */
+  readonly tokenEndsAt: number | undefined
 }
 
 /** What is judged, besides the request itself. */
@@ -75,6 +77,7 @@ async function judgeMatter(point: EnforcementPoint, arrival: Arrival, { route, t
   let isAuthorizationOurs = false
   let facts: Facts | undefined
   let deviceId: string | undefined
+  let tokenEndsAt: number | undefined
   const conclude = (decision: Decision, identity: Judgement['identity'] = []): Judgement => {
     const live = lookup.state === 'live' ? lookup : undefined
     return {
@@ -88,6 +91,7 @@ async function judgeMatter(point: EnforcementPoint, arrival: Arrival, { route, t
       isAuthorizationOurs,
       facts,
       deviceId,
+      tokenEndsAt,
     }
   }
   try {
@@ -105,6 +109,7 @@ async function judgeMatter(point: EnforcementPoint, arrival: Arrival, { route, t
       const caller = await callers.identify(bearer.token, route.services)
       if (caller.outcome === 'refused') return conclude(deny(caller.reason))
       subject = caller.subject
+      tokenEndsAt = caller.until
     }
 
     // session: what a cookie of this very origin points to, and only within this app's own limits

@@ -157,7 +157,7 @@ describe('a lock', () => {
     const subject = { kind: 'service', names: ['billing'], issuer: 'https://auth.example.com', claims: {} } as const
     const rig = await begin({
       apps: [wiki({ rules: [rule('allow', { kind: 'services', names: ['billing'] })] })],
-      ports: { callers: { identify: async () => ({ outcome: 'identified', subject }) } },
+      ports: { callers: { identify: async () => ({ outcome: 'identified', subject, until: Number.POSITIVE_INFINITY }) } },
     })
     const open = await openOne(rig, 'download', ['Postern-Authorization: Bearer abc'])
     rig.live.lock(lockOn({ kind: 'service', name: 'other' }))

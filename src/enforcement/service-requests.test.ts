@@ -263,7 +263,8 @@ test('a service whose issuer was waited for is refused where nobody knows any mo
       callers: {
         identify: async () => {
           duringTheWait()
-          return { outcome: 'identified', subject: { kind: 'service', names: ['internal'], issuer: issuer.issuer, claims: {} } }
+          const subject = { kind: 'service', names: ['internal'], issuer: issuer.issuer, claims: {} } as const
+          return { outcome: 'identified', subject, until: Number.POSITIVE_INFINITY }
         },
       },
     },

@@ -104,7 +104,7 @@ export function findHeldEnd({ ports: { live } }: EnforcementPoint, { things, jud
 /** When it has to be decided again, on the monotonic clock: in its turn, or when time alone may have changed the answer. */
 export function nextReview(point: EnforcementPoint, { slotMs, judgement }: WatchedExchange, now: number): number {
   const { ports, settings } = point
-  const { facts, route, session } = judgement
+  const { facts, route, session, tokenEndsAt } = judgement
   let wait = (((slotMs - now) % reviewEveryMs) + reviewEveryMs) % reviewEveryMs || reviewEveryMs
   if (session !== undefined) {
     const storeNow = ports.live.now()
@@ -113,6 +113,8 @@ export function nextReview(point: EnforcementPoint, { slotMs, judgement }: Watch
       if (end > storeNow) wait = Math.min(wait, end - storeNow)
     }
   }
+  // The millisecond in which it ends may be cut in two by this clock and that one.
+  if (tokenEndsAt !== undefined) wait = Math.min(wait, tokenEndsAt + 1 - ports.now())
   if (facts !== undefined) {
     const { at } = facts.environment
     const next = findNextChange(route.policy, facts)
