@@ -160,7 +160,8 @@ describe('every page', () => {
 
   it.each(pages)('%s has nothing inline, nothing from elsewhere, one heading and a language', (_name, page) => {
     expect(page.body).not.toMatch(/<style|\sstyle=|\son[a-z]+=|<script(?![^>]*\ssrc=")|javascript:/i)
-    for (const [, address] of page.body.matchAll(/(?:src|<link[^>]*href)="([^"]*)"/g)) expect(address).toMatch(/^\/\.postern\/assets\//)
+    for (const [, address] of page.body.matchAll(/(?:src|<link[^>]*href)="([^"]*)"/g))
+      expect(address).toMatch(/^\/\.postern\/(?:assets\/|renew\.js$)/)
     expect(page.body.match(/<h1[\s>]/g)).toHaveLength(1)
     expect(page.body).toMatch(/^<!doctype html>\n<html lang="en">/)
     expect(page.body).not.toMatch(/undefined|\[object|NaN|\{app\}/)
