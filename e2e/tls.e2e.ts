@@ -14,9 +14,10 @@ import { connect as connectTls, type TLSSocket } from 'node:tls'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { attack, mustBeAlive } from './attacks/attack.ts'
 import { Client } from './support/client.ts'
+import { findFreePort } from './support/free-port.ts'
 import { median, settledSockets, socketsBackTo } from './support/process-facts.ts'
 import { sendRaw } from './support/raw.ts'
-import { freePort, type Rig, startRig, waitFor } from './support/rig.ts'
+import { type Rig, startRig, waitFor } from './support/rig.ts'
 import { createTestAuthority, type TestAuthority } from './support/test-authority.ts'
 
 describe('HTTPS', () => {
@@ -31,7 +32,7 @@ describe('HTTPS', () => {
     folder = await mkdtemp(join(tmpdir(), 'postern-tls-'))
     authority = createTestAuthority()
     ca = readFileSync(authority.file, 'utf8')
-    redirectPort = await freePort()
+    redirectPort = await findFreePort()
     const tls: object[] = []
     for (const [name, names] of [
       ['access', ['access.corp.localhost', 'wiki.corp.localhost']],

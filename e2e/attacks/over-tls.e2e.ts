@@ -6,9 +6,10 @@
 import { readFileSync } from 'node:fs'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect } from 'vitest'
 import { Client } from '../support/client.ts'
+import { findFreePort } from '../support/free-port.ts'
 import { type HostileProvider, startHostileProvider } from '../support/hostile-provider.ts'
 import { sendRaw } from '../support/raw.ts'
-import { freePort, type Rig, startRig, waitFor } from '../support/rig.ts'
+import { type Rig, startRig, waitFor } from '../support/rig.ts'
 import { createTestAuthority, type TestAuthority } from '../support/test-authority.ts'
 import { attack, endRig, mustBeAlive, mustBeRefused, summarise } from './attack.ts'
 
@@ -32,8 +33,8 @@ describe('over TLS', () => {
     ca = readFileSync(authority.file, 'utf8')
     const { certFile, keyFile } = authority.issue('DNS:access.corp.localhost,DNS:app.corp.localhost,DNS:wiki.corp.localhost')
     provider = await startHostileProvider()
-    port = await freePort()
-    redirectPort = await freePort()
+    port = await findFreePort()
+    redirectPort = await findFreePort()
     rig = await startRig({
       issuer: provider.issuer,
       provider: { client_secret: provider.clientSecret },

@@ -175,7 +175,7 @@ describe('a large policy, and what strangers send it', () => {
     const [app] = rig.policy['apps'] as { rules: object[] }[]
     const arrived = { name: 'arrived', allow: { signed_in: true }, paths: ['/arrived'] }
     await rig.writePolicy({ apps: [{ ...app, rules: [...(app?.rules ?? []), arrived].reverse() }] })
-    await waitFor(async () => (await send('/arrived')).statuses[0] === 200)
+    await waitFor(async () => (await send('/arrived')).statuses[0] === 200, 40_000)
     for (let round = 0; round < 5; round += 1) expect(await answers()).toEqual(first)
     return `${summarise(first.map(String))}, also in reverse; ${ms.toFixed(1)} ms of CPU a request`
   })

@@ -9,7 +9,8 @@ import { afterAll, afterEach, beforeAll, describe, expect } from 'vitest'
 import { startDemoProvider } from '../../src/demo/provider.ts'
 import { type ChaosProxy, startChaosProxy } from '../support/chaos-proxy.ts'
 import { Client } from '../support/client.ts'
-import { freePort, people, type Rig, startRig, waitFor } from '../support/rig.ts'
+import { findFreePort } from '../support/free-port.ts'
+import { people, type Rig, startRig, waitFor } from '../support/rig.ts'
 import { attack, endRig, mustBeAlive } from './attack.ts'
 
 const claimsMaxAgeMs = 1_000
@@ -23,7 +24,7 @@ describe('the provider is away', () => {
   let isAway = false
 
   beforeAll(async () => {
-    const [providerPort, nobodysPort] = [await freePort(), await freePort()]
+    const [providerPort, nobodysPort] = [await findFreePort(), await findFreePort()]
     link = await startChaosProxy(() => (isAway ? nobodysPort : providerPort))
     const issuer = `http://login.corp.localhost:${link.port}`
     rig = await startRig({

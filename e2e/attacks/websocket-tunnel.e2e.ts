@@ -11,11 +11,12 @@ import type { Socket } from 'node:net'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect } from 'vitest'
 import { type BlackHoleClient, startBlackHoleClient } from '../support/black-hole.ts'
 import { Client } from '../support/client.ts'
+import { findFreePort } from '../support/free-port.ts'
 import { forgetPeak, readMemory, readProbeTimer, settledSockets, socketsBackTo } from '../support/process-facts.ts'
 import { sendRaw } from '../support/raw.ts'
 import { inGroups, pour, push, startTunnelUpstream, type TunnelUpstream } from '../support/raw-tunnel.ts'
 import { frame, type Handshake, handshakeHead, openRaw, openRawStream, openRawWebSocket, readFrames } from '../support/raw-websocket.ts'
-import { freePort, type Rig, startRig, waitFor } from '../support/rig.ts'
+import { type Rig, startRig, waitFor } from '../support/rig.ts'
 import { type StreamingUpstream, startStreamingUpstream } from '../support/streaming-upstream.ts'
 import { attack, endRig, mustBeAlive } from './attack.ts'
 
@@ -53,7 +54,7 @@ describe('tunnels', () => {
         { id: 'wiki', upstream: streaming.origin, rules },
       ],
       // Whoever is in another network namespace comes from outside.
-      configuration: { listen: `0.0.0.0:${await freePort()}` },
+      configuration: { listen: `0.0.0.0:${await findFreePort()}` },
     })
     const client = new Client()
     client.detours.set(rig.port, rig.instance.port)

@@ -7,7 +7,8 @@
  */
 
 import { Redis } from 'ioredis'
-import { findFreePort, startRedis, type TestRedis } from './redis.ts'
+import { findFreePort } from './free-port.ts'
+import { startRedis, type TestRedis } from './redis.ts'
 
 /** What the Sentinels call the primary. */
 export const primaryName = 'postern-test'

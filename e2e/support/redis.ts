@@ -8,10 +8,11 @@
 
 import { type ChildProcess, spawn } from 'node:child_process'
 import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import { connect, createServer } from 'node:net'
+import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Redis } from 'ioredis'
+import { findFreePort } from './free-port.ts'
 
 /** A running server. */
 export interface TestRedis {
@@ -143,16 +144,6 @@ export async function startRedis(options: TestRedisOptions = {}): Promise<TestRe
       rmSync(folder, { recursive: true, force: true })
     },
   }
-}
-
-/** A port of loopback that nobody listens on. */
-export async function findFreePort(): Promise<number> {
-  const server = createServer()
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-  const address = server.address()
-  await new Promise((resolve) => server.close(resolve))
-  if (address === null || typeof address === 'string') throw new Error('no port')
-  return address.port
 }
 
 async function untilItAnswers(port: number): Promise<void> {

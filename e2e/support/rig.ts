@@ -5,12 +5,12 @@
 
 import { type ChildProcess, spawn } from 'node:child_process'
 import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
-import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Person } from '../../src/demo/people.ts'
 import { startDemoProvider } from '../../src/demo/provider.ts'
 import type { Answer, Client } from './client.ts'
+import { findFreePort } from './free-port.ts'
 import { startRedis, type TestRedis } from './redis.ts'
 import { startUpstream, type Upstream } from './upstream.ts'
 
@@ -93,8 +93,8 @@ export interface Rig {
 /** Starts everything and resolves when every instance is ready. */
 export async function startRig(options: RigOptions = {}): Promise<Rig> {
   const folder = await mkdtemp(join(tmpdir(), 'postern-rig-'))
-  const port = await freePort()
-  const providerPort = await freePort()
+  const port = await findFreePort()
+  const providerPort = await findFreePort()
   const issuer = options.issuer ?? `http://login.corp.localhost:${providerPort}`
   const origin = (name: string) => `${options.scheme ?? 'http'}://${name}.corp.localhost:${port}`
   const redis = options.store === 'redis' ? await startRedis({ password: 'rig-redis-password', persist: true }) : undefined
@@ -111,11 +111,11 @@ export async function startRig(options: RigOptions = {}): Promise<Rig> {
 
   const instances: Instance[] = []
   for (let index = 0; index < (options.instances ?? 1); index += 1) {
-    const operationsPort = await freePort()
+    const operationsPort = await findFreePort()
     const dataFolder = join(folder, `data-${index}`)
     const configuration = {
       url: origin('access'),
-      listen: `127.0.0.1:${index === 0 ? port : await freePort()}`,
+      listen: `127.0.0.1:${index === 0 ? port : await findFreePort()}`,
       operations: `127.0.0.1:${operationsPort}`,
       provider: {
         issuer,
@@ -334,14 +334,4 @@ export async function waitFor(
     if (performance.now() > until) throw new Error(describe())
     await new Promise((resolve) => setTimeout(resolve, 15))
   }
-}
-
-/** A port that was free a moment ago. */
-export async function freePort(): Promise<number> {
-  const server = createServer()
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-  const address = server.address()
-  const port = typeof address === 'object' && address !== null ? address.port : 0
-  await new Promise<void>((resolve) => server.close(() => resolve()))
-  return port
 }
