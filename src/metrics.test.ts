@@ -1,6 +1,7 @@
 /** The text at /metrics: names by convention, series bounded whatever is observed. */
 
 import { afterEach, describe, expect, it } from 'vitest'
+import { countEvent } from './compose-metrics.ts'
 import { createMetrics, type Metrics } from './metrics.ts'
 
 let metrics: Metrics | undefined
@@ -48,6 +49,8 @@ describe('metrics', () => {
   it('read numbers that live elsewhere when they are asked for, and survive one that is not there yet', async () => {
     const text = await create().text()
     expect(text).toContain('postern_open_connections 3')
+    expect(text).toContain('postern_open_exchanges 2')
+    expect(text).toContain('postern_news_age_seconds 1.5')
     expect(text).toContain('postern_audit_writable 1')
     expect(text).toContain('postern_provider_ready 0')
     metrics?.close()
@@ -75,6 +78,19 @@ describe('metrics', () => {
     expect(text).toContain('postern_session_refreshes_total{outcome="unreachable"} 1')
     expect(text).toContain('postern_store_errors_total 1')
     expect(text).toContain('postern_audit_lost_lines_total 1')
+  })
+
+  it('count cuts of what is open by their reason, and ends of what was not cut not at all', async () => {
+    const all = create()
+    const ended = { event: 'access.ended', request: 'r', app: 'wiki', status: 101, bytesIn: 0, bytesOut: 0, durationMs: 1 } as const
+    countEvent(all, { ...ended, outcome: 'cut', reason: 'locked' })
+    countEvent(all, { ...ended, outcome: 'cut', reason: 'locked' })
+    countEvent(all, { ...ended, outcome: 'cut', reason: undefined })
+    countEvent(all, { ...ended, outcome: 'completed', reason: undefined })
+    const text = await all.text()
+    expect(text).toContain('postern_cuts_total{reason="locked"} 2')
+    expect(text).toContain('postern_cuts_total{reason="time"} 1')
+    expect(text.match(/^postern_cuts_total/gm)).toHaveLength(2)
   })
 
   it('measure the delay of the event loop', async () => {

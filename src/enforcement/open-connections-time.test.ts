@@ -235,6 +235,31 @@ describe('a store that is away', () => {
     for (const line of await endLines(rig, open)) expect(line).toMatchObject({ outcome: 'cut', reason: 'session_store_unavailable' })
   })
 
+  test('and an issuer of access tokens that is away leave alone what a service has open, for as long', async () => {
+    const subject = { kind: 'service', names: ['billing'], issuer: 'https://auth.example.com', claims: {} } as const
+    let isAway = false
+    const identify = async () =>
+      isAway
+        ? ({ outcome: 'refused', reason: 'provider_unavailable' } as const)
+        : ({ outcome: 'identified', subject, until: Number.POSITIVE_INFINITY } as const)
+    const rig = await begin({
+      apps: [wiki({ rules: [rule('allow', { kind: 'services', names: ['billing'] })] })],
+      ports: { callers: { identify } },
+      settings: { storeGraceSeconds: 30 },
+    })
+    const open = await openOne(rig, 'download', ['Postern-Authorization: Bearer abc'])
+    await settle(rig)
+    isAway = true
+    rig.live.announce({ kind: 'policy_changed' })
+    await settleReviews(rig)
+    await pass(rig, 29_000)
+    await settleReviews(rig)
+    expect(open.client.socket.destroyed).toBe(false)
+    rig.clock.move(1_000)
+    expect(await open.ending).toBe('reset')
+    expect(await endLines(rig, [open])).toEqual([expect.objectContaining({ outcome: 'cut', reason: 'provider_unavailable' })])
+  })
+
   test('refuses strangers and services as well', async () => {
     const rig = await begin({ apps: [wiki({ rules: [rule('allow', { kind: 'public' })] })] })
     expect((await rig.ask(get('/page'))).status).toBe(200)
