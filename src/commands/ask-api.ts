@@ -1,14 +1,13 @@
 /**
  * One question to the API of a running instance: a method, a path, JSON, a service token.
  *
- * Bounded in time and size; no redirect is followed, so that the token goes nowhere but to the address that was named. Whoever gave an
- * `http:` address that is not of this machine would send the token in the clear: refused.
+ * The token goes nowhere but to the address that was named. Whoever gave an `http:` address that is not of this machine would send it in the
+ * clear: refused.
  */
 
-import { request as requestHttp } from 'node:http'
-import { request as requestHttps } from 'node:https'
 import { PosternError } from '../errors.ts'
-import { isLocalhostName, lookupName } from '../name-resolution.ts'
+import { isLocalhostName } from '../name-resolution.ts'
+import { exchange } from './bounded-exchange.ts'
 
 /** What is asked besides the address. */
 export interface ApiQuestion {
@@ -38,25 +37,10 @@ export async function askApi(url: URL, { body, ca, method, token }: ApiQuestion)
   const headers = {
     accept: 'application/json',
     authorization: `Bearer ${token}`,
-    ...(body === undefined ? {} : { 'content-type': 'application/json', 'content-length': Buffer.byteLength(body) }),
+    ...(body === undefined ? {} : { 'content-type': 'application/json' }),
   }
-  const options = { method, headers, lookup: lookupName, signal: AbortSignal.timeout(answerMs), ...(ca === undefined ? {} : { ca }) }
-  const { status, text } = await new Promise<{ status: number; text: string }>((resolve, reject) => {
-    const fail = (cause: Error) => reject(new PosternError('api_unavailable', `${url.origin} did not answer: ${cause.message}`, { cause }))
-    const request = url.protocol === 'https:' ? requestHttps(url, options) : requestHttp(url, options)
-    request.on('error', fail)
-    request.on('response', (response) => {
-      const chunks: Buffer[] = []
-      let bytes = 0
-      response.on('error', fail)
-      response.on('data', (chunk: Buffer) => {
-        bytes += chunk.length
-        if (bytes > maxAnswerBytes) response.destroy(new Error('the answer is too large'))
-        else chunks.push(chunk)
-      })
-      response.on('end', () => resolve({ status: response.statusCode ?? 0, text: Buffer.concat(chunks).toString() }))
-    })
-    request.end(body)
+  const { status, text } = await exchange(url, { method, headers, body, ca, answerMs, maxAnswerBytes }).catch((cause: Error) => {
+    throw new PosternError('api_unavailable', `${url.origin} did not answer: ${cause.message}`, { cause })
   })
   return { status, body: parseAnswer(text, url, status) }
 }

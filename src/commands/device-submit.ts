@@ -5,14 +5,12 @@
  * Exit status: 0 accepted, 1 refused (the answer is printed), 2 could not run.
  */
 
-import { request as requestHttp } from 'node:http'
-import { request as requestHttps } from 'node:https'
 import { type Command, InvalidArgumentError } from 'commander'
 import { readReportKey, signReport } from '../administration/sign-report.ts'
 import { loadConfiguration, printProblems } from '../config/load-configuration.ts'
 import { parsePosture } from '../config/posture-report-schema.ts'
 import { PosternError } from '../errors.ts'
-import { lookupName } from '../name-resolution.ts'
+import { exchange } from './bounded-exchange.ts'
 import { printLine } from './print-line.ts'
 import { readText } from './read-text.ts'
 
@@ -107,32 +105,18 @@ interface Answer {
   readonly body: string
 }
 
-/** Posts and reads the answer, bounded in time and size. `undefined`, and said so, where nobody answered. */
+/** `undefined`, and said so, where nobody answered. */
 async function post(url: URL, jws: string, caFile: string | undefined): Promise<Answer | undefined> {
-  const ca = caFile === undefined ? {} : { ca: await readText(caFile) }
-  const headers = { 'content-type': 'application/jose', 'content-length': Buffer.byteLength(jws), accept: 'application/json' }
-  const options = { method: 'POST', headers, lookup: lookupName, signal: AbortSignal.timeout(answerMs) }
-  return await new Promise((resolve) => {
-    const fail = (cause: Error) => {
-      console.error(`postern: ${url.origin} did not take the report: ${cause.message}`)
-      process.exitCode = 2
-      resolve(undefined)
-    }
-    const request = url.protocol === 'https:' ? requestHttps(url, { ...options, ...ca }) : requestHttp(url, options)
-    request.on('error', fail)
-    request.on('response', (response) => {
-      const chunks: Buffer[] = []
-      let bytes = 0
-      response.on('error', fail)
-      response.on('data', (chunk: Buffer) => {
-        bytes += chunk.length
-        if (bytes > maxAnswerBytes) response.destroy(new Error('the answer is too large'))
-        else chunks.push(chunk)
-      })
-      response.on('end', () => resolve({ status: response.statusCode ?? 0, body: Buffer.concat(chunks).toString().trim() }))
-    })
-    request.end(jws)
-  })
+  const ca = caFile === undefined ? undefined : await readText(caFile)
+  const headers = { 'content-type': 'application/jose', accept: 'application/json' }
+  try {
+    const { status, text } = await exchange(url, { method: 'POST', headers, body: jws, ca, answerMs, maxAnswerBytes })
+    return { status, body: text.trim() }
+  } catch (cause) {
+    console.error(`postern: ${url.origin} did not take the report: ${cause instanceof Error ? cause.message : String(cause)}`)
+    process.exitCode = 2
+    return undefined
+  }
 }
 
 /** `name=value`; the value may hold further `=`. */
