@@ -15,10 +15,9 @@ import { join } from 'node:path'
 import { AxeBuilder } from '@axe-core/playwright'
 import type { Browser, BrowserContext, BrowserContextOptions, Page, Response } from 'playwright'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
-import { findFreePort } from '../src/demo/free-port.ts'
 import { launchBrowser } from './support/browser.ts'
 import { createDeviceAuthority, type DeviceAuthority, type IssuedCertificate } from './support/device-authority.ts'
-import { type KeycloakAdmin, type StartedKeycloak, startKeycloak } from './support/keycloak.ts'
+import { type KeycloakAdmin, type StartedKeycloak, startKeycloakForStory } from './support/keycloak.ts'
 import { type LoopbackProxy, startLoopbackProxy } from './support/loopback-proxy.ts'
 import { collectComplaints, signInAtKeycloak } from './support/page.ts'
 import { type AppWish, type Rig, runCommand, startRig } from './support/rig.ts'
@@ -57,10 +56,7 @@ describe.skipIf(!isAllowed)('with Keycloak, over TLS', () => {
   beforeAll(async () => {
     if (shotsFolder !== undefined) mkdirSync(shotsFolder, { recursive: true })
     folder = await mkdtemp(join(tmpdir(), 'postern-posture-'))
-    const port = await findFreePort(23_000 + Math.floor(Math.random() * 10_000))
-    const started = await startKeycloak({ port, access: new URL('http://access.corp.localhost:1'), say: (text) => console.log(text) })
-    if (started.outcome === 'unavailable') throw new Error(started.reason)
-    keycloak = started
+    keycloak = await startKeycloakForStory()
     devices = await createDeviceAuthority()
     await writeFile(join(folder, 'devices.pem'), devices.pem)
     servers = createTestAuthority()

@@ -9,10 +9,10 @@ import type { RunningApp } from '../src/demo/apps/app-server.ts'
 import { startBoard } from '../src/demo/apps/board.ts'
 import { startPayroll } from '../src/demo/apps/payroll.ts'
 import { startWiki } from '../src/demo/apps/wiki.ts'
-import { findFreePort } from '../src/demo/free-port.ts'
 import { launchBrowser } from './support/browser.ts'
 import { Client } from './support/client.ts'
-import { type StartedKeycloak, startKeycloak } from './support/keycloak.ts'
+import { findFreePort } from './support/free-port.ts'
+import { type StartedKeycloak, startKeycloakForStory } from './support/keycloak.ts'
 import { signInAtKeycloak } from './support/page.ts'
 import { type Rig, startRig, waitFor } from './support/rig.ts'
 import { everybody, type Stage, signOutEverywhere, tellTheStory } from './support/story.ts'
@@ -28,11 +28,8 @@ describe.skipIf(!isAllowed)('with Keycloak and Redis', () => {
   let stage: Stage
 
   beforeAll(async () => {
-    const port = await findFreePort(23_000 + Math.floor(Math.random() * 10_000))
-    const started = await startKeycloak({ port, access: new URL('http://access.corp.localhost:1'), say: (text) => console.log(text) })
-    if (started.outcome === 'unavailable') throw new Error(started.reason)
-    keycloak = started
-    const payrollPort = await findFreePort(port + 1)
+    keycloak = await startKeycloakForStory()
+    const payrollPort = await findFreePort()
     const wiki = await startWiki(0, { now: Date.now })
     const board = await startBoard(0, { now: Date.now, tickMs: 200 })
     apps.push(wiki, board)

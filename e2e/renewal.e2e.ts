@@ -11,10 +11,9 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { RunningApp } from '../src/demo/apps/app-server.ts'
 import { startBoard } from '../src/demo/apps/board.ts'
 import { startWiki } from '../src/demo/apps/wiki.ts'
-import { findFreePort } from '../src/demo/free-port.ts'
 import { launchBrowser } from './support/browser.ts'
 import { Client } from './support/client.ts'
-import { type StartedKeycloak, startKeycloak } from './support/keycloak.ts'
+import { type StartedKeycloak, startKeycloakForStory } from './support/keycloak.ts'
 import { signInAtKeycloak } from './support/page.ts'
 import { type Rig, startRig, waitFor } from './support/rig.ts'
 
@@ -33,10 +32,7 @@ describe.skipIf(!isAllowed)('renewal with Keycloak, Redis and two instances', ()
   let browser: Browser
 
   beforeAll(async () => {
-    const port = await findFreePort(23_000 + Math.floor(Math.random() * 10_000))
-    const started = await startKeycloak({ port, access: new URL('http://access.corp.localhost:1'), say: (text) => console.log(text) })
-    if (started.outcome === 'unavailable') throw new Error(started.reason)
-    keycloak = started
+    keycloak = await startKeycloakForStory()
     await keycloak.admin.request('PUT', '', {
       revokeRefreshToken: true,
       refreshTokenMaxReuse: 0,

@@ -5,11 +5,10 @@
 
 import type { Browser, Page } from 'playwright'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
-import { findFreePort } from '../src/demo/free-port.ts'
 import { launchBrowser } from './support/browser.ts'
 import { type Answer, Client } from './support/client.ts'
 import { type HostileProvider, startHostileProvider } from './support/hostile-provider.ts'
-import { type StartedKeycloak, startKeycloak } from './support/keycloak.ts'
+import { type StartedKeycloak, startKeycloakForStory } from './support/keycloak.ts'
 import { signInAtKeycloak } from './support/page.ts'
 import { type AppWish, type Rig, startRig, waitFor } from './support/rig.ts'
 
@@ -34,10 +33,7 @@ describe.skipIf(!isAllowed)('with Keycloak', () => {
   let browser: Browser
 
   beforeAll(async () => {
-    const port = await findFreePort(23_000 + Math.floor(Math.random() * 10_000))
-    const started = await startKeycloak({ port, access: new URL('http://access.corp.localhost:1'), say: (text) => console.log(text) })
-    if (started.outcome === 'unavailable') throw new Error(started.reason)
-    keycloak = started
+    keycloak = await startKeycloakForStory()
     rig = await startRig({
       issuer: keycloak.issuer,
       provider: {

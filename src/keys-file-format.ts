@@ -25,6 +25,23 @@ export interface KeysFile {
     readonly retired: readonly (FileSealingKey & { readonly retire_at: string })[]
   }
   readonly assertion: { readonly current: FileAssertionKey; readonly next: FileAssertionKey; readonly previous: FileAssertionKey | null }
+  readonly audit: { readonly current: FileAuditKey; readonly retired: readonly FileRetiredAuditKey[] }
+}
+
+/** A key to sign checkpoints of the audit trail with. */
+export interface FileAuditKey {
+  readonly kid: string
+  readonly created_at: string
+  /** Ed25519, private. */
+  readonly jwk: JsonWebKey
+}
+
+/** One that signs no more: its public half stays for ever, since what it signed does. */
+export interface FileRetiredAuditKey {
+  readonly kid: string
+  readonly created_at: string
+  /** Raw, base64url. */
+  readonly public_key: string
 }
 
 /** A root to seal with. */
@@ -68,11 +85,15 @@ export function parseKeysFile(file: string, text: string): KeysFile {
   const assertionKeys = [assertion['current'], assertion['next'], ...(assertion['previous'] === null ? [] : [assertion['previous']])]
   if (!assertionKeys.every(isAssertionKey)) throw refuse('an assertion key needs a kid, created_at and a private P-256 jwk')
   if (new Set(assertionKeys.map(({ kid }) => kid)).size !== assertionKeys.length) throw refuse('two assertion keys have one kid')
+  const { audit } = content
+  if (!isRecord(audit) || !isAuditKey(audit['current'])) throw refuse('audit: a kid, created_at and a private Ed25519 jwk')
+  if (!Array.isArray(audit['retired']) || !audit['retired'].every(isRetiredAuditKey))
+    throw refuse('a retired audit key needs its public key')
   return content as unknown as KeysFile
 }
 
 /** The ring of a file at `now`: retired keys whose time is over are left out. */
-export function ringOf({ sealing, assertion }: KeysFile, now: number, file: string): KeyRing {
+export function ringOf({ audit, sealing, assertion }: KeysFile, now: number, file: string): KeyRing {
   const usable = usableSealingKeys({ sealing }, now).map((key): SealingKey => ({ id: key.id, key: Buffer.from(key.key, 'base64url') }))
   const [current] = usable
   if (current === undefined) throw new PosternError('configuration_invalid', `the key file ${file} has no sealing key`)
@@ -83,6 +104,22 @@ export function ringOf({ sealing, assertion }: KeysFile, now: number, file: stri
       next: assertionKeyOf(assertion.next, file),
       previous: assertion.previous === null ? undefined : assertionKeyOf(assertion.previous, file),
     },
+    audit: auditKeysOf(audit, file),
+  }
+}
+
+function auditKeysOf({ current, retired }: KeysFile['audit'], file: string): KeyRing['audit'] {
+  let privateKey: KeyObject
+  try {
+    privateKey = createPrivateKey({ key: current.jwk, format: 'jwk' })
+  } catch {
+    // The cause could describe the key.
+    throw new PosternError('configuration_invalid', `the key file ${file} is malformed: the audit key is not an Ed25519 key`)
+  }
+  const publicKey = String(createPublicKey(privateKey).export({ format: 'jwk' }).x)
+  return {
+    current: { kid: current.kid, privateKey, publicKey },
+    all: new Map([[current.kid, publicKey], ...retired.map((key) => [key.kid, key.public_key] as const)]),
   }
 }
 
@@ -119,6 +156,13 @@ export function createAssertionKey(createdAt: string): FileAssertionKey {
   return { kid, created_at: createdAt, jwk }
 }
 
+/** `kid` is the key's thumbprint (RFC 7638, members as in RFC 8037). */
+export function createAuditKey(createdAt: string): FileAuditKey {
+  const jwk = generateKeyPairSync('ed25519').privateKey.export({ format: 'jwk' })
+  const { crv, kty, x } = jwk
+  return { kid: createHash('sha256').update(JSON.stringify({ crv, kty, x })).digest('base64url'), created_at: createdAt, jwk }
+}
+
 function isRecord(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
@@ -137,4 +181,17 @@ function isAssertionKey(value: unknown): value is FileAssertionKey {
   if (!isRecord(value) || typeof value['kid'] !== 'string' || !isRecord(value['jwk'])) return false
   const { kty, crv, d } = value['jwk']
   return /^[\w-]{1,128}$/.test(value['kid']) && kty === 'EC' && crv === 'P-256' && typeof d === 'string' && isInstant(value['created_at'])
+}
+
+function isAuditKey(value: unknown): value is FileAuditKey {
+  if (!isRecord(value) || typeof value['kid'] !== 'string' || !isRecord(value['jwk'])) return false
+  const { kty, crv, d } = value['jwk']
+  return (
+    /^[\w-]{1,128}$/.test(value['kid']) && kty === 'OKP' && crv === 'Ed25519' && typeof d === 'string' && isInstant(value['created_at'])
+  )
+}
+
+function isRetiredAuditKey(value: unknown): value is FileRetiredAuditKey {
+  if (!isRecord(value) || typeof value['kid'] !== 'string' || typeof value['public_key'] !== 'string') return false
+  return /^[\w-]{1,128}$/.test(value['kid']) && /^[\w-]{43}$/.test(value['public_key']) && isInstant(value['created_at'])
 }

@@ -30,7 +30,15 @@ import {
 import { basename, dirname } from 'node:path'
 import { PosternError } from './errors.ts'
 import type { CurrentKeys, KeyRing } from './keys.ts'
-import { createAssertionKey, createSealingKey, type KeysFile, parseKeysFile, ringOf, usableSealingKeys } from './keys-file-format.ts'
+import {
+  createAssertionKey,
+  createAuditKey,
+  createSealingKey,
+  type KeysFile,
+  parseKeysFile,
+  ringOf,
+  usableSealingKeys,
+} from './keys-file-format.ts'
 import type { Logger } from './log.ts'
 
 /** The ring in force. */
@@ -77,6 +85,7 @@ export function createKeysFile(file: string, now: number): boolean {
     version: 1,
     sealing: { current: createSealingKey(createdAt), next: createSealingKey(createdAt), retired: [] },
     assertion: { current: createAssertionKey(createdAt), next: createAssertionKey(createdAt), previous: null },
+    audit: { current: createAuditKey(createdAt), retired: [] },
   }
   const draft = `${file}.${randomBytes(6).toString('hex')}`
   writeDraft(draft, content)
@@ -101,6 +110,7 @@ export function rotateKeys(file: string, options: RotateOptions): string {
     version: 1,
     sealing: options.families.includes('sealing') ? rotateSealing(before.sealing, options, createdAt) : before.sealing,
     assertion: options.families.includes('assertion') ? rotateAssertion(before.assertion, options, createdAt) : before.assertion,
+    audit: before.audit,
   }
   // One name for every draft: two rotations at once cannot both succeed.
   const draft = `${file}.new`

@@ -8,6 +8,7 @@
 import { randomBytes } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
 import { resolve } from 'node:path'
+import { findFreePort } from './free-port.ts'
 import { createCodeSource } from './keycloak-code.ts'
 import { administrator, type KeycloakProcess, prepareKeycloak } from './keycloak-process.ts'
 
@@ -66,6 +67,17 @@ export interface StartedKeycloak {
 }
 
 export type KeycloakStart = StartedKeycloak | { readonly outcome: 'unavailable'; readonly reason: string }
+
+/**
+ * Keycloak on a port of its own, for a story whose own address is not known yet: `register` names it. Rejects with the reason where it
+ * cannot be had: a machine that promised it has to have it.
+ */
+export async function startKeycloakForStory(): Promise<StartedKeycloak> {
+  const access = new URL('http://access.corp.localhost:1')
+  const started = await startKeycloak({ port: await findFreePort(), access, say: (text) => console.log(text) })
+  if (started.outcome === 'unavailable') throw new Error(started.reason)
+  return started
+}
 
 /** Starts Keycloak and waits until it answers. Rejects if it was expected to work and did not; the log's end is in the error. */
 export async function startKeycloak(options: KeycloakOptions): Promise<KeycloakStart> {

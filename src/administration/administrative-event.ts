@@ -18,6 +18,8 @@ const administrativeEvents: Readonly<Record<AdministrativeEvent['event'], true>>
   'lock.lifted': true,
   'sessions.revoked': true,
   'break_glass.issued': true,
+  'audit.pruned': true,
+  'data.read': true,
   'device.registered': true,
   'device.imported': true,
   'device.blocked': true,

@@ -149,7 +149,17 @@ export type AuditEvent =
       readonly bytes: number
       readonly cause?: string | undefined
     }
-  | { readonly event: 'policy.loaded' | 'policy.refused'; readonly policy: string; readonly problems: number }
+  | {
+      readonly event: 'policy.loaded' | 'policy.refused'
+      readonly policy: string
+      readonly problems: number
+      /** The version that was in force before; left out at a start. */
+      readonly from?: string | undefined
+      /** Whose file it is: `file:<owner>`. */
+      readonly author?: string | undefined
+      /** What changed, in a line each, at most a hundred. */
+      readonly difference?: readonly string[] | undefined
+    }
   | { readonly event: 'keys.rotated'; readonly kid: string }
   | {
       readonly event: 'token.created' | 'token.revoked'
@@ -171,6 +181,51 @@ export type AuditEvent =
   | { readonly event: 'instance.started' | 'instance.stopped'; readonly version: string }
   /** Written first once the trail can be written again: how many lines are missing before this one. */
   | { readonly event: 'audit.resumed'; readonly lost: number; readonly since: number }
+  /** The first line of each segment: what a verifier needs to read the rest. */
+  | {
+      readonly event: 'audit.segment_started'
+      /** Name of the chain: the folder's. */
+      readonly chain: string
+      readonly segment: number
+      /** Of the form of lines. */
+      readonly form: number
+      readonly key: string
+      /** Raw Ed25519 public key, base64url. Proves nothing by itself: the verifier compares it with the keys that it was given. */
+      readonly publicKey: string
+    }
+  /** Signed: everything before it in this chain is as it was written. See `chain.ts`. */
+  | { readonly event: 'audit.checkpoint'; readonly chain: string; readonly key: string; readonly signature: string }
+  /** What a start found that a crash, or somebody, left behind. */
+  | {
+      readonly event: 'audit.repaired'
+      /** Bytes of a torn last line that were taken off. */
+      readonly tornBytes: number
+      /** The last line that was found; 0: none. */
+      readonly foundSeq: number
+      /** The last line that the store remembers; beyond `foundSeq`, what is between is gone. */
+      readonly anchoredSeq: number | undefined
+    }
+  /** Old segments of a chain were removed on purpose; the chain now begins after `throughSeq`, whose line had the hash `head`. */
+  | {
+      readonly event: 'audit.pruned'
+      readonly actor: string
+      readonly chain: string
+      readonly segments: number
+      readonly throughSeq: number
+      readonly head: string
+      readonly cause: 'age' | 'size' | 'command'
+    }
+  /** An administrator looked at what is recorded about others. */
+  | {
+      readonly event: 'data.read'
+      readonly actor: string
+      /** What was looked at, such as `audit`, `sessions`, `devices`, `explanation`, `access_review`. */
+      readonly what: string
+      /** About whom or what, as it was asked; left out: everybody. */
+      readonly target: string | undefined
+      /** How many entries were handed out. */
+      readonly entries: number | undefined
+    }
 
 /**
  * What an administrator did, at a command line, over the API or in the console, and what ended for it. `actor` is `os:<user>@<host>` for a
@@ -182,8 +237,15 @@ export type AdministrativeEvent = Extract<AuditEvent, { readonly actor: string }
 export interface AuditTrail {
   /** Queues one line. Returns at once; a trail that cannot be written shows in `isWritable`. */
   record(event: AuditEvent): void
-  /** False while lines are being lost (disk full, folder gone). The data plane denies on apps that demand the trail. */
+  /**
+   * Resolves once every line recorded until now is on the disk (`true`), or cannot be brought there in time (`false`). One write and one
+   * fsync serve everybody who waits. Never rejects.
+   */
+  settle(): Promise<boolean>
+  /** False while lines about requests are being lost (disk full, folder gone). The data plane denies on apps that demand the trail. */
   isWritable(): boolean
+  /** Number of the segment that the next line goes to. What lines refer to is written once a segment, so that each can be read alone. */
+  segment(): number
   /** Writes what is queued; for shutdown. */
   close(): Promise<void>
 }

@@ -116,6 +116,8 @@ export function createAuditTrail(options: AuditTrailOptions): AuditTrail {
         log.error({ err: error, event: event.event }, 'an audit event could not be written as a line')
       }
     },
+    settle: async () => !isFailing,
+    segment: () => 1,
     isWritable: () => !isFailing && lost.count === 0 && !isClosed,
     close: async () => {
       if (isClosed) return

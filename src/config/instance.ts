@@ -59,11 +59,57 @@ export interface InstanceConfiguration {
   /** `undefined`: nobody is asked for a certificate. */
   readonly clientCertificate: ClientCertificateConfiguration | undefined
   readonly console: { readonly admin: Who | undefined; readonly auditor: Who | undefined; readonly helpdesk: Who | undefined }
-  readonly audit: { readonly query: 'drop' | 'keep' }
+  readonly audit: AuditConfiguration
   /** Values for `secret: ID` in the policy document. */
   readonly secrets: ReadonlyMap<string, Secret>
   readonly brand: { readonly name: string; readonly logoFile: string | undefined; readonly support: string | undefined }
 }
+
+export interface AuditConfiguration {
+  /** Whether query strings are recorded. */
+  readonly query: 'drop' | 'keep'
+  /** `group`: an allowed request waits until its decision is on the disk. `undefined`: `group` for `restricted` apps, else `relaxed`. */
+  readonly durability: 'relaxed' | 'group' | undefined
+  /** What becomes of requests whose line finds no room. `undefined`: `deny` for `restricted` apps, else `drop`. */
+  readonly whenFull: 'deny' | 'drop' | undefined
+  readonly keep: { readonly ageSeconds: number; readonly bytes: number }
+  /** Claims that are recorded besides those that the policy speaks of; split at dots. */
+  readonly recordClaims: readonly (readonly string[])[]
+  /** What is left out of lines, and is `unknown(redacted)` to a replay. */
+  readonly redact: readonly RedactedField[]
+  /** How many events the store keeps for the console; 0: none. */
+  readonly windowEvents: number
+  readonly sinks: readonly AuditSinkConfiguration[]
+}
+
+/** What an operator may leave out of the trail. Who it was, in one form or another, always stays. */
+export type RedactedField = 'email' | 'address' | 'user_agent' | 'groups' | 'claims' | 'country' | 'asn'
+
+/** A receiver of the trail. `name` tells its remembered position apart from others'. */
+export type AuditSinkConfiguration = { readonly name: string } & (
+  | { readonly type: 'stdout' }
+  | { readonly type: 'file'; readonly path: string }
+  | {
+      readonly type: 'syslog'
+      readonly host: string
+      readonly port: number
+      readonly tls:
+        | { readonly caFile: string | undefined; readonly certFile: string | undefined; readonly keyFile: string | undefined }
+        | undefined
+      /** RFC 5424 facility, 0–23. */
+      readonly facility: number
+    }
+  | {
+      readonly type: 'http'
+      readonly url: URL
+      /** `json`: an array of events. `otlp`: OpenTelemetry logs as OTLP/HTTP JSON. */
+      readonly format: 'json' | 'splunk' | 'elastic' | 'otlp'
+      readonly token: Secret | undefined
+      /** Of Elastic's bulk form. */
+      readonly index: string | undefined
+      readonly caFile: string | undefined
+    }
+)
 
 export interface ProviderConfiguration {
   readonly issuer: URL

@@ -126,7 +126,7 @@ function buildParts(
       auditor: whole.console?.roles?.auditor,
       helpdesk: whole.console?.roles?.helpdesk,
     },
-    ...(written.audit?.query === undefined ? {} : { audit: { query: written.audit.query } }),
+    ...(written.audit?.query === undefined ? {} : { audit: buildAudit(written.audit.query) }),
     secrets,
     ...(written.brand?.name === undefined
       ? {}
@@ -137,6 +137,19 @@ function buildParts(
             support: written.brand.support,
           },
         }),
+  }
+}
+
+function buildAudit(query: 'drop' | 'keep'): InstanceConfiguration['audit'] {
+  return {
+    query,
+    durability: undefined,
+    whenFull: undefined,
+    keep: { ageSeconds: 400 * 86_400, bytes: 20 * 1024 ** 3 },
+    recordClaims: [],
+    redact: [],
+    windowEvents: 100_000,
+    sinks: [],
   }
 }
 

@@ -58,6 +58,8 @@ describe('a person who is allowed', () => {
           record: () => {
             throw new Error('no disk')
           },
+          settle: async () => true,
+          segment: () => 1,
           isWritable: () => true,
           close: () => Promise.resolve(),
         },
@@ -69,7 +71,13 @@ describe('a person who is allowed', () => {
   })
 
   test('is refused on a restricted app while the trail cannot be written', async () => {
-    const audit = { record: () => undefined, isWritable: () => false, close: () => Promise.resolve() }
+    const audit = {
+      record: () => undefined,
+      settle: async () => true,
+      segment: () => 1,
+      isWritable: () => false,
+      close: () => Promise.resolve(),
+    }
     const rig = await begin({ apps: [wiki({ sensitivity: 'restricted' })], ports: { audit } })
     const { cookie } = await rig.signIn('alice')
     const answer = await rig.ask(get('/page', [`Cookie: ${cookie}`]))
@@ -82,7 +90,13 @@ describe('a person who is allowed', () => {
     const record = (event: AuditEvent) => {
       if (event.event === 'access.decided') told.push(event)
     }
-    const audit = { record, isWritable: () => told.length === 0, close: () => Promise.resolve() }
+    const audit = {
+      record,
+      settle: async () => true,
+      segment: () => 1,
+      isWritable: () => told.length === 0,
+      close: () => Promise.resolve(),
+    }
     const rig = await begin({ apps: [wiki({ sensitivity: 'restricted' })], ports: { audit } })
     const { cookie } = await rig.signIn('alice')
     expect(await rig.ask(get('/page', [`Cookie: ${cookie}`]))).toMatchObject({ status: 503, headers: { 'x-postern': 'audit_unavailable' } })

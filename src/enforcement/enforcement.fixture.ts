@@ -156,6 +156,8 @@ export async function startFlow(options: FlowRigOptions = {}): Promise<FlowRig> 
     // What decisions were made from has tests of its own; here it would stand between a request and its line.
     audit: {
       record: (event) => void (event.event === 'facts.recorded' ? factLines : events).push(event),
+      settle: async () => true,
+      segment: () => 1,
       isWritable: () => true,
       close: () => Promise.resolve(),
     },

@@ -26,6 +26,8 @@ export type UnknownReason =
   | 'not_stated'
   /** No rule of this app asks for it, so it was not looked up. */
   | 'not_gathered'
+  /** Of a recorded request: the operator keeps it out of the trail. */
+  | 'redacted'
 
 export type SubjectFacts =
   | { readonly kind: 'nobody' }

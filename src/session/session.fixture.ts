@@ -37,7 +37,14 @@ export function createTestRing(count = 1): KeyRing {
   return {
     sealing: { current, all: new Map(sealing.map((key) => [key.id, key])) },
     assertion: { current: createTestAssertionKey(), next: undefined, previous: undefined },
+    audit: createTestAuditKeys(),
   }
+}
+
+function createTestAuditKeys(): KeyRing['audit'] {
+  const { privateKey, publicKey } = generateKeyPairSync('ed25519')
+  const current = { kid: 'test-audit', privateKey, publicKey: String(publicKey.export({ format: 'jwk' }).x) }
+  return { current, all: new Map([[current.kid, current.publicKey]]) }
 }
 
 function createTestAssertionKey(): AssertionKey {
