@@ -6,19 +6,23 @@
  * fraction of a second, in turn and in another order each time, and a ratio is taken within its round: so whatever else the machine
  * does hits all alike. Absolute times mean little; the ratios are what the budget speaks of. `PROFILE=folder` writes a CPU profile of
  * Postern; with `BENCH_STRICT=1` an exceeded budget is a failure. With `--policies` the same request is guarded by a policy of one app and
- * one rule, and by one of a thousand apps: what the size of a policy costs a request.
+ * one rule, and by one of a thousand apps: what the size of a policy costs a request. With `--audit` it is guarded with the audit trail off,
+ * `relaxed` and `group`: what the record of a request costs.
  */
 
 import { fork } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import { largeSize, writeLargePolicy } from '../src/large-policy.fixture.ts'
 import { type MeasuredProcess, once, startMeasured } from './measured-process.ts'
-import { startPostern, type WritePolicy } from './postern-instance.ts'
+import { startPostern, twentyRules, type WritePolicy } from './postern-instance.ts'
 
 const budget = 1.6
 const connections = 32
 const policyBudget = 1.2
+/** Of a guarded request without any trail. */
+const auditBudgets = { relaxed: 1.1, group: 1.25 } as const
 const comparesPolicies = process.argv.includes('--policies')
+const comparesAudit = process.argv.includes('--audit')
 const [roundsText, requestsText] = process.argv.slice(2).filter((argument) => !argument.startsWith('--'))
 const rounds = Number(roundsText ?? 9)
 const requestsPerRound = Number(requestsText ?? 12_000)
@@ -61,20 +65,18 @@ const upstreamOrigin = `http://127.0.0.1:${upstream.first.port}`
 const load = fork(fileURLToPath(new URL('./load.ts', import.meta.url)))
 
 const profiling = profileFolder === undefined ? [] : ['--cpu-prof', '--cpu-prof-dir', profileFolder]
-const guard = async (name: string, write?: WritePolicy): Promise<Contender> => {
-  const postern = await startPostern(upstreamOrigin, profiling, write)
+const guard = async (name: string, write?: WritePolicy, options: readonly string[] = []): Promise<Contender> => {
+  const postern = await startPostern(upstreamOrigin, [...profiling, ...options], write)
   return { ...postern, name, head: requestHead(postern.host, postern.cookie), costs: [] }
 }
-const guards = comparesPolicies
-  ? [await guard('one rule', writeOneRule), await guard('1,000 apps', writeThousandApps)]
-  : [await guard('postern')]
+const guards = await startGuards()
 const head = guards[0]?.head ?? ''
 const bare = async (name: 'pass-through' | 'http-proxy'): Promise<Contender> => {
   const server = await startMeasured<{ port: number }>('./contenders.ts', [name, upstreamOrigin], ['--no-deprecation'])
   return { ...server, name, port: server.first.port, head, costs: [] }
 }
 const passThrough = await bare('pass-through')
-const contenders: readonly Contender[] = [passThrough, ...(comparesPolicies ? [] : [await bare('http-proxy')]), ...guards]
+const contenders: readonly Contender[] = [passThrough, ...(comparesPolicies || comparesAudit ? [] : [await bare('http-proxy')]), ...guards]
 
 try {
   // Unmeasured at first: the compilers have to have seen everything.
@@ -87,6 +89,16 @@ try {
 } finally {
   load.disconnect()
   for (const { stop } of [...contenders, upstream]) await stop()
+}
+
+async function startGuards(): Promise<readonly Contender[]> {
+  if (comparesPolicies) return [await guard('one rule', writeOneRule), await guard('1,000 apps', writeThousandApps)]
+  if (!comparesAudit) return [await guard('postern')]
+  return [
+    await guard('audit off', undefined, ['--import', new URL('./audit-off.ts', import.meta.url).href]),
+    await guard('relaxed'),
+    await guard('group', (url, upstreamUrl) => twentyRules(url, upstreamUrl, 'audit: { durability: group }')),
+  ]
 }
 
 /** CPU microseconds a request of each contender. */
@@ -127,6 +139,7 @@ function report(): number {
     console.log(`${name.padEnd(14)} ${cells.join('')}   ${ratioCells.join('')}`)
   }
   if (comparesPolicies) return reportPolicies()
+  if (comparesAudit) return reportAudit()
   const isWithin = ratioOfPostern <= budget
   console.log(`\nbudget: postern ≤ ${budget} × pass-through: ${isWithin ? 'kept' : 'EXCEEDED'} (${ratioOfPostern.toFixed(2)})`)
   // A busy machine must not fail whoever only wants to look; who relies on the figure asks for it.
@@ -138,6 +151,20 @@ function reportPolicies(): number {
   const ratio = median((large?.costs ?? []).map((cost, round) => cost / (small?.costs[round] ?? Number.NaN)))
   const isWithin = ratio <= policyBudget
   console.log(`\nbudget: 1,000 apps ≤ ${policyBudget} × one rule: ${isWithin ? 'kept' : 'EXCEEDED'} (${ratio.toFixed(2)})`)
+  return isWithin || process.env['BENCH_STRICT'] !== '1' ? 0 : 1
+}
+
+function reportAudit(): number {
+  const [off, ...on] = guards
+  let isWithin = true
+  console.log('')
+  for (const [index, budgeted] of [auditBudgets.relaxed, auditBudgets.group].entries()) {
+    const { costs = [], name = '' } = on[index] ?? {}
+    const ratio = median(costs.map((cost, round) => cost / (off?.costs[round] ?? Number.NaN)))
+    const isKept = ratio <= budgeted
+    isWithin &&= isKept
+    console.log(`budget: ${name} ≤ ${budgeted} × audit off: ${isKept ? 'kept' : 'EXCEEDED'} (${ratio.toFixed(2)})`)
+  }
   return isWithin || process.env['BENCH_STRICT'] !== '1' ? 0 : 1
 }
 

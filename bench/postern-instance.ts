@@ -39,7 +39,7 @@ export type WritePolicy = (appUrl: string, upstreamOrigin: string) => string
 export async function startPostern(
   upstreamOrigin: string,
   nodeOptions: readonly string[],
-  write: WritePolicy = policy,
+  write: WritePolicy = twentyRules,
 ): Promise<PosternInstance> {
   const folder = await mkdtemp(join(tmpdir(), 'postern-bench-'))
   const [port, operationsPort] = [await findFreePort(), await findFreePort()]
@@ -96,8 +96,8 @@ policy: policy.yaml
 `
 }
 
-/** Twenty rules that touch the app: the one that lets in is neither the first nor the only one that has to be looked at. */
-function policy(url: string, upstream: string): string {
+/** Twenty rules that touch the app: the one that lets in is neither the first nor the only one that has to be looked at. `more`: a key of the app. */
+export function twentyRules(url: string, upstream: string, more = ''): string {
   const teams = Array.from({ length: 12 }, (_, i) => `      - { name: team ${i}, allow: { groups: [team-${i}] }, paths: [/teams/${i}/**] }`)
   const denied = Array.from({ length: 5 }, (_, i) => `      - { name: not for ${i}, deny: { groups: [barred-${i}] }, paths: [/api/**] }`)
   return `
@@ -107,6 +107,7 @@ apps:
   - id: bench
     url: ${url}
     upstream: ${upstream}
+    ${more}
     rules:
 ${[...teams, ...denied].join('\n')}
       - { name: staff, allow: { groups: [staff] }, methods: [read], paths: [/api/**] }

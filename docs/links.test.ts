@@ -9,7 +9,7 @@ import { dirname, join, relative, resolve } from 'node:path'
 import { describe, expect, test } from 'vitest'
 
 const root = resolve(import.meta.dirname, '..')
-const documents = ['.', 'docs', 'docs/decisions', 'e2e'].flatMap((folder) =>
+const documents = ['.', 'docs', 'docs/decisions', 'docs/operations', 'e2e'].flatMap((folder) =>
   readdirSync(join(root, folder))
     .filter((name) => name.endsWith('.md'))
     .map((name) => join(root, folder, name)),

@@ -17,6 +17,10 @@ export interface Provisions {
   readonly chromium: string | undefined
   /** What can run Keycloak. */
   readonly keycloak: 'java' | 'docker' | undefined
+  /** A syslog receiver that speaks TLS: path of its program. */
+  readonly rsyslog: string | undefined
+  /** Path of the server's program; promtool comes with it. */
+  readonly prometheus: string | undefined
 }
 
 const redisNames = ['redis-server', 'valkey-server']
@@ -30,6 +34,8 @@ export async function provision(say: (text: string) => void, wants: ReadonlySet<
   const redis = wants.has('redis') ? provideRedis(say) : undefined
   const chromium = wants.has('chromium') ? await provideChromium(say) : undefined
   const keycloak = wants.has('keycloak') ? findKeycloakRunner() : undefined
+  const rsyslog = wants.has('rsyslog') ? provideRsyslog(say) : undefined
+  const prometheus = wants.has('prometheus') ? providePrometheus(say) : undefined
   if (wants.has('redis'))
     say(`Redis:    ${redis ?? 'none. Put redis-server in PATH, or name one in POSTERN_TEST_REDIS; tests that need it will fail'}`)
   if (wants.has('chromium'))
@@ -38,7 +44,9 @@ export async function provision(say: (text: string) => void, wants: ReadonlySet<
     say(
       `Keycloak: ${{ java: 'by Java and Maven', docker: 'by Docker', none: 'none: neither Java 21 with Maven nor Docker is here' }[keycloak ?? 'none']}`,
     )
-  return { redis, chromium, keycloak }
+  if (wants.has('rsyslog')) say(`rsyslog:  ${rsyslog ?? 'none with TLS. The packages rsyslog and rsyslog-gnutls would bring it'}`)
+  if (wants.has('prometheus')) say(`Prometheus: ${prometheus ?? 'none. The package prometheus would bring it'}`)
+  return { redis, chromium, keycloak, rsyslog, prometheus }
 }
 
 function provideRedis(say: (text: string) => void): string | undefined {
@@ -55,6 +63,30 @@ async function provideChromium(say: (text: string) => void): Promise<string | un
     install({ what: 'Chromium', names, programs: chromiumNames, say }) ??
     (await downloadPlaywrightBrowser(say))
   )
+}
+
+function providePrometheus(say: (text: string) => void): string | undefined {
+  const names = { apt: 'prometheus', brew: 'prometheus', pacman: 'prometheus' }
+  return (
+    process.env['POSTERN_TEST_PROMETHEUS'] ??
+    findProgram(['prometheus']) ??
+    install({ what: 'Prometheus', names, programs: ['prometheus'], say })
+  )
+}
+
+function provideRsyslog(say: (text: string) => void): string | undefined {
+  const names = { apt: 'rsyslog-gnutls', dnf: 'rsyslog-gnutls' }
+  const found = findRsyslog()
+  if (found === undefined) install({ what: 'rsyslog with TLS', names, programs: ['rsyslogd'], say })
+  return found ?? findRsyslog()
+}
+
+/** Full path of an rsyslog that can speak TLS. Its program is where only root's PATH may lead. */
+export function findRsyslog(): string | undefined {
+  const driver = 'rsyslog/lmnsd_gtls.so'
+  const libraries = ['/usr/lib/x86_64-linux-gnu', '/usr/lib/aarch64-linux-gnu', '/usr/lib64', '/usr/lib']
+  if (!libraries.some((folder) => existsSync(join(folder, driver)))) return undefined
+  return ['/usr/sbin/rsyslogd', '/usr/bin/rsyslogd'].find((file) => existsSync(file)) ?? findProgram(['rsyslogd'])
 }
 
 function findKeycloakRunner(): Provisions['keycloak'] {

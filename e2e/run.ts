@@ -38,7 +38,7 @@ for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
 }
 
 say('What the tests need:')
-const wants = new Set<keyof Provisions>(isAttacksOnly ? ['redis', 'chromium'] : ['redis', 'chromium', 'keycloak'])
+const wants = new Set<keyof Provisions>(isAttacksOnly ? ['redis', 'chromium'] : ['redis', 'chromium', 'keycloak', 'rsyslog', 'prometheus'])
 const provisions = await provision((text) => say(`  ${text}`), wants)
 const environment = testEnvironment(provisions)
 
@@ -63,6 +63,7 @@ function testEnvironment(found: Provisions): NodeJS.ProcessEnv {
     ...process.env,
     ...(found.redis === undefined ? {} : { POSTERN_TEST_REDIS: found.redis }),
     ...(found.chromium === undefined ? {} : { POSTERN_TEST_CHROMIUM: found.chromium }),
+    ...(found.prometheus === undefined ? {} : { POSTERN_TEST_PROMETHEUS: found.prometheus }),
     POSTERN_TEST_KEYCLOAK: found.keycloak ?? 'none',
     ...(isLong ? { POSTERN_TEST_LONG: '1' } : {}),
   }
@@ -80,6 +81,16 @@ function knownAbsences(): readonly KnownAbsence[] {
       file: 'e2e/compose.e2e.ts',
       reason: 'the compose story needs Docker, its images and the ports 8080 and 8081; see its own line above',
     },
+    { file: 'e2e/audit-full-disk.e2e.ts', reason: 'only root may mount a small file system, and not in every container' },
+    ...(provisions.rsyslog === undefined
+      ? [{ file: 'e2e/audit-sinks.e2e.ts', title: /rsyslog/, reason: 'no rsyslog with TLS is here, and none could be installed' }]
+      : []),
+    ...(provisions.prometheus === undefined
+      ? [
+          { file: 'e2e/metrics.e2e.ts', reason: 'no Prometheus is here, and none could be installed' },
+          { file: 'docs/metrics.test.ts', title: /promtool/, reason: 'promtool comes with Prometheus, which is not here' },
+        ]
+      : []),
     ...(provisions.keycloak === undefined ? [{ file: 'e2e/keycloak.e2e.ts', reason: 'nothing here can run Keycloak' }] : []),
     ...(isLong ? [] : [{ file: 'e2e/shutdown.e2e.ts', title: /never ends/, reason: 'belongs to the long form' }]),
     ...(hasPayloads ? [] : ['src/control/return-url.test.ts', 'src/control/app.test.ts'].map((file) => ({ file, ...payloads }))),

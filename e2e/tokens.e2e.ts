@@ -68,8 +68,8 @@ describe.each(['embedded', 'redis'] as const)('service tokens by command, on a r
 
   test('the trail of the instance holds what came over its socket; a command that needs no instance writes its own', () => {
     const trails = readdirSync(join(rig.instance.folder, 'audit'))
-    const own = trails.filter((name) => name.includes('-command-'))
-    expect(own).toHaveLength(store === 'redis' ? 2 : 0)
+    const own = trails.filter((name) => name.endsWith('-command'))
+    expect(own).toHaveLength(store === 'redis' ? 1 : 0)
     for (const name of own) expect(statSync(join(rig.instance.folder, 'audit', name)).mode & 0o077).toBe(0)
   })
 
@@ -112,7 +112,7 @@ describe.each(['embedded', 'redis'] as const)('service tokens by command, on a r
     const created = await token('create', '--name', 'offline', '--scope', 'devices:report:id=laptop-7')
     expect(created.code, created.stderr).toBe(0)
     const id = created.stdout.split('_')[1]
-    const own = readdirSync(join(rig.instance.folder, 'audit')).filter((name) => name.includes('-command-'))
+    const own = readdirSync(join(rig.instance.folder, 'audit')).filter((name) => name.endsWith('-command'))
     expect(own.length).toBeGreaterThan(0)
     await rig.instance.start()
     expect((await list()).find((line) => line['id'] === id)).toMatchObject({ name: 'offline', scopes: ['devices:report:id=laptop-7'] })

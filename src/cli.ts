@@ -40,6 +40,14 @@ const commands: Readonly<Record<string, (program: Command) => Promise<void>>> = 
   lock: registerLocks,
   unlock: registerLocks,
   'break-glass': async (program) => (await import('./commands/break-glass.ts')).registerBreakGlass(program, { openAdministration }),
+  async audit(program) {
+    const { loadAuditKeys, openAnchors } = await import('./compose-administration.ts')
+    const { registerAudit } = await import('./commands/audit.ts')
+    registerAudit(program, { now, openAdministration, loadAuditKeys, openAnchors })
+  },
+  replay: async (program) => (await import('./commands/replay.ts')).registerReplay(program, { now, openAdministration }),
+  rollout: async (program) => (await import('./commands/rollout.ts')).registerRollout(program, { now, openAdministration }),
+  access: async (program) => (await import('./commands/access.ts')).registerAccess(program, { now, openAdministration }),
   test: async (program) => (await import('./commands/test.ts')).registerTest(program, { now }),
   async explain(program) {
     const { registerExplain } = await import('./commands/explain.ts')

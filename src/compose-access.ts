@@ -12,7 +12,7 @@ import { createDurableRecords } from './administration/durable-records.ts'
 import { createLocks, type LockRecord, type Locks } from './administration/locks.ts'
 import { type AdministeredSessions, createAdministeredSessions } from './administration/sessions.ts'
 import { issuersOf } from './administration/subject-lookup.ts'
-import type { AdministrativeEvent } from './audit/event.ts'
+import type { AdministrativeEvent, AuditTrail } from './audit/event.ts'
 import type { InstanceConfiguration } from './config/instance.ts'
 import type { CurrentKeys } from './keys.ts'
 import type { Logger } from './log.ts'
@@ -70,21 +70,27 @@ export function tellOfDevice(store: Pick<SessionStore, 'publish'>, id: string): 
   return store.publish({ kind: 'device', detail: hashOf(id) })
 }
 
-/** What takes the events of commands that use this instance's store into its trail; `false` for one that it does not take. */
+/** What must be on the disk before a command goes on: an emergency sign-in, a look at other people's data, the removal of evidence. */
+const recordedFirst: ReadonlySet<string> = new Set<AdministrativeEvent['event']>(['break_glass.issued', 'data.read', 'audit.pruned'])
+
+/**
+ * What takes the events of commands that use this instance's store into its trail; `false` for one that it does not take. Others than those of
+ * `recordedFirst` are taken at once: a lock must not wait for a disk.
+ */
 export function createEventIntake({
-  isWritable,
+  audit,
   record,
   log,
 }: {
-  readonly isWritable: () => boolean
+  readonly audit: Pick<AuditTrail, 'isWritable' | 'settle'>
   readonly record: (event: AdministrativeEvent) => void
   readonly log: Logger
-}): (event: unknown) => boolean {
-  return (event) => {
+}): (event: unknown) => Promise<boolean> {
+  return async (event) => {
     const parsed = parseAdministrativeEvent(event)
-    // An emergency sign-in that cannot be written down is not handed out.
-    if (parsed === undefined || (parsed.event === 'break_glass.issued' && !isWritable())) return false
+    if (parsed === undefined || (parsed.event === 'break_glass.issued' && !audit.isWritable())) return false
     record(parsed)
+    if (recordedFirst.has(parsed.event) && !(await audit.settle())) return false
     if (parsed.event === 'break_glass.issued') log.warn(parsed, 'alert')
     return true
   }

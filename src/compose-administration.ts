@@ -9,6 +9,7 @@
 import { hostname, userInfo } from 'node:os'
 import { join } from 'node:path'
 import type { AccessOrders } from './administration/access-orders.ts'
+import { createAuditAnchors } from './administration/audit-anchors.ts'
 import { type BreakGlassDesk, createBreakGlassDesk } from './administration/break-glass.ts'
 import type { Devices } from './administration/devices.ts'
 import { createDurableRecords } from './administration/durable-records.ts'
@@ -16,8 +17,9 @@ import type { Locks } from './administration/locks.ts'
 import { type ResealReport, resealDurable } from './administration/resealing.ts'
 import { issuersOf } from './administration/subject-lookup.ts'
 import { createTokens, type TokenRecord, type Tokens } from './administration/tokens.ts'
+import type { Anchors } from './audit/chain.ts'
 import type { AdministrativeEvent } from './audit/event.ts'
-import { createAuditTrail } from './audit/trail.ts'
+import { openAuditTrail } from './audit/trail.ts'
 import { composeAccess } from './compose-access.ts'
 import { now } from './compose-machine.ts'
 import { type AdministeredStore, openAdministeredStore } from './compose-store.ts'
@@ -48,6 +50,8 @@ export interface Administration {
   readonly breakGlass: BreakGlassDesk
   /** Resolves once the running instance has it, or it waits for `close` to write it. */
   record(event: AdministrativeEvent): Promise<void>
+  /** As `record`, and resolves once it is written; rejects with `audit_unavailable` if it cannot be: for what must not be done off the record. */
+  recordFirst(event: AdministrativeEvent): Promise<void>
   /** Call it however the command ends. Rejects with `audit_unavailable` if what was done could not be written down. */
   close(): Promise<void>
 }
@@ -59,7 +63,7 @@ export type AdministrationConfiguration = StoreConfiguration & Pick<InstanceConf
 export async function openAdministration(configuration: AdministrationConfiguration, log: Logger): Promise<Administration> {
   const { opened, keys } = await openSealedStore(configuration, log)
   const { store } = opened
-  const trail = openTrail(opened, configuration, log)
+  const trail = openTrail(opened, configuration, { keys, log, anchors: createAuditAnchors({ store, keys, log }) })
   const durable = { store, keys, log }
   const access = composeAccess({
     ...durable,
@@ -101,6 +105,7 @@ export async function openAdministration(configuration: AdministrationConfigurat
     }),
     people: access.people,
     record: trail.record,
+    recordFirst: trail.recordFirst,
     async close() {
       try {
         await trail.close()
@@ -109,6 +114,21 @@ export async function openAdministration(configuration: AdministrationConfigurat
       }
     },
   }
+}
+
+/** Every public key that ever signed a checkpoint of the trail. Throws `keys_missing` where there is no key file. */
+export function loadAuditKeys({ keysFile }: Pick<InstanceConfiguration, 'keysFile'>): ReadonlyMap<string, string> {
+  return loadKeys(keysFile, now()).audit.all
+}
+
+/** The heads of chains that the store remembers. Makes nothing that is not there; rejects with `PosternError` where it cannot be asked. */
+export async function openAnchors(
+  configuration: StoreConfiguration,
+): Promise<{ readonly anchors: Pick<Anchors, 'list'>; close(): Promise<void> }> {
+  const log = createLogger('error', 'stderr')
+  const ring = loadKeys(configuration.keysFile, now())
+  const { store } = await openAdministeredStore(configuration, { now, log })
+  return { anchors: createAuditAnchors({ store, keys: () => ring, log }), close: () => store.close() }
 }
 
 /** Seals every durable record with the current key: what `keys rotate` does for the time when no instance runs. */
@@ -143,19 +163,25 @@ interface CommandTrail {
 }
 
 /** The running instance's trail, or one of this command's own: no two processes write into one file. */
-function openTrail({ recordEvent }: AdministeredStore, { dataDir }: AdministrationConfiguration, log: Logger): CommandTrail {
+function openTrail({ recordEvent }: AdministeredStore, { dataDir }: AdministrationConfiguration, parts: OwnTrailParts): CommandTrail {
   const folder = join(dataDir, 'audit')
   const noted = new Set<Promise<void>>()
   let refusal: unknown
-  let own = recordEvent === undefined ? openOwnTrail(folder, log) : undefined
+  /** Opened with the first event: who only looks leaves nothing. */
+  let own: ReturnType<typeof openOwnTrail> | undefined
 
-  const record = async (event: AdministrativeEvent) => (recordEvent === undefined ? own?.trail.record(event) : await recordEvent(event))
+  const record = async (event: AdministrativeEvent) => {
+    if (recordEvent !== undefined) return await recordEvent(event)
+    own ??= openOwnTrail(folder, parts)
+    const { trail } = await own
+    trail.record(event)
+  }
   const unavailable = (cause: unknown) =>
     new PosternError('audit_unavailable', `what was done could not be written down in ${folder}`, { cause })
-  const closeOwn = async () => {
-    await own?.trail.close()
-    const failure = own?.failure()
-    if (failure !== undefined) throw unavailable(failure)
+  const settleOwn = async () => {
+    if (own === undefined) return
+    const { failure, trail } = await own
+    if (!(await trail.settle()) || trail.status().lost > 0) throw unavailable(failure())
   }
 
   return {
@@ -170,31 +196,39 @@ function openTrail({ recordEvent }: AdministeredStore, { dataDir }: Administrati
     },
     async recordFirst(event) {
       await record(event)
-      if (own === undefined) return
-      // A trail says whether it could write when it is closed; what follows gets a file of its own.
-      await closeOwn()
-      own = openOwnTrail(folder, log)
+      await settleOwn()
     },
     async close() {
       await Promise.all(noted)
-      await closeOwn()
+      await (await own)?.trail.close()
+      await settleOwn()
       if (refusal !== undefined) throw unavailable(refusal)
     },
   }
 }
 
-function openOwnTrail(folder: string, log: Logger) {
+interface OwnTrailParts {
+  readonly keys: CurrentKeys
+  readonly log: Logger
+  readonly anchors: Anchors
+}
+
+/** Without a reserve: a command's lines are few, and on a full disk it has what the running instance gave up. */
+async function openOwnTrail(folder: string, { anchors, keys, log }: OwnTrailParts) {
   let failure: unknown
-  const trail = createAuditTrail({
+  const trail = await openAuditTrail({
     folder,
     instance: hostname(),
-    process: `command-${process.pid}`,
+    process: 'command',
+    key: () => keys().audit.current,
+    anchors,
+    reserveBytes: 0,
     now,
     log: {
       warn: log.warn,
       error: (...args: Parameters<Logger['error']>) => {
         log.error(...args)
-        failure ??= (args[0] as { readonly err?: unknown }).err ?? 'lost'
+        failure ??= (args[0] as { readonly err?: unknown }).err
       },
     },
   })

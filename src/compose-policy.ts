@@ -61,6 +61,7 @@ export async function composePolicy({ configuration, log, lookEveryMs, now, onRe
       describe: describeProblem,
       log,
       lookEveryMs,
+      recording: configuration.audit,
       onReload,
     },
   )

@@ -16,7 +16,7 @@ import type { Logger } from './log.ts'
 import type { ReadinessCheck } from './operations.ts'
 import type { SessionStore } from './session/store.ts'
 import { connectToInstance } from './stores/control-client.ts'
-import { controlSocketPath, listenForCommands } from './stores/control-server.ts'
+import { type ControlServerParts, controlSocketPath, listenForCommands } from './stores/control-server.ts'
 import type { StoreReport } from './stores/redis-report.ts'
 
 type StoreConfiguration = Pick<InstanceConfiguration, 'session' | 'dataDir'>
@@ -62,7 +62,7 @@ export function hasStore({ session: { store }, dataDir }: StoreConfiguration): b
 /** Lets commands use an embedded store while this instance has it open; with Redis they need nobody's help. */
 export async function listenForAdministration(
   { session, dataDir }: StoreConfiguration,
-  { store, record, log }: { readonly store: SessionStore; readonly record: (event: unknown) => boolean; readonly log: Logger },
+  { store, record, log }: { readonly store: SessionStore; readonly record: ControlServerParts['record']; readonly log: Logger },
 ): Promise<{ close(): Promise<void> }> {
   if (session.store.kind === 'redis') return { close: async () => undefined }
   return listenForCommands({ folder: dataDir, store, record, log })

@@ -6,7 +6,6 @@
  */
 
 import { mkdir } from 'node:fs/promises'
-import { hostname } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { createBreakGlassDoor } from './administration/break-glass.ts'
@@ -19,15 +18,16 @@ import type { AskedConnections } from './attributes/presented-certificates.ts'
 import { createServiceCallers } from './attributes/service-callers.ts'
 import { compileSubjectReader } from './attributes/subject-facts.ts'
 import type { AuditEvent } from './audit/event.ts'
-import { createAuditTrail } from './audit/trail.ts'
 import { createLiveProbes } from './commands/live-probes.ts'
 import { composeAccess, createEventIntake } from './compose-access.ts'
+import { composeAudit } from './compose-audit.ts'
 import { composeDevices } from './compose-devices.ts'
 import { openLife } from './compose-life.ts'
 import { now, readVersion } from './compose-machine.ts'
-import { countEvent } from './compose-metrics.ts'
+import { composeMetrics, countEvent, measureStore } from './compose-metrics.ts'
 import { composePolicy } from './compose-policy.ts'
 import { checkStore, listenForAdministration, loadStoreReport, openStore, storeAddresses } from './compose-store.ts'
+import { composeTracing } from './compose-tracing.ts'
 import type { InstanceConfiguration } from './config/instance.ts'
 import { createControlPlane } from './control/app.ts'
 import { createAppLogos } from './control/app-logos.ts'
@@ -39,9 +39,8 @@ import type { EnforcementPorts } from './enforcement/ports.ts'
 import { createKeysFile, watchKeys } from './keys-file.ts'
 import { createLive } from './live/create-live.ts'
 import type { Logger } from './log.ts'
-import { createMetrics } from './metrics.ts'
 import { createRelyingParty } from './oidc/openid-relying-party.ts'
-import { createProviderFetch } from './oidc/provider-fetch.ts'
+import { createProviderFetch, observed } from './oidc/provider-fetch.ts'
 import type { RelyingParty } from './oidc/relying-party.ts'
 import { startOperations } from './operations.ts'
 import { createSealedCookies } from './session/cookies.ts'
@@ -100,15 +99,20 @@ export async function startPostern({ configuration, log, isDemo }: StartOptions)
     await mkdir(configuration.dataDir, { recursive: true, mode: 0o700 })
     // With a shared store every instance needs the same keys: one that made its own could read nobody's sessions.
     if (configuration.session.store.kind === 'embedded') createKeysFile(configuration.keysFile, now())
-    // First: what starts below counts its troubles from its first moment on.
-    const metrics = createMetrics({
-      openConnections: () => listener.openConnections(),
-      openExchanges: () => forwarding.open.size,
-      newsAgeMs: () => live.age(),
-      isAuditWritable: () => audit.isWritable(),
-      isProviderReady: () => relyingParty.isReady(),
-    })
+    const { metrics, findWarnings } = composeMetrics({ now, version }, () => ({
+      audit: evidence,
+      certificates,
+      forwarding,
+      keys: watchedKeys,
+      listener,
+      live,
+      policy,
+      relyingParty,
+      sessions,
+    }))
     closers.push(() => metrics.close())
+    const tracing = await composeTracing(configuration.tracing, { version, log, now, monotonicNow })
+    closers.push(() => tracing.close())
     const watchedKeys = watchKeys(configuration.keysFile, {
       log,
       now,
@@ -118,20 +122,15 @@ export async function startPostern({ configuration, log, isDemo }: StartOptions)
     const keys = watchedKeys.current
     closers.push(() => watchedKeys.close())
 
-    const store = await openStore(configuration, { now, log, onUnavailable: () => metrics.countStoreError() })
-    closers.push(() => store.close())
+    const opened = await openStore(configuration, { now, log, onUnavailable: () => metrics.countStoreError() })
+    closers.push(() => opened.close())
+    const store = tracing.store(measureStore(opened, metrics, monotonicNow))
     const resealing = startResealing({ store, keys, log })
     closers.push(() => resealing.close())
 
-    const audit = createAuditTrail({
-      folder: join(configuration.dataDir, 'audit'),
-      instance: hostname(),
-      process: '0',
-      now,
-      log,
-      onLost: () => metrics.countLostAuditLine(),
-    })
-    closers.push(() => audit.close())
+    const evidence = await composeAudit({ configuration, store, keys, log, now, monotonicNow, metrics })
+    closers.push(() => evidence.close())
+    const audit = evidence.trail
 
     const record = (event: AuditEvent) => {
       audit.record(event)
@@ -162,13 +161,20 @@ export async function startPostern({ configuration, log, isDemo }: StartOptions)
 
     const commands = await listenForAdministration(configuration, {
       store,
-      record: createEventIntake({ isWritable: audit.isWritable, record, log }),
+      record: createEventIntake({ audit, record, log }),
       log,
     })
     closers.push(() => commands.close())
 
-    const relyingParty = createRelyingParty({ configuration: configuration.provider, accessUrl, now, log })
-    closers.push(() => relyingParty.close())
+    const openedProvider = createRelyingParty({
+      configuration: configuration.provider,
+      accessUrl,
+      now,
+      log,
+      observe: metrics.observeProvider,
+    })
+    closers.push(() => openedProvider.close())
+    const relyingParty = tracing.provider(openedProvider)
 
     const sessions = createSessions({
       store,
@@ -210,16 +216,17 @@ export async function startPostern({ configuration, log, isDemo }: StartOptions)
     const places = await watchPlaces(configuration.facts, { log, lookEveryMs: placesLookMs })
     closers.push(() => places.close())
     const readEnvironment = createEnvironmentReader(places)
-    const issuerFetch = createProviderFetch(issuerTimeoutSeconds)
-    closers.push(() => issuerFetch.close())
+    const issuerConnections = createProviderFetch(issuerTimeoutSeconds)
+    closers.push(() => issuerConnections.close())
+    const issuerFetch = observed(issuerConnections, () => 'issuer_keys', metrics.observeProvider)
 
     const policy = await composePolicy({
       configuration,
       log,
       now,
       lookEveryMs: policyLookMs,
-      onReload: (outcome, snapshot, problems) => {
-        record({ event: outcome === 'loaded' ? 'policy.loaded' : 'policy.refused', policy: snapshot.version, problems })
+      onReload: (outcome, snapshot, problems, change) => {
+        record({ event: outcome === 'loaded' ? 'policy.loaded' : 'policy.refused', policy: snapshot.version, problems, ...change })
         if (outcome === 'refused') return metrics.countPolicyLoadFailure()
         metrics.setPolicy(snapshot.version, now())
         forwarding.retain(policy.document().apps)
@@ -229,13 +236,13 @@ export async function startPostern({ configuration, log, isDemo }: StartOptions)
     })
     closers.push(() => policy.close())
     metrics.setPolicy(policy.current().version, now())
-    record({ event: 'policy.loaded', policy: policy.current().version, problems: 0 })
+    record({ event: 'policy.loaded', policy: policy.current().version, problems: 0, author: policy.firstAuthor })
 
     const viewsFolder = join(import.meta.dirname, '..', 'views')
     const pages = createPageRenderer({ viewsFolder, brand: configuration.brand, isDemo })
     const logos = createAppLogos(pages)
     logos.publish(policy.document().apps)
-    const handleAccessHost = createControlPlane({
+    const answerAccessHost = createControlPlane({
       accessUrl,
       relyingParty,
       sessions,
@@ -254,10 +261,12 @@ export async function startPostern({ configuration, log, isDemo }: StartOptions)
       devices: devices.reader,
       binding: certificates === undefined ? noBinding : createDeviceBinding(certificates, devices.reader),
       deviceReports: devices.reports,
-      accessApi: { orders: access.orders, tokens: devices.reports.tokens },
+      accessApi: { orders: access.orders, tokens: devices.reports.tokens, audit: { ...audit, record } },
       breakGlass: createBreakGlassDoor({ ...access, sessions, now }),
       countBreakGlass: () => metrics.countAlert('break_glass'),
     })
+
+    const handleAccessHost = tracing.accessHost(answerAccessHost)
 
     const ports: EnforcementPorts = {
       sessions,
@@ -283,7 +292,9 @@ export async function startPostern({ configuration, log, isDemo }: StartOptions)
       signOut: createSignOut({ accessUrl, relyingParty, sessions }),
       handleAccessHost,
       observe: metrics.observeRequest,
+      observeCut: metrics.observeCutDelay,
       countAlert: metrics.countAlert,
+      startTrace: tracing.startTrace,
       findSecret: (id) => configuration.secrets.get(id)?.reveal(),
     }
     const forwarding = createForwarding({
@@ -302,7 +313,7 @@ export async function startPostern({ configuration, log, isDemo }: StartOptions)
         limits: configuration.limits,
         hstsSeconds: configuration.hstsSeconds,
         session: configuration.session,
-        auditQuery: configuration.audit.query,
+        recording: { ...configuration.audit, groupClaims: configuration.provider.claims.groups },
         storeGraceSeconds: configuration.session.storeGraceSeconds,
         unverifiedForSeconds: configuration.session.unverifiedForSeconds,
       },
@@ -327,6 +338,7 @@ export async function startPostern({ configuration, log, isDemo }: StartOptions)
         { name: 'policy', isReady: true, detail: undefined },
         { name: 'audit', isReady: audit.isWritable(), detail: 'lines are being lost' },
       ],
+      findWarnings,
       metricsText: async () => ({ type: metrics.contentType, text: await metrics.text() }),
     })
     closers.push(() => operations.close())

@@ -9,6 +9,7 @@ import {
   createPrivateKey,
   createPublicKey,
   generateKeyPairSync,
+  hkdfSync,
   type JsonWebKey,
   type KeyObject,
   randomBytes,
@@ -85,11 +86,14 @@ export function parseKeysFile(file: string, text: string): KeysFile {
   const assertionKeys = [assertion['current'], assertion['next'], ...(assertion['previous'] === null ? [] : [assertion['previous']])]
   if (!assertionKeys.every(isAssertionKey)) throw refuse('an assertion key needs a kid, created_at and a private P-256 jwk')
   if (new Set(assertionKeys.map(({ kid }) => kid)).size !== assertionKeys.length) throw refuse('two assertion keys have one kid')
-  const { audit } = content
+  // Files that were made before there was an audit key have none until they are next written.
+  const audit = content['audit'] ?? { current: deriveAuditKey(sealing['current'] as FileSealingKey), retired: [] }
   if (!isRecord(audit) || !isAuditKey(audit['current'])) throw refuse('audit: a kid, created_at and a private Ed25519 jwk')
   if (!Array.isArray(audit['retired']) || !audit['retired'].every(isRetiredAuditKey))
     throw refuse('a retired audit key needs its public key')
-  return content as unknown as KeysFile
+  const auditKids = [audit['current'].kid, ...audit['retired'].map(({ kid }) => kid)]
+  if (new Set(auditKids).size !== auditKids.length) throw refuse('two audit keys have one kid')
+  return { ...content, audit } as unknown as KeysFile
 }
 
 /** The ring of a file at `now`: retired keys whose time is over are left out. */
@@ -156,11 +160,34 @@ export function createAssertionKey(createdAt: string): FileAssertionKey {
   return { kid, created_at: createdAt, jwk }
 }
 
-/** `kid` is the key's thumbprint (RFC 7638, members as in RFC 8037). */
+/** A new key to sign checkpoints with. */
 export function createAuditKey(createdAt: string): FileAuditKey {
-  const jwk = generateKeyPairSync('ed25519').privateKey.export({ format: 'jwk' })
+  return auditKeyOf(generateKeyPairSync('ed25519').privateKey, createdAt)
+}
+
+/** DER of a private Ed25519 key (RFC 8410 §7), up to where its 32 bytes follow. */
+const ed25519Prefix = Buffer.from('302e020100300506032b657004220420', 'hex')
+
+/**
+ * The audit key of a file that has none. Every instance with the same file comes to the same one, without a word between them and although
+ * the file may be mounted for reading only. The next rotation writes it into the file, before the key that it comes from is replaced.
+ */
+function deriveAuditKey({ created_at, key }: FileSealingKey): FileAuditKey {
+  const seed = hkdfSync('sha256', Buffer.from(key, 'base64url'), Buffer.alloc(0), 'postern audit key', 32)
+  const der = Buffer.concat([ed25519Prefix, Buffer.from(seed)])
+  return auditKeyOf(createPrivateKey({ key: der, format: 'der', type: 'pkcs8' }), created_at)
+}
+
+/** `kid` is the key's thumbprint (RFC 7638, members as in RFC 8037). */
+function auditKeyOf(privateKey: KeyObject, createdAt: string): FileAuditKey {
+  const jwk = privateKey.export({ format: 'jwk' })
   const { crv, kty, x } = jwk
   return { kid: createHash('sha256').update(JSON.stringify({ crv, kty, x })).digest('base64url'), created_at: createdAt, jwk }
+}
+
+/** What stays of a key that signs no more. */
+export function retireAuditKey({ created_at, jwk, kid }: FileAuditKey): FileRetiredAuditKey {
+  return { kid, created_at, public_key: String(jwk.x) }
 }
 
 function isRecord(value: unknown): value is Record<string, unknown> {

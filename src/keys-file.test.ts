@@ -18,7 +18,7 @@ import {
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { createKeysFile, loadKeys, rotateKeys, type WatchedKeys, watchKeys } from './keys-file.ts'
+import { createKeysFile, type KeyFamily, loadKeys, rotateKeys, type WatchedKeys, watchKeys } from './keys-file.ts'
 import type { Logger } from './log.ts'
 import { open, seal } from './session/seal.ts'
 
@@ -53,7 +53,7 @@ describe('the key file', () => {
 
   const read = () => JSON.parse(readFileSync(file, 'utf8'))
   const write = (content: unknown) => writeFileSync(file, typeof content === 'string' ? content : JSON.stringify(content))
-  const rotate = (families: readonly ('sealing' | 'assertion')[], at = now + day, isUrgent = false) =>
+  const rotate = (families: readonly KeyFamily[], at = now + day, isUrgent = false) =>
     rotateKeys(file, { now: at, families, keepSealingSeconds: 43_200, isUrgent })
 
   it('is created once, for its owner alone, and leaves nothing else behind', () => {
@@ -149,6 +149,16 @@ describe('the key file', () => {
         assertion: { ...good.assertion, current: { ...good.assertion.current, jwk: { ...good.assertion.current.jwk, d: undefined } } },
       },
       { ...good, assertion: { ...good.assertion, current: { ...good.assertion.current, created_at: 'soon' } } },
+      { ...good, audit: {} },
+      { ...good, audit: 'none' },
+      { ...good, audit: { ...good.audit, retired: undefined } },
+      { ...good, audit: { ...good.audit, current: { ...good.audit.current, jwk: good.assertion.current.jwk } } },
+      { ...good, audit: { ...good.audit, current: { ...good.audit.current, jwk: { ...good.audit.current.jwk, d: 'x' } } } },
+      { ...good, audit: { ...good.audit, retired: [{ kid: 'old', created_at: good.audit.current.created_at, public_key: 'x' }] } },
+      {
+        ...good,
+        audit: { ...good.audit, retired: [{ ...good.audit.current, jwk: undefined, public_key: good.audit.current.jwk.x }] },
+      },
     ]
     for (const content of broken) {
       write(content)
@@ -193,6 +203,43 @@ describe('the key file', () => {
     rotate(['sealing'], now + day)
     expect(read().sealing.retired).toHaveLength(1)
     expect(statSync(file).mode & 0o777).toBe(0o600)
+  })
+
+  it('rotates the audit key, and keeps the public half of every one that signed', () => {
+    createKeysFile(file, now)
+    const first = loadKeys(file, now).audit
+    const signature = sign(null, Buffer.from('head'), first.current.privateKey)
+    rotate(['audit'])
+    rotate(['audit'], now + 2 * day)
+    const { all, current } = loadKeys(file, now + 10_000 * day).audit
+    expect(all.size).toBe(3)
+    expect(current.kid).not.toBe(first.current.kid)
+    expect(all.get(current.kid)).toBe(current.publicKey)
+    const publicKey = createPublicKey({ key: { kty: 'OKP', crv: 'Ed25519', x: String(all.get(first.current.kid)) }, format: 'jwk' })
+    expect(verify(null, Buffer.from('head'), publicKey, signature)).toBe(true)
+    // Of a key that signs no more, nothing is left to sign with.
+    expect(JSON.stringify(read().audit.retired)).not.toContain('"d"')
+    expect(Object.keys(read().audit.retired[0])).toEqual(['kid', 'created_at', 'public_key'])
+    expect(loadKeys(file, now).assertion.current.kid).toBe(read().assertion.current.kid)
+  })
+
+  it('that was made before there was an audit key has the same one for whoever reads it, until it is written', () => {
+    createKeysFile(file, now)
+    const { audit: _, ...before } = read()
+    write(before)
+    const derived = loadKeys(file, now).audit
+    copyFileSync(file, `${file}.elsewhere`)
+    expect(loadKeys(`${file}.elsewhere`, now + day).audit.current.kid).toBe(derived.current.kid)
+    const signature = sign(null, Buffer.from('head'), derived.current.privateKey)
+    const publicKey = createPublicKey({ key: { kty: 'OKP', crv: 'Ed25519', x: derived.current.publicKey }, format: 'jwk' })
+    expect(verify(null, Buffer.from('head'), publicKey, signature)).toBe(true)
+    // The key that it comes from leaves; it stays.
+    rotate(['sealing'])
+    expect(loadKeys(file, now + 10 * day).audit.current.kid).toBe(derived.current.kid)
+    expect(read().audit.current.kid).toBe(derived.current.kid)
+    rotate(['sealing'], now + 2 * day)
+    rotate(['audit'], now + 2 * day)
+    expect(loadKeys(file, now + 10 * day).audit.all.get(derived.current.kid)).toBe(derived.current.publicKey)
   })
 
   it('stays its owner’s, and readable for its group, whoever rotates it', () => {
@@ -250,6 +297,18 @@ describe('the key file', () => {
     rotate(['sealing'])
     await expect.poll(() => watched?.current().sealing.current.id).not.toBe(before)
     expect(told).toHaveLength(1)
+  })
+
+  it('tells of another key that signs the audit trail, once, and of no other change', async () => {
+    createKeysFile(file, now)
+    const told: string[] = []
+    watched = watchKeys(file, { log, now: () => now, pollSeconds: 0.05, onAuditRotated: (kid) => void told.push(kid) })
+    const kid = rotate(['assertion', 'sealing'])
+    await expect.poll(() => watched?.current().assertion.current.kid).toBe(kid)
+    expect(told).toEqual([])
+    rotate(['audit'])
+    await expect.poll(() => told).toEqual([read().audit.current.kid])
+    expect(watched.current().audit.all.size).toBe(2)
   })
 
   it('drops a retired key from a running ring when its time is over', async () => {

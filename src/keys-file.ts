@@ -7,6 +7,7 @@
  *
  * Sealing: `next` is in every instance's file before it seals anything, so instances that reload at different moments open each
  * other's records; what has sealed stays until no record of its time can live. Assertions: `next` is published before it signs, `previous` after.
+ * Audit: another key signs from the next segment of the trail on; the public half of one that signed stays for ever, as what it signed does.
  */
 
 import { randomBytes } from 'node:crypto'
@@ -36,6 +37,7 @@ import {
   createSealingKey,
   type KeysFile,
   parseKeysFile,
+  retireAuditKey,
   ringOf,
   usableSealingKeys,
 } from './keys-file-format.ts'
@@ -44,6 +46,8 @@ import type { Logger } from './log.ts'
 /** The ring in force. */
 export interface WatchedKeys {
   readonly current: CurrentKeys
+  /** When the keys that seal and sign now were made, epoch milliseconds. */
+  createdAt(): { readonly sealing: number; readonly assertion: number; readonly audit: number }
   close(): void
 }
 
@@ -55,14 +59,18 @@ export interface WatchOptions {
   readonly onRotated?: (kid: string) => void
   /** Hears that another key seals from now on. */
   readonly onSealingRotated?: () => void
+  /** Hears the `kid` that signs the audit trail from now on. */
+  readonly onAuditRotated?: (kid: string) => void
   /** File systems without notifications (and mounted secrets) are looked at this often. */
   readonly pollSeconds?: number
 }
 
+export type KeyFamily = 'sealing' | 'assertion' | 'audit'
+
 /** What to rotate, and when it is. */
 export interface RotateOptions {
   readonly now: number
-  readonly families: readonly ('sealing' | 'assertion')[]
+  readonly families: readonly KeyFamily[]
   /** How long a record that the outgoing key sealed may live. */
   readonly keepSealingSeconds: number
   /** Rotates although verifiers may not have seen the next key yet: for a key that leaked. */
@@ -101,7 +109,7 @@ export function createKeysFile(file: string, now: number): boolean {
   }
 }
 
-/** Puts the next keys in force and adds new ones to follow them. Returns the `kid` that signs from now on. */
+/** Puts the next keys in force and adds new ones to follow them. Returns the `kid` that signs assertions from now on. */
 export function rotateKeys(file: string, options: RotateOptions): string {
   const before = parseKeysFile(file, readKeysFile(file))
   const owner = statSync(file)
@@ -110,7 +118,7 @@ export function rotateKeys(file: string, options: RotateOptions): string {
     version: 1,
     sealing: options.families.includes('sealing') ? rotateSealing(before.sealing, options, createdAt) : before.sealing,
     assertion: options.families.includes('assertion') ? rotateAssertion(before.assertion, options, createdAt) : before.assertion,
-    audit: before.audit,
+    audit: options.families.includes('audit') ? rotateAudit(before.audit, createdAt) : before.audit,
   }
   // One name for every draft: two rotations at once cannot both succeed.
   const draft = `${file}.new`
@@ -144,6 +152,11 @@ function rotateAssertion(before: KeysFile['assertion'], { now, isUrgent }: Rotat
   return { current: before.next, next: createAssertionKey(createdAt), previous: before.current }
 }
 
+/** Nobody has to know the next key beforehand: who verifies takes the keys from the file. */
+function rotateAudit({ current, retired }: KeysFile['audit'], createdAt: string): KeysFile['audit'] {
+  return { current: createAuditKey(createdAt), retired: [retireAuditKey(current), ...retired] }
+}
+
 /** Loads `file` and follows its changes. Rejects like `loadKeys` at first; later a bad file is logged and the ring in use stays. */
 export function watchKeys(file: string, options: WatchOptions): WatchedKeys {
   const { log, now } = options
@@ -163,6 +176,7 @@ export function watchKeys(file: string, options: WatchOptions): WatchedKeys {
       const nextRing = ringOf(next, now(), file)
       const isRotated = nextRing.assertion.current.kid !== ring.assertion.current.kid
       const isSealingRotated = nextRing.sealing.current.id !== ring.sealing.current.id
+      const isAuditRotated = nextRing.audit.current.kid !== ring.audit.current.kid
       text = newText
       content = next
       ring = nextRing
@@ -170,6 +184,7 @@ export function watchKeys(file: string, options: WatchOptions): WatchedKeys {
       log.info({ kid: ring.assertion.current.kid, sealing: ring.sealing.current.id }, 'key file was read again')
       if (isRotated) options.onRotated?.(ring.assertion.current.kid)
       if (isSealingRotated) options.onSealingRotated?.()
+      if (isAuditRotated) options.onAuditRotated?.(ring.audit.current.kid)
     } catch (error) {
       const message = error instanceof Error ? error.message : String(error)
       if (message !== complaint) log.error({ err: error }, 'key file cannot be used; the keys read before stay in force')
@@ -182,6 +197,11 @@ export function watchKeys(file: string, options: WatchOptions): WatchedKeys {
   const watcher = watchFolder(file, reload)
   return {
     current: () => ring,
+    createdAt: () => ({
+      sealing: Date.parse(content.sealing.current.created_at),
+      assertion: Date.parse(content.assertion.current.created_at),
+      audit: Date.parse(content.audit.current.created_at),
+    }),
     close() {
       clearInterval(poll)
       watcher?.close()

@@ -1,6 +1,8 @@
 /**
  * The operations address: `/livez`, `/readyz` and `/metrics`, for orchestrators and Prometheus, never for the public.
  *
+ * `/readyz` is 200 or 503 by its checks alone. What should be looked after but works stands in `warnings` (`operations-warnings.ts`).
+ *
  * It is a listener of its own, on loopback unless configured otherwise. It answers only when `Host` is an address literal,
  * `localhost` or the configured name, so that a page in somebody's browser cannot reach it by DNS rebinding. It reads nothing
  * but the request line and changes nothing.
@@ -8,6 +10,7 @@
 
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import { isIP } from 'node:net'
+import type { Warnings } from './operations-warnings.ts'
 
 /** One condition of readiness. `detail` is for the operator and holds no secret. */
 export interface ReadinessCheck {
@@ -18,6 +21,8 @@ export interface ReadinessCheck {
 
 export interface OperationsPorts {
   readonly checkReadiness: () => Promise<readonly ReadinessCheck[]>
+  /** What should be looked after, by what it is about. It never makes an instance unready. */
+  readonly findWarnings?: () => Warnings | Promise<Warnings>
   readonly metricsText: () => Promise<{ readonly type: string; readonly text: string }>
 }
 
@@ -59,6 +64,7 @@ async function answer(configuredHost: string, ports: OperationsPorts, request: I
       const body = {
         ready: isReady,
         checks: Object.fromEntries(checks.map((check) => [check.name, check.isReady ? 'ready' : (check.detail ?? 'not ready')])),
+        warnings: await collectWarnings(ports),
       }
       return send(response, isReady ? 200 : 503, 'application/json', `${JSON.stringify(body)}\n`)
     }
@@ -68,6 +74,15 @@ async function answer(configuredHost: string, ports: OperationsPorts, request: I
     }
     default:
       return send(response, 404, 'text/plain; charset=utf-8', 'Here are /livez, /readyz and /metrics.\n')
+  }
+}
+
+async function collectWarnings({ findWarnings }: OperationsPorts): Promise<Warnings> {
+  try {
+    return (await findWarnings?.()) ?? {}
+  } catch {
+    // Not to know whether something needs looking after is a warning, and no reason to serve nobody.
+    return { operations: 'what there is to look after could not be found out' }
   }
 }
 

@@ -1,14 +1,14 @@
 /** What is watched, and what refuses a policy: the document's files, lists of networks beside it, and its own tests. Real files, a real clock. */
 
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { tmpdir, userInfo } from 'node:os'
 import { join } from 'node:path'
 import { pino } from 'pino'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { loadPolicy } from './config/load-policy.ts'
 import { describeProblem } from './config/problems.ts'
 import type { PolicyDocument } from './policy/document.ts'
-import { openPolicySource, type PolicySource } from './policy-source.ts'
+import { openPolicySource, type PolicyChange, type PolicySource } from './policy-source.ts'
 
 const policy = `levels:
   office: { network: { cidrs_file: networks.txt } }
@@ -23,9 +23,11 @@ apps:
 let folder: string
 let source: PolicySource | undefined
 let outcomes: string[]
+let changes: PolicyChange[]
 beforeEach(async () => {
   folder = await mkdtemp(join(tmpdir(), 'postern-source-'))
   outcomes = []
+  changes = []
   await writeFile(join(folder, 'policy.yaml'), policy)
   await writeFile(join(folder, 'networks.txt'), '10.0.0.0/8\n')
 })
@@ -61,7 +63,11 @@ async function open({ files = [], object = () => [], whileLoading }: Verdict = {
     describe: describeProblem,
     log: pino({ level: 'silent' }),
     lookEveryMs: 15,
-    onReload: (outcome: string) => void outcomes.push(outcome),
+    recording: { durability: 'group', whenFull: undefined } as const,
+    onReload: (outcome: string, _snapshot: unknown, _problems: number, change: PolicyChange) => {
+      outcomes.push(outcome)
+      changes.push(change)
+    },
   }
   source = await openPolicySource({ value: first.value, files: first.files }, options)
   return source
@@ -71,6 +77,38 @@ const networksOf = ({ levels }: PolicyDocument) => {
   const [level] = levels
   return level?.condition.kind === 'network' ? level.condition.cidrs : undefined
 }
+
+describe('what is said of a change', () => {
+  const owner = `file:${userInfo().username}`
+
+  it('is whose files they are, the version before, and what is different', async () => {
+    const opened = await open()
+    expect(opened.firstAuthor).toBe(owner)
+    const before = opened.current().version
+    await writeFile(join(folder, 'policy.yaml'), policy.replace('groups: [staff]', 'groups: [staff, guests]'))
+    expect(await opened.reload()).toBe(true)
+    expect(changes).toEqual([{ from: before, author: owner, difference: ['app wiki: rule "staff" changed'] }])
+    expect(opened.current().version).not.toBe(before)
+  })
+
+  it('is no difference where there is none, nor where it could not be used', async () => {
+    const opened = await open()
+    await opened.reload()
+    await writeFile(join(folder, 'policy.yaml'), 'apps: 5\n')
+    expect(await opened.reload()).toBe(false)
+    const from = opened.current().version
+    expect(changes).toEqual([
+      { from, author: owner, difference: [] },
+      { from, author: owner, difference: undefined },
+    ])
+  })
+})
+
+it('routes know what the instance says of recording', async () => {
+  const opened = await open()
+  const routed = opened.current().routes.findHostname('wiki.corp.example')?.routes[0].recording
+  expect(routed).toEqual({ paths: 'full', isAwaited: true, isDemanded: false })
+})
 
 describe('a list of networks', () => {
   it('that changes is another policy, without a touch of the document', async () => {

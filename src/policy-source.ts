@@ -13,11 +13,13 @@ import { join } from 'node:path'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { Problem } from './config/problems.ts'
 import type { Snapshot } from './enforcement/ports.ts'
-import { compileRoutesInSteps } from './enforcement/route-table.ts'
+import { compileRoutesInSteps, type RecordingDefaults } from './enforcement/route-table.ts'
 import type { Logger } from './log.ts'
 import { compilePolicyInSteps } from './policy/compile.ts'
+import { describeDifferenceInSteps } from './policy/difference.ts'
 import type { PolicyDocument } from './policy/document.ts'
 import { type Steps, takeSteps } from './policy/steps.ts'
+import { findPolicyAuthor } from './policy-author.ts'
 import type { JudgedPolicy } from './policy-loading.ts'
 
 export interface PolicySourceOptions {
@@ -29,8 +31,20 @@ export interface PolicySourceOptions {
   readonly log: Logger
   /** Milliseconds between two looks at the files, at the least: files that take long to read are looked at less often. */
   readonly lookEveryMs: number
+  /** What the instance says of recording, for apps that do not say it themselves. */
+  readonly recording?: RecordingDefaults | undefined
   /** Hears of every attempt after the first; `snapshot` is the one that is current now. */
-  readonly onReload: (outcome: 'loaded' | 'refused', snapshot: Snapshot, problems: number) => void
+  readonly onReload: (outcome: 'loaded' | 'refused', snapshot: Snapshot, problems: number, change: PolicyChange) => void
+}
+
+/** What became of the policy, for the record. */
+export interface PolicyChange {
+  /** The version that was in force before. */
+  readonly from: string
+  /** Whose files it came in: `file:<owner>`; `undefined` where that cannot be found out. */
+  readonly author: string | undefined
+  /** A line each, at most a hundred; `undefined` for what could not be used. */
+  readonly difference: readonly string[] | undefined
 }
 
 export interface PolicySource {
@@ -40,6 +54,8 @@ export interface PolicySource {
   reload(): Promise<boolean>
   /** When the files last could not be used: how many problems there were. `undefined` while all is well. */
   failure(): number | undefined
+  /** Whose files the first policy came in; `undefined` where that cannot be found out. */
+  readonly firstAuthor: string | undefined
   close(): void
 }
 
@@ -60,7 +76,8 @@ const mostWarnings = 100
 /** Puts the first policy in force and watches for changes until `close`. */
 export async function openPolicySource(first: FirstPolicy, options: PolicySourceOptions): Promise<PolicySource> {
   let document = first.value
-  let snapshot = takeSteps(compileSnapshot(document))
+  const { recording } = options
+  let snapshot = takeSteps(compileSnapshot(document, recording))
   let failure: number | undefined
   let loading: Promise<boolean> | undefined
   let isClosed = false
@@ -68,6 +85,7 @@ export async function openPolicySource(first: FirstPolicy, options: PolicySource
   let files: readonly string[] = [...new Set(first.files)].sort()
   let seen = await fingerprint(options.path, files)
   let candidate = seen
+  const firstAuthor = await findPolicyAuthor(options.path, files)
 
   async function loadOnce(): Promise<boolean> {
     try {
@@ -75,17 +93,19 @@ export async function openPolicySource(first: FirstPolicy, options: PolicySource
       seen = await fingerprint(options.path, files)
       const loaded = await options.load()
       if (isClosed) return false
-      if ((await fingerprint(options.path, files)) !== seen) return waitUntilSettled()
+      if ((await fingerprint(options.path, files)) !== seen) return await waitUntilSettled()
       overtaken = 0
       // A refused document counts too: its list of networks may be what has to be mended. A list that is new here is not in `seen`, so the
       // policy is read once more, and what was caught half-written is not in force for longer than two looks.
       const before = loaded.value === undefined ? files : []
       files = [...new Set([...before, ...loaded.files])].sort()
       if (loaded.value === undefined || loaded.problems.length > 0) {
-        return refuse(loaded.problems.length, loaded.problems.map(options.describe))
+        return await refuse(loaded.problems.length, loaded.problems.map(options.describe))
       }
-      if (loaded.objections.length > 0) return refuse(loaded.objections.length, loaded.objections)
-      const next = await takeStepsInTurn(compileSnapshot(loaded.value))
+      if (loaded.objections.length > 0) return await refuse(loaded.objections.length, loaded.objections)
+      const next = await takeStepsInTurn(compileSnapshot(loaded.value, recording))
+      const difference = await takeStepsInTurn(describeDifferenceInSteps(document, loaded.value))
+      const change = { from: snapshot.version, author: await findPolicyAuthor(options.path, files), difference }
       if (isClosed) return false
       logWarnings(loaded.warnings, options)
       failure = undefined
@@ -94,29 +114,31 @@ export async function openPolicySource(first: FirstPolicy, options: PolicySource
         snapshot = next
         options.log.info({ policy: next.version, apps: next.policy.apps.size }, 'policy loaded')
       }
-      options.onReload('loaded', snapshot, 0)
+      options.onReload('loaded', snapshot, 0, change)
       return true
     } catch (cause) {
       if (isClosed) return false
-      return refuse(1, [cause instanceof Error ? cause.message : String(cause)])
+      return await refuse(1, [cause instanceof Error ? cause.message : String(cause)])
     }
   }
 
   /** What was read may be half of one policy and half of another. The files differ from `seen` now, so they are read again once they rest. */
-  function waitUntilSettled(): false {
+  async function waitUntilSettled(): Promise<false> {
     overtaken += 1
-    if (overtaken >= patienceLoads) return refuse(1, [`the files changed each of the last ${overtaken} times while they were read`])
+    if (overtaken >= patienceLoads) return await refuse(1, [`the files changed each of the last ${overtaken} times while they were read`])
     options.log.info({ policy: snapshot.version }, 'the policy changed while it was read, and is read again once it has settled')
     return false
   }
 
-  function refuse(count: number, problems: readonly string[]): false {
+  async function refuse(count: number, problems: readonly string[]): Promise<false> {
     failure = count
+    const author = await findPolicyAuthor(options.path, files)
+    if (isClosed) return false
     options.log.error(
       { policy: snapshot.version, problems: problems.slice(0, 50) },
       'the changed policy was refused; the previous one stays in force',
     )
-    options.onReload('refused', snapshot, count)
+    options.onReload('refused', snapshot, count, { from: snapshot.version, author, difference: undefined })
     return false
   }
 
@@ -150,6 +172,7 @@ export async function openPolicySource(first: FirstPolicy, options: PolicySource
     document: () => document,
     reload,
     failure: () => failure,
+    firstAuthor,
     close() {
       isClosed = true
       clearTimeout(timer)
@@ -164,9 +187,9 @@ export function logWarnings(warnings: readonly Problem[], { log, describe }: Pic
   if (more > 0) log.warn({ more }, 'more policy warnings than are logged; `postern check` shows them')
 }
 
-function* compileSnapshot(document: PolicyDocument): Steps<Snapshot> {
+function* compileSnapshot(document: PolicyDocument, recording: RecordingDefaults | undefined): Steps<Snapshot> {
   const policy = yield* compilePolicyInSteps(document)
-  return { version: document.version, policy, routes: yield* compileRoutesInSteps(document, policy) }
+  return { version: document.version, policy, routes: yield* compileRoutesInSteps(document, policy, recording) }
 }
 
 /** Requests get their turn after each step. */

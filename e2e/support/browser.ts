@@ -7,7 +7,8 @@
 
 import { accessSync, constants } from 'node:fs'
 import { delimiter, join } from 'node:path'
-import { type Browser, chromium } from 'playwright'
+import { type Browser, type BrowserContext, chromium } from 'playwright'
+import { noteAnswer, noteRequest } from './secret-watch.ts'
 
 const names = ['chromium', 'chromium-browser', 'google-chrome-stable', 'google-chrome']
 
@@ -15,7 +16,7 @@ const names = ['chromium', 'chromium-browser', 'google-chrome-stable', 'google-c
 export async function launchBrowser(): Promise<Browser> {
   const executablePath = findChromium()
   try {
-    return await chromium.launch({
+    const browser = await chromium.launch({
       ...(executablePath === undefined ? {} : { executablePath }),
       headless: true,
       args: [
@@ -28,10 +29,34 @@ export async function launchBrowser(): Promise<Browser> {
         '--disable-sync',
       ],
     })
+    return watchContexts(browser)
   } catch (cause) {
     const what = executablePath ?? 'the browser of Playwright'
     throw new Error(`Could not start ${what}. Install Chromium (Debian: chromium) or name one in POSTERN_TEST_CHROMIUM.`, { cause })
   }
+}
+
+/** Every secret that comes by in any profile is noted, so that it can be looked for where it must not be. */
+function watchContexts(browser: Browser): Browser {
+  const open = browser.newContext.bind(browser)
+  browser.newContext = async (...options) => watch(await open(...options))
+  return browser
+}
+
+function watch(context: BrowserContext): BrowserContext {
+  context.on('request', (request) => noteRequest(request.url(), request.headers(), request.postData() ?? undefined))
+  context.on('response', (response) => {
+    if (!['document', 'fetch', 'xhr'].includes(response.request().resourceType())) return
+    response.headersArray().then(
+      (headers) => {
+        const cookies = headers.filter(({ name }) => name.toLowerCase() === 'set-cookie').map(({ value }) => value)
+        noteAnswer(cookies, headers.find(({ name }) => name.toLowerCase() === 'location')?.value, '')
+      },
+      // The page was closed meanwhile; what its next request sends is noted as well.
+      () => undefined,
+    )
+  })
+  return context
 }
 
 /** Path of the Chromium to use; `undefined` leaves it to Playwright. */

@@ -5,6 +5,7 @@
 
 import { request as httpRequest } from 'node:http'
 import { request as httpsRequest } from 'node:https'
+import { noteAnswer, noteRequest } from './secret-watch.ts'
 
 export interface Answer {
   readonly url: string
@@ -61,6 +62,7 @@ export class Client {
     }
     const cookie = this.cookieHeader(url)
     if (cookie !== '' && headers['cookie'] === undefined) headers['cookie'] = cookie
+    noteRequest(url, headers, wish.body)
     if (wish.body !== undefined) headers['content-length'] = String(Buffer.byteLength(wish.body))
     return new Promise((resolve, reject) => {
       const options = {
@@ -78,11 +80,13 @@ export class Client {
         response.on('error', reject)
         response.on('end', () => {
           for (const line of response.headers['set-cookie'] ?? []) this.take(line, target)
+          const body = Buffer.concat(chunks).toString('utf8')
+          noteAnswer(response.headers['set-cookie'] ?? [], response.headers.location, body)
           resolve({
             url,
             status: response.statusCode ?? 0,
             headers: response.headers,
-            body: Buffer.concat(chunks).toString('utf8'),
+            body,
             header: (name) => {
               const value = response.headers[name.toLowerCase()]
               return Array.isArray(value) ? value.join(', ') : value

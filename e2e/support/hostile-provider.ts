@@ -11,6 +11,7 @@ import { createHash, type KeyObject, randomBytes } from 'node:crypto'
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { AddressInfo, Socket } from 'node:net'
 import { type CryptoKey, exportJWK, generateKeyPair, type JWK, SignJWT } from 'jose'
+import { noteParameters, noteSecret, noteToken } from './secret-watch.ts'
 
 export type Claims = Record<string, unknown>
 export type Endpoint = 'discovery' | 'authorize' | 'token' | 'userinfo' | 'jwks' | 'end_session'
@@ -96,6 +97,7 @@ export async function startHostileProvider(options: { hostname?: string; port?: 
   const accessTokens = new Map<string, Person>()
   const clientId = 'postern'
   const clientSecret = 'a secret with: colons, + and ümlauts'
+  noteSecret(clientSecret, 'the client secret')
   const received: Recorded[] = []
   const keys: SigningKey[] = []
   let issuer = ''
@@ -143,6 +145,8 @@ export async function startHostileProvider(options: { hostname?: string; port?: 
     for await (const chunk of request) chunks.push(chunk as Buffer)
     const body = Buffer.concat(chunks).toString('utf8')
     const endpoint = endpoints[url.pathname] ?? 'other'
+    noteParameters(url.searchParams, 'at the provider')
+    noteParameters(new URLSearchParams(body), 'at the provider')
     received.push({ endpoint, method: request.method ?? '', url: request.url ?? '', headers: request.headers, body })
     if (endpoint === 'other') {
       response.writeHead(404).end()
@@ -188,6 +192,7 @@ export async function startHostileProvider(options: { hostname?: string; port?: 
     const redirectUri = query.get('redirect_uri') ?? ''
     const code = randomBytes(16).toString('base64url')
     const nonce = query.get('nonce') ?? undefined
+    noteSecret(code, 'an authorization code')
     codes.set(code, { nonce, challenge: query.get('code_challenge'), redirectUri, person: structuredClone(behaviour.person) })
     const honestAnswer = new URLSearchParams({ code, state: query.get('state') ?? '', iss: issuer })
     const location = new URL(redirectUri)
@@ -219,6 +224,8 @@ export async function startHostileProvider(options: { hostname?: string; port?: 
   async function issue(person: Person, nonce: string | undefined, withIdToken: boolean): Promise<Claims> {
     const accessToken = randomBytes(16).toString('base64url')
     const refreshToken = randomBytes(16).toString('base64url')
+    noteSecret(accessToken, 'an access token')
+    noteSecret(refreshToken, 'a refresh token')
     accessTokens.set(accessToken, person)
     refreshTokens.set(refreshToken, person)
     const now = Math.floor(Date.now() / 1000)
@@ -292,7 +299,9 @@ export async function startHostileProvider(options: { hostname?: string; port?: 
     },
     async signWith(key, claims, header = {}) {
       const protectedHeader = { alg: key.alg, kid: key.kid, ...header }
-      return await new SignJWT(claims).setProtectedHeader(JSON.parse(JSON.stringify(protectedHeader))).sign(key.privateKey)
+      const token = await new SignJWT(claims).setProtectedHeader(JSON.parse(JSON.stringify(protectedHeader))).sign(key.privateKey)
+      noteToken(token, 'a token of the provider')
+      return token
     },
     async logoutToken(claims, header = {}) {
       const key = keys.at(-1)

@@ -6,6 +6,7 @@
 import { createHash } from 'node:crypto'
 import { once } from 'node:events'
 import { connect, type Socket } from 'node:net'
+import { noteRaw } from './secret-watch.ts'
 
 export interface Handshake {
   readonly port: number
@@ -53,6 +54,7 @@ export async function openRaw(
   parts: readonly (string | Buffer)[],
   status: number,
 ): Promise<RawConnection> {
+  for (const part of parts) if (typeof part === 'string') noteRaw(part)
   const socket = connect(port, address)
   socket.setNoDelay(true)
   const chunks: Buffer[] = []

@@ -4,6 +4,7 @@
 
 import { connect, type Socket } from 'node:net'
 import { connect as connectTls } from 'node:tls'
+import { noteRaw } from './secret-watch.ts'
 
 export interface RawAnswer {
   /** Everything received, as latin-1 text. */
@@ -26,6 +27,7 @@ export interface RawOptions {
 
 /** Sends `parts` one after another and collects the answer until the other side closes or falls silent for `quietMs`. */
 export async function sendRaw(parts: string | readonly string[], options: RawOptions): Promise<RawAnswer> {
+  noteRaw(typeof parts === 'string' ? parts : parts.join(''))
   const socket = openSocket(options)
   const chunks: Buffer[] = []
   let closed = false
@@ -67,6 +69,7 @@ export async function sendRaw(parts: string | readonly string[], options: RawOpt
     })
   })
   const text = Buffer.concat(chunks).toString('latin1')
+  noteRaw(text)
   return { text, closed, statuses: [...text.matchAll(/HTTP\/1\.[01] (\d{3})/g)].map((match) => Number(match[1])) }
 }
 

@@ -12,6 +12,7 @@ import { startDemoProvider } from '../../src/demo/provider.ts'
 import type { Answer, Client } from './client.ts'
 import { findFreePort } from './free-port.ts'
 import { startRedis, type TestRedis } from './redis.ts'
+import { countTrailBytes, findSecrets, findSecretsInTrail, noteKeyFile, noteParameters, noteSecret, noteUrl } from './secret-watch.ts'
 import { startUpstream, type Upstream } from './upstream.ts'
 
 const root = join(import.meta.dirname, '..', '..')
@@ -97,7 +98,8 @@ export async function startRig(options: RigOptions = {}): Promise<Rig> {
   const providerPort = await findFreePort()
   const issuer = options.issuer ?? `http://login.corp.localhost:${providerPort}`
   const origin = (name: string) => `${options.scheme ?? 'http'}://${name}.corp.localhost:${port}`
-  const redis = options.store === 'redis' ? await startRedis({ password: 'rig-redis-password', persist: true }) : undefined
+  const redis = options.store === 'redis' ? await startRedis({ password: redisPassword, persist: true }) : undefined
+  noteSecretsOf(options)
 
   const upstreams = new Map<string, Upstream>()
   const apps: Record<string, unknown>[] = []
@@ -120,7 +122,7 @@ export async function startRig(options: RigOptions = {}): Promise<Rig> {
       provider: {
         issuer,
         client_id: 'postern',
-        client_secret: 'rig-client-secret-0123456789abcdef',
+        client_secret: clientSecret,
         scopes: ['openid', 'profile', 'email', 'groups', 'offline_access'],
         ...options.provider,
       },
@@ -145,9 +147,10 @@ export async function startRig(options: RigOptions = {}): Promise<Rig> {
       issuer: new URL(issuer),
       port: providerPort,
       people: options.people ?? people,
+      onTokens: (parameters) => noteParameters(parameters, 'of the provider'),
       client: {
         id: 'postern',
-        secret: 'rig-client-secret-0123456789abcdef',
+        secret: clientSecret,
         redirectUris: [`${origin('access')}/oidc/callback`],
         postLogoutRedirectUris: [`${origin('access')}/signed-out`],
         backchannelLogoutUri: `${origin('access')}/oidc/backchannel-logout`,
@@ -158,18 +161,23 @@ export async function startRig(options: RigOptions = {}): Promise<Rig> {
     await provider?.close()
     provider = undefined
   }
+  const keysFile = join(folder, 'keys.json')
   const stop = async () => {
+    await noteKeyFile(keysFile)
+    const leaks = (await Promise.all(instances.map(findLeaks))).flat()
     await Promise.all(instances.filter((each) => each.isRunning()).map((each) => each.stop('SIGKILL')))
     await provider?.close()
     await Promise.all([...upstreams.values()].map((upstream) => upstream.close()))
     await redis?.close()
     await rm(folder, { recursive: true, force: true })
+    if (leaks.length > 0) throw new Error(`secrets of this story were said:\n${leaks.join('\n')}`)
   }
   const [instance] = instances
   if (instance === undefined) throw new Error('a rig needs an instance')
   try {
     await providerStart()
     for (const each of instances) await each.start()
+    await noteKeyFile(keysFile)
   } catch (error) {
     await stop()
     throw error
@@ -196,6 +204,39 @@ export async function startRig(options: RigOptions = {}): Promise<Rig> {
     providerStop,
     stop,
   }
+}
+
+const clientSecret = 'rig-client-secret-0123456789abcdef'
+const redisPassword = 'rig-redis-password'
+
+/** What the configuration of a rig holds that no instance may ever say. */
+function noteSecretsOf({ configuration = {}, environment = {}, provider = {} }: RigOptions): void {
+  noteSecret(clientSecret, 'the client secret')
+  noteSecret(redisPassword, 'the password of the store')
+  noteParameters(provider, 'of the provider')
+  for (const [name, secret] of Object.entries(configuration['secrets'] ?? {})) noteSecret(String(secret), `the secret ${name}`)
+  for (const [name, value] of Object.entries(environment))
+    if (/SECRET|PASSWORD|TOKEN/.test(name)) noteSecret(value, `the environment’s ${name}`)
+}
+
+/** Every secret that an instance said: in its log, in its trail, and in its metrics if it still runs. */
+async function findLeaks(instance: Instance): Promise<readonly string[]> {
+  const metrics = instance.isRunning()
+    ? await fetch(`http://127.0.0.1:${instance.operationsPort}/metrics`, { signal: AbortSignal.timeout(2000) })
+        .then((answer) => answer.text())
+        // It may be stopped, frozen or short of connections, as the story left it.
+        .catch(() => '')
+    : ''
+  const said = [...findSecrets(instance.log(), 'the log'), ...findSecrets(metrics, 'the metrics')]
+  const audit = join(instance.folder, 'audit')
+  // Lines are written some milliseconds after what they tell of: what is read must be all.
+  let bytes = -1
+  await waitFor(async () => {
+    const before = bytes
+    bytes = await countTrailBytes(audit)
+    return bytes === before
+  }, 2000).catch(() => undefined)
+  return [...said, ...(await findSecretsInTrail(audit))]
 }
 
 const defaultApps: readonly AppWish[] = [
@@ -318,7 +359,13 @@ export function runCommand(
       stderr += chunk.toString('utf8')
     })
     child.on('error', reject)
-    child.on('exit', (code) => resolve({ code, stdout, stderr }))
+    child.on('exit', (code) => {
+      const leaks = findSecrets(`${stdout}\n${stderr}`, `postern ${args.join(' ')}`)
+      if (leaks.length > 0) return reject(new Error(`secrets of this story were said:\n${leaks.join('\n')}`))
+      for (const [token] of stdout.matchAll(/\bpst_\w{12}_\w{40,}/g)) noteSecret(token, 'a service token')
+      for (const [url] of stdout.matchAll(/\bhttps?:\/\/\S+/g)) noteUrl(url, 'of a command')
+      resolve({ code, stdout, stderr })
+    })
     child.stdin.end(input)
   })
 }

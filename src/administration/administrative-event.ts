@@ -28,7 +28,7 @@ const administrativeEvents: Readonly<Record<AdministrativeEvent['event'], true>>
   'device.reported': true,
 }
 
-const reserved: ReadonlySet<string> = new Set(['at', 'event', 'instance'])
+const reserved: ReadonlySet<string> = new Set(['seq', 'prev', 'at', 'event', 'instance'])
 
 /** The event; `undefined` for anything that is not one, or not from somebody at a command line. */
 export function parseAdministrativeEvent(value: unknown): AdministrativeEvent | undefined {

@@ -17,7 +17,7 @@ import { hashOf } from '../session/secret.ts'
 import type { DurableStore } from '../session/store.ts'
 
 /** The kinds there are; each is also the beginning of its records' names. */
-export type DurableKind = 'device' | 'lock' | 'token'
+export type DurableKind = 'device' | 'lock' | 'token' | 'audit_anchor'
 
 /** The records of one kind. Every method rejects with `session_store_unavailable` when the store does. */
 export interface DurableRecords<T> {

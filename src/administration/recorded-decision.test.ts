@@ -74,9 +74,10 @@ describe('a recorded decision', () => {
     expect(throughTrail(given).at).toBe(now)
   })
 
-  it('has no facts where the path did not fit its line', () => {
+  it('has a path that is not whole where it did not fit its line', () => {
     const path = `/${'a'.repeat(3000)}`
-    expect(throughTrail({ ...given, request: { ...given.request, path } }).facts).toBeUndefined()
+    expect(throughTrail({ ...given, request: { ...given.request, path } }).evidence).toMatchObject({ isPathWhole: false })
+    expect(throughTrail(given).evidence).toMatchObject({ isPathWhole: true })
   })
 
   it('guesses no circumstances that the line does not hold', () => {

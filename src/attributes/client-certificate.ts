@@ -13,7 +13,7 @@ import type { Logger } from '../log.ts'
 import { type ForwardedLines, findForwardedLines, parseClientCert, parseForwardedClientCert } from './client-certificate-headers.ts'
 import { type TrustAnchors, type Verdict, verifyPresented } from './client-certificate-path.ts'
 import { loadClientTrust, type TrustFiles } from './client-certificate-trust.ts'
-import type { AskedConnections } from './presented-certificates.ts'
+import type { AskedConnections, Validity } from './presented-certificates.ts'
 
 /** A device certificate that was verified. */
 export interface DeviceCertificate {
@@ -70,6 +70,8 @@ export interface ClientCertificates extends CertificateReader {
   authorities(): string
   /** Looks at the files at once; it also looks by itself. `true` if anything new is in force: every earlier verdict is void then. */
   reload(): boolean
+  /** When what is in force runs out: the authorities, and the revocation lists where there are any. */
+  validity(): { readonly authorities: Validity; readonly lists: Validity | undefined }
   close(): void
 }
 
@@ -161,8 +163,22 @@ export function createCertificateReader({ settings, isTrustedPeer, asked, now, l
     },
     authorities: trust.namesPem,
     reload: trust.reload,
+    validity() {
+      const { authorities, lists } = trust.current()
+      const ofLists = lists?.map(({ nextUpdate, thisUpdate }) => ({ notBefore: thisUpdate, notAfter: nextUpdate }))
+      return {
+        authorities: firstToEnd(settings.caFile, authorities),
+        lists: ofLists === undefined ? undefined : firstToEnd(settings.crlFile ?? '', ofLists),
+      }
+    },
     close: () => clearInterval(timer),
   }
+}
+
+/** Neither file is ever empty: that would not have been loaded. */
+function firstToEnd(file: string, periods: readonly { readonly notBefore: number; readonly notAfter: number }[]): Validity {
+  const { notBefore, notAfter } = periods.reduce((first, one) => (one.notAfter < first.notAfter ? one : first))
+  return { file, notBefore, notAfter }
 }
 
 /** Headers are kilobytes; what is remembered of them is not. */

@@ -2,7 +2,8 @@
  * Facts about the circumstances of a request: place, transport, and what the user agent says of itself.
  *
  * Trusts the listener for address and transport, and the operator's databases for places. The user agent is a hint and never
- * proof. What no rule of the app asks for is not looked up and is `not_gathered`, so that it can never be mistaken for a fact.
+ * proof. What no rule of the app asks for and nothing could tell is `not_gathered`, so that it can never be mistaken for a fact; a place is
+ * looked up wherever there is a database, because what is recorded may be asked for later, and an address that was seen costs a look-up.
  * Addresses of networks that belong to nobody in particular are known to be in no country; an address that a database does not cover is
  * unknown, because it is somewhere.
  */
@@ -23,7 +24,7 @@ export interface Circumstances {
   readonly userAgent: string | undefined
 }
 
-/** Looks up what `needs` names, and nothing else. Never throws, never waits. */
+/** Looks up what `needs` names, and places wherever a database has them. Never throws, never waits. */
 export type EnvironmentReader = (seen: Circumstances, needs: ReadonlySet<FactGroup>) => EnvironmentFacts
 
 /** The databases that are in use now; each is `undefined` while there is none. */
@@ -55,8 +56,8 @@ export function createEnvironmentReader({ country = nothing, asn = nothing }: Pa
   return ({ address, at, scheme, tlsVersion, userAgent }, needs) => ({
     address,
     at,
-    country: needs.has('country') ? findCountry(address) : notGathered,
-    asn: needs.has('asn') ? findAsn(address) : notGathered,
+    country: needs.has('country') || country() !== undefined ? findCountry(address) : notGathered,
+    asn: needs.has('asn') || asn() !== undefined ? findAsn(address) : notGathered,
     scheme,
     tlsVersion: tlsVersion === undefined ? notGathered : tlsVersionOf(tlsVersion),
     client: needs.has('client') ? readClient(userAgent) : noClient,

@@ -36,3 +36,10 @@ export function readPresented(socket: TLSSocket): readonly Buffer[] {
   }
   return chain
 }
+
+/** When what a file holds begins and ceases to count, epoch milliseconds; of several things in it, the one that ceases first. */
+export interface Validity {
+  readonly file: string
+  readonly notBefore: number
+  readonly notAfter: number
+}

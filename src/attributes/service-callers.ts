@@ -25,8 +25,8 @@ export type ServiceCaller =
 
 /** Verifies access tokens. */
 export interface ServiceCallers {
-  /** The services of `services` that this token proves; all that match are the subject's. Never rejects. */
-  identify(token: string, services: readonly Service[]): Promise<ServiceCaller>
+  /** The services of `services` that this token proves; all that match are the subject's. Never rejects. `requestId` is for the log. */
+  identify(token: string, services: readonly Service[], requestId?: string): Promise<ServiceCaller>
 }
 
 /** For an instance whose policy names no service. */
@@ -130,11 +130,11 @@ export function createServiceCallers({ accessUrl, fetch, now, log }: ServiceCall
   }
 
   return {
-    async identify(text, services) {
+    async identify(text, services, requestId) {
       try {
         return await identify(text, services)
       } catch (error) {
-        log.error({ err: error }, 'an access token could not be judged')
+        log.error({ request: requestId, err: error }, 'an access token could not be judged')
         return refused('invalid_token')
       }
     },

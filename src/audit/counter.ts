@@ -68,7 +68,7 @@ export function createStrangerCounter({ record, now, intervalMs = 60_000, maxKey
   return {
     absorbs: (event) => {
       if (event.event === 'access.decided' && event.subject.kind === 'nobody' && event.effect !== 'allow') {
-        count(event.address, event.app, event.reason)
+        count(event.address ?? '*', event.app, event.reason)
         return true
       }
       if (event.event === 'sign_in.failed' && !isStillListed(event.address)) {

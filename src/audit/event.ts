@@ -31,7 +31,8 @@ export type AuditEvent =
       readonly reason: Reason
       readonly rule: string | undefined
       readonly policy: string
-      readonly address: string
+      /** `undefined`: it is left out of the trail (`audit.redact`). */
+      readonly address: string | undefined
       readonly userAgent: string | undefined
       readonly claimsAt: number | undefined
       readonly claimsState: 'fresh' | 'stale' | 'unknown' | undefined
@@ -41,8 +42,12 @@ export type AuditEvent =
       /** Hashes of `facts.recorded` lines, in this file or an earlier one. */
       readonly facts?: { readonly subject: string; readonly signIn: string; readonly device: string } | undefined
       readonly tlsVersion?: string | undefined
-      /** Of the place and the user agent, what a rule of the app asks for: JSON. */
+      /** Country and network where a database could tell, and of the user agent what a rule of the app asked for: JSON. */
       readonly circumstances?: string | undefined
+      /** W3C trace id: what the upstream and the spans of this request are found by. */
+      readonly trace?: string | undefined
+      /** How much of the path is left: `first_segment` of it, or nothing. */
+      readonly pathRedacted?: 'first_segment' | 'none' | undefined
       /** What was locked, where a lock decided. */
       readonly lock?: LockFacts | undefined
       /** What would have been decided had nothing been in report mode. */

@@ -1,17 +1,15 @@
 /**
  * Finds the line of one decision, and the lines of the facts behind it, in the folders of a trail.
  *
- * Reads the files as they are, newest first, line by line, and holds no more than one line at a time. A trail that is being written may end
- * in half a line; what is not whole is passed over, as is whatever is no JSON.
+ * Reads the files as they are, newest first, block by block, and looks for the id before it looks at lines. A trail that is being written may
+ * end in half a line; what is not whole is passed over, as is whatever is no JSON. Facts stand in the decision's own segment; of a trail
+ * from before segments could be read alone, in an earlier one.
  */
 
-import { createReadStream } from 'node:fs'
-import { readdir, stat } from 'node:fs/promises'
-import { join } from 'node:path'
-import { createInterface } from 'node:readline'
+import { stat } from 'node:fs/promises'
+import { listChains, listSegments, parseTrailLine, readBlocks, type SegmentFile, type TrailLine } from './trail-files.ts'
 
-/** A line as it was parsed; its form is `docs/audit.md`'s. */
-export type TrailLine = Readonly<Record<string, unknown>>
+export type { TrailLine } from './trail-files.ts'
 
 export interface FoundDecision {
   readonly decided: TrailLine
@@ -21,72 +19,58 @@ export interface FoundDecision {
 
 /** Searches `folder` (`data_dir/audit`), with all that write into it. `undefined` if no line speaks of this request. */
 export async function findDecision(folder: string, requestId: string): Promise<FoundDecision | undefined> {
-  for (const file of await listFiles(folder)) {
-    const decided = await findLine(file, `"request":${JSON.stringify(requestId)}`, (line) => {
+  for (const segment of await listNewestFirst(folder)) {
+    const decided = await findLine(segment, `"request":${JSON.stringify(requestId)}`, (line) => {
       return line['event'] === 'access.decided' && line['request'] === requestId
     })
     if (decided === undefined) continue
     const hashes = (decided['facts'] ?? {}) as Readonly<Record<string, unknown>>
+    const earlier = (await listSegments(folder, segment.chain)).filter(({ number }) => number <= segment.number).reverse()
     return {
       decided,
       facts: {
-        subject: await findFacts(file, hashes['subject']),
-        signIn: await findFacts(file, hashes['sign_in']),
-        device: await findFacts(file, hashes['device']),
+        subject: await findFacts(earlier, hashes['subject']),
+        signIn: await findFacts(earlier, hashes['sign_in']),
+        device: await findFacts(earlier, hashes['device']),
       },
     }
   }
   return undefined
 }
 
-/** Facts are written by the process that refers to them, in the file of the decision or an earlier one. */
-async function findFacts(decidedIn: string, hash: unknown): Promise<string | undefined> {
+async function findFacts(segments: readonly SegmentFile[], hash: unknown): Promise<string | undefined> {
   if (typeof hash !== 'string') return undefined
-  const folder = join(decidedIn, '..')
-  const files = (await listNames(folder)).map((name) => join(folder, name)).filter((file) => file <= decidedIn)
-  for (const file of files.reverse()) {
-    const line = await findLine(file, `"hash":${JSON.stringify(hash)}`, (one) => one['event'] === 'facts.recorded' && one['hash'] === hash)
+  for (const segment of segments) {
+    const isWanted = (one: TrailLine) => one['event'] === 'facts.recorded' && one['hash'] === hash
+    const line = await findLine(segment, `"hash":${JSON.stringify(hash)}`, isWanted)
     if (typeof line?.['facts'] === 'string') return line['facts']
   }
   return undefined
 }
 
-async function findLine(file: string, needle: string, isWanted: (line: TrailLine) => boolean): Promise<TrailLine | undefined> {
-  const input = createReadStream(file, 'utf8')
-  try {
-    for await (const text of createInterface({ input, crlfDelay: Number.POSITIVE_INFINITY })) {
-      const line = text.includes(needle) ? parseLine(text) : undefined
+async function findLine(segment: SegmentFile, needle: string, isWanted: (line: TrailLine) => boolean): Promise<TrailLine | undefined> {
+  for await (const { bytes, isWhole } of readBlocks(segment)) {
+    if (!isWhole) continue
+    for (let found = bytes.indexOf(needle); found !== -1; found = bytes.indexOf(needle, bytes.indexOf(10, found))) {
+      const line = parseTrailLine(bytes.subarray(bytes.lastIndexOf(10, found) + 1, bytes.indexOf(10, found)))
       if (line !== undefined && isWanted(line)) return line
     }
-    return undefined
-  } finally {
-    input.destroy()
   }
+  return undefined
 }
 
-function parseLine(text: string): TrailLine | undefined {
-  try {
-    const line: unknown = JSON.parse(text)
-    return typeof line === 'object' && line !== null && !Array.isArray(line) ? (line as TrailLine) : undefined
-  } catch {
-    // Half a line: the file is being written, or its process was killed.
-    return undefined
-  }
-}
-
-/** Every file of every process, the one written last first. */
-async function listFiles(folder: string): Promise<readonly string[]> {
-  const folders = (await readdir(folder, { withFileTypes: true })).filter((entry) => entry.isDirectory())
-  const files: { readonly file: string; readonly at: number }[] = []
-  for (const { name } of folders) {
-    for (const fileName of await listNames(join(folder, name))) {
-      const file = join(folder, name, fileName)
-      files.push({ file, at: (await stat(file)).mtimeMs })
+/** Every segment of every chain, the one written last first. */
+async function listNewestFirst(folder: string): Promise<readonly SegmentFile[]> {
+  const segments: { readonly segment: SegmentFile; readonly at: number }[] = []
+  for (const chain of await listChains(folder)) {
+    for (const segment of await listSegments(folder, chain)) {
+      // One that was compressed or pruned meanwhile is looked at where it is now, or is gone.
+      const at = await stat(segment.path).then(
+        ({ mtimeMs }) => mtimeMs,
+        () => undefined,
+      )
+      if (at !== undefined) segments.push({ segment, at })
     }
   }
-  return files.sort((a, b) => b.at - a.at).map(({ file }) => file)
-}
-
-async function listNames(folder: string): Promise<readonly string[]> {
-  return (await readdir(folder)).filter((name) => /^\d{8}\.ndjson$/.test(name)).sort()
+  return segments.sort((a, b) => b.at - a.at).map(({ segment }) => segment)
 }

@@ -1,5 +1,5 @@
 /**
- * One audit event as one line of NDJSON: `at`, `event`, `instance`, then the event's own fields in snake_case.
+ * One audit event as one line of NDJSON: its place in the chain, `at`, `event`, `instance`, then the event's own fields in snake_case.
  *
  * Nearly every string here was chosen by a stranger (path, host, user agent, claims). No line can be forged or split by one: what
  * JSON leaves alone but a terminal, a log viewer or JavaScript acts upon (C1 controls, DEL, U+2028/9, bidirectional overrides) is
@@ -8,9 +8,9 @@
 
 import type { AuditEvent, AuditSubject } from './event.ts'
 
-/** The line, newline included. */
-export function formatAuditLine(event: AuditEvent, at: number, instance: string): string {
-  const head = `{"at":"${formatLineInstant(at)}","event":"${event.event}","instance":${quoteAgain(instance, 128)}`
+/** The line, newline included. `prefix` is what stands before `"at"`: in a chain its place (`linePrefix`), elsewhere only the brace. */
+export function formatAuditLine(event: AuditEvent, at: number, instance: string, prefix = '{'): string {
+  const head = `${prefix}"at":"${formatLineInstant(at)}","event":"${event.event}","instance":${quoteAgain(instance, 128)}`
   return `${head}${formatRest(event)}}\n`
 }
 
@@ -32,11 +32,14 @@ function formatDecided(event: Decided): string {
     (event.session === undefined ? '' : `,"session":${quoteAgain(event.session, 128)}`) +
     (event.app === undefined ? '' : `,"app":${quoteAgain(event.app, 128)}`) +
     `,"host":${quoteAgain(event.host, 255)},"method":${quoteAgain(event.method, 32)},"path":${quote(event.path, 2048)}` +
+    (event.pathRedacted === undefined ? '' : `,"path_redacted":"${event.pathRedacted}"`) +
     optional('query', event.query, 2048) +
     `,"effect":"${event.effect}","reason":"${event.reason}"` +
     (event.rule === undefined ? '' : `,"rule":${quoteAgain(event.rule, 256)}`) +
-    `,"policy":${quoteAgain(event.policy, 128)},"address":${quoteAgain(event.address, 64)}` +
-    (event.userAgent === undefined ? '' : `,"user_agent":${quoteAgain(event.userAgent, 256)}`) +
+    `,"policy":${quoteAgain(event.policy, 128)}` +
+    (event.address === undefined ? '' : `,"address":${quoteAgain(event.address, 64)}`) +
+    // As long as what is read of it: a replay reads the same browser, or none where it was longer.
+    (event.userAgent === undefined ? '' : `,"user_agent":${quoteAgain(event.userAgent, 512)}`) +
     (event.claimsAt === undefined ? '' : `,"claims_at":"${formatInstant(event.claimsAt)}"`) +
     (event.claimsState === undefined ? '' : `,"claims_state":"${event.claimsState}"`) +
     formatEvidence(event)
@@ -44,13 +47,14 @@ function formatDecided(event: Decided): string {
 }
 
 /** What a decision was made from and what else became of it, beyond what a search looks for. */
-function formatEvidence({ alert, circumstances, decidedAt, facts, lock, methodClass, tlsVersion, would }: Decided): string {
+function formatEvidence({ alert, circumstances, decidedAt, facts, lock, methodClass, tlsVersion, trace, would }: Decided): string {
   return (
     (methodClass === undefined ? '' : `,"method_class":"${methodClass}"`) +
     (tlsVersion === undefined ? '' : `,"tls_version":${quoteAgain(tlsVersion, 32)}`) +
     (decidedAt === undefined ? '' : `,"decided_at":"${formatLineInstant(decidedAt)}"`) +
     (facts === undefined ? '' : `,"facts":{"subject":"${facts.subject}","sign_in":"${facts.signIn}","device":"${facts.device}"}`) +
-    optional('circumstances', circumstances, 1024) +
+    (circumstances === undefined ? '' : `,"circumstances":${quoteAgain(circumstances, 1024)}`) +
+    (trace === undefined ? '' : `,"trace":"${trace}"`) +
     (lock === undefined ? '' : formatLock(lock)) +
     (would === undefined ? '' : `,"would":${formatValue('would', would)}`) +
     (alert === undefined ? '' : ',"alert":true')
@@ -117,7 +121,8 @@ function formatValue(name: string, value: unknown): string {
   if (typeof value === 'string') return quote(value, fieldLimits[name] ?? 256)
   if (Array.isArray(value)) {
     return `[${value
-      .slice(0, 32)
+      // As many as a difference has lines.
+      .slice(0, 100)
       .map((entry) => formatValue(name, entry))
       .join(',')}]`
   }
@@ -172,7 +177,8 @@ function isoTextOf(at: number): string {
 /** Under load many lines share a millisecond; no later line will. */
 let lineInstant = { at: Number.NaN, text: '' }
 
-function formatLineInstant(at: number): string {
+/** `at` as a line says it: RFC 3339 in UTC, with milliseconds. */
+export function formatLineInstant(at: number): string {
   if (at !== lineInstant.at) lineInstant = { at, text: isoTextOf(at) }
   return lineInstant.text
 }

@@ -6,7 +6,7 @@ import { decide } from '../policy/decide.ts'
 import type { Condition, Rule, Who } from '../policy/document.ts'
 import type { Facts, SubjectFacts } from '../policy/facts.ts'
 import { appWith, documentWith, facts, person, rule } from '../policy/policy.fixture.ts'
-import { createFactsLedger, type RecordedFacts, restoreFacts } from './recorded-facts.ts'
+import { createFactsLedger, createRecordedFactsReader, type RecordedFacts } from './recorded-facts.ts'
 
 const paths = [['department']]
 
@@ -26,11 +26,11 @@ function decideTwice(rules: readonly Rule[], given: Facts) {
   if (app === undefined) throw new Error('the app is missing')
   const { ledger, lines } = openLedger()
   const reference = ledger.refer(given, policy.claimPaths)
-  const textOf = (hash: string) => lines.find((line) => line.hash === hash)?.facts ?? ''
-  const { device, signIn, subject } = reference
+  const reader = createRecordedFactsReader()
+  for (const { facts, hash } of lines) reader.add(hash, facts)
   const claimsAt = given.subject.kind === 'person' ? given.subject.claimsAt : given.environment.at
-  const restored = restoreFacts({ subject: textOf(subject), signIn: textOf(signIn), device: textOf(device) }, claimsAt)
-  return { first: decide(app, given), again: restored === undefined ? undefined : decide(app, { ...given, ...restored }), lines }
+  const restored = reader.restore(reference, claimsAt)
+  return { first: decide(app, given), again: typeof restored === 'string' ? undefined : decide(app, { ...given, ...restored }), lines }
 }
 
 describe('a decision that is made again from the trail', () => {
@@ -65,11 +65,45 @@ describe('a decision that is made again from the trail', () => {
 
   it('is none where a line is missing, cut or changed', () => {
     const { ledger, lines } = openLedger()
-    ledger.refer(facts(person()), paths)
-    const [subject = '', signIn = '', device = ''] = lines.map((line) => line.facts)
-    expect(restoreFacts({ subject, signIn, device }, 0)).toBeDefined()
-    expect(restoreFacts({ subject: subject.slice(0, -1), signIn, device }, 0)).toBeUndefined()
-    expect(restoreFacts({ subject: '', signIn, device }, 0)).toBeUndefined()
+    const reference = ledger.refer(facts(person()), paths)
+    const readerOf = (change: (line: RecordedFacts) => string | undefined) => {
+      const reader = createRecordedFactsReader()
+      for (const line of lines) {
+        const text = change(line)
+        if (text !== undefined) reader.add(line.hash, text)
+      }
+      return reader.restore(reference, 0)
+    }
+    expect(readerOf(({ facts }) => facts)).toMatchObject({ subject: { kind: 'person' } })
+    expect(readerOf(({ facts, kind }) => (kind === 'subject' ? facts.slice(0, -1) : facts))).toBe('unreadable')
+    expect(readerOf(({ facts, kind }) => (kind === 'subject' ? 'null' : facts))).toBe('unreadable')
+    expect(readerOf(({ facts, kind }) => (kind === 'device' ? undefined : facts))).toBe('missing')
+  })
+
+  it('rests on the same objects wherever the same facts are named', () => {
+    const { ledger, lines } = openLedger()
+    const reference = ledger.refer(facts(person()), paths)
+    const reader = createRecordedFactsReader()
+    for (const { facts, hash } of lines) reader.add(hash, facts)
+    const first = reader.restore(reference, 5)
+    const again = reader.restore(reference, 5)
+    const later = reader.restore(reference, 6)
+    if (typeof first === 'string' || typeof again === 'string' || typeof later === 'string') throw new Error('not restored')
+    expect(again.subject).toBe(first.subject)
+    expect(again.device).toBe(first.device)
+    expect(later.subject).toMatchObject({ claimsAt: 6 })
+    expect(first.subject).toMatchObject({ claimsAt: 5 })
+  })
+
+  it('says which claims were looked for, whether they were there or not', () => {
+    const { ledger, lines } = openLedger()
+    const reference = ledger.refer(facts(person()), [['department'], ['org', 'unit']])
+    const reader = createRecordedFactsReader()
+    for (const { facts, hash } of lines) reader.add(hash, facts)
+    const restored = reader.restore(reference, 0)
+    if (typeof restored === 'string' || restored.subject.kind !== 'person') throw new Error('not restored')
+    expect([...restored.claimPaths]).toEqual(['["department"]', '["org","unit"]'])
+    expect({ ...restored.subject.claims }).toEqual({ known: true, value: { department: 'finance' } })
   })
 
   function claimsOf(...names: readonly (readonly string[])[]): Who {

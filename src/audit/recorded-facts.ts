@@ -1,6 +1,7 @@
 /**
  * The facts behind decisions, as the trail keeps them: what changes seldom (who, how they signed in, on which device) is written once under
- * a hash of its content, and each decision names the hashes. So a decision can be explained, and made again, long afterwards.
+ * a hash of its content, once in each segment, and each decision names the hashes. So a decision can be explained, and made again, long
+ * afterwards, and from its segment alone.
  *
  * Of a person's claims only those that the policy in force speaks of are kept. Objects of facts live as long as what they were made
  * from, so the hash of one is worked out once; what was written before is remembered up to a bound and else written again, which is harmless.
@@ -28,10 +29,18 @@ export interface FactsLedger {
 
 const maxRemembered = 20_000
 
-/** A ledger that writes through `record`. `isWritable`: of the trail; after a time in which it was not, everything is written anew. */
-export function createFactsLedger(record: (event: RecordedFacts) => void, isWritable: () => boolean = () => true): FactsLedger {
+/**
+ * A ledger that writes through `record`. `isWritable` and `segment` are the trail's: after a time in which it could not be written, and in
+ * each segment, everything is written anew.
+ */
+export function createFactsLedger(
+  record: (event: RecordedFacts) => void,
+  isWritable: () => boolean = () => true,
+  segment: () => number = () => 1,
+): FactsLedger {
   const written = new Set<string>()
   let hasGap = false
+  let writtenIn = segment()
   /** By the identity of facts, and for subjects also of the list of claims: a reload may ask for others. */
   const known = new WeakMap<object, { readonly claims: unknown; readonly hash: string }>()
 
@@ -52,8 +61,9 @@ export function createFactsLedger(record: (event: RecordedFacts) => void, isWrit
   return {
     refer({ subject, signIn, device }, claims) {
       // What was recorded while lines were lost may be among them, and decisions would name hashes that no line has.
-      if (hasGap && isWritable()) {
+      if (segment() !== writtenIn || (hasGap && isWritable())) {
         written.clear()
+        writtenIn = segment()
         hasGap = false
       }
       const reference = {
@@ -71,40 +81,94 @@ export function createFactsLedger(record: (event: RecordedFacts) => void, isWrit
 function describeSubject(subject: SubjectFacts, paths: readonly (readonly string[])[]): unknown {
   if (subject.kind === 'nobody') return subject
   const pick = (claims: Readonly<Record<string, unknown>>) =>
-    paths.flatMap((path) => {
+    // One that is absent is named too: of a claim that is not named nobody knows later whether it was there.
+    paths.map((path) => {
       const value = findClaim(claims, path)
-      return value === undefined ? [] : [[path, value]]
+      return value === undefined ? [path] : [path, value]
     })
   if (subject.kind === 'service') return { ...subject, claims: pick(subject.claims) }
   const { claimsAt: _, claims, ...rest } = subject
   return { ...rest, claims: claims.known ? { known: true, value: pick(claims.value) } : claims }
 }
 
-/** The facts again, from the lines that hold them. `undefined` where a line is missing or says something else. */
-export function restoreFacts(
-  lines: { readonly subject: string; readonly signIn: string; readonly device: string },
-  claimsAt: number,
-): Pick<Facts, 'subject' | 'signIn' | 'device'> | undefined {
-  try {
-    const subject = JSON.parse(lines.subject) as RecordedSubject
-    return {
-      subject: restoreSubject(subject, claimsAt),
-      signIn: JSON.parse(lines.signIn) as Known<SignIn>,
-      device: JSON.parse(lines.device) as Known<Device>,
-    }
-  } catch {
-    // Not JSON: a line that was cut or changed.
-    return undefined
+/** The facts of one decision again. */
+export interface RestoredFacts extends Pick<Facts, 'subject' | 'signIn' | 'device'> {
+  /** Paths of the claims that were looked for then, as JSON: what is not under one of them may have been there. */
+  readonly claimPaths: ReadonlySet<string>
+}
+
+/** The ledger read back: facts by their hashes, as far as lines of them were taken in. */
+export interface RecordedFactsReader {
+  /** Takes in what a `facts.recorded` line says. */
+  add(hash: string, text: string): void
+  /**
+   * The facts that a decision names; objects are shared by decisions that name the same, as they were when they were decided. `missing`: no
+   * line of one of them was taken in. `unreadable`: a line was cut or changed.
+   */
+  restore(reference: FactsReference, claimsAt: number): RestoredFacts | 'missing' | 'unreadable'
+}
+
+/** A reader that holds what it is given: for one segment, or one decision. */
+export function createRecordedFactsReader(): RecordedFactsReader {
+  const texts = new Map<string, string>()
+  const parsed = new Map<string, unknown>()
+  const subjects = new Map<string, RestoredSubject>()
+
+  function parse(hash: string): unknown {
+    const earlier = parsed.get(hash)
+    if (earlier !== undefined) return earlier
+    const value: unknown = JSON.parse(texts.get(hash) ?? '')
+    if (typeof value !== 'object' || value === null) throw new TypeError('facts are a map')
+    parsed.set(hash, value)
+    return value
+  }
+
+  /** One object a state of the claims: a refresh that changed nothing has another time and the same hash. */
+  function restoreSubject(hash: string, claimsAt: number): RestoredSubject {
+    const earlier = subjects.get(hash)
+    if (earlier?.claimsAt === claimsAt) return earlier
+    const recorded = parse(hash) as RecordedSubject
+    const claimPaths = earlier?.claimPaths ?? new Set(claimsOf(recorded).map(([path]) => JSON.stringify(path)))
+    const restored = { claimsAt, claimPaths, subject: subjectOf(recorded, claimsAt) }
+    subjects.set(hash, restored)
+    return restored
+  }
+
+  return {
+    add(hash, text) {
+      texts.set(hash, text)
+    },
+    restore({ device, signIn, subject }, claimsAt) {
+      if (!texts.has(subject) || !texts.has(signIn) || !texts.has(device)) return 'missing'
+      try {
+        const { claimPaths, subject: restored } = restoreSubject(subject, claimsAt)
+        return { subject: restored, claimPaths, signIn: parse(signIn) as Known<SignIn>, device: parse(device) as Known<Device> }
+      } catch {
+        // Not JSON, or not of this form.
+        return 'unreadable'
+      }
+    },
   }
 }
 
-type RecordedClaims = readonly (readonly [path: readonly string[], value: unknown])[]
+interface RestoredSubject extends Pick<RestoredFacts, 'subject' | 'claimPaths'> {
+  readonly claimsAt: number
+}
+
+/** A claim that was looked for and not there has no value. */
+type RecordedClaims = readonly (readonly [path: readonly string[], value?: unknown])[]
 type RecordedSubject =
   | { readonly kind: 'nobody' }
   | (Omit<Extract<SubjectFacts, { kind: 'person' }>, 'claims' | 'claimsAt'> & { readonly claims: Known<RecordedClaims> })
   | (Omit<Extract<SubjectFacts, { kind: 'service' }>, 'claims'> & { readonly claims: RecordedClaims })
 
-function restoreSubject(recorded: RecordedSubject, claimsAt: number): SubjectFacts {
+function claimsOf(recorded: RecordedSubject): RecordedClaims {
+  if (recorded.kind === 'nobody') return []
+  if (recorded.kind === 'service') return recorded.claims
+  return recorded.claims.known ? recorded.claims.value : []
+}
+
+function subjectOf(recorded: RecordedSubject, claimsAt: number): SubjectFacts {
   switch (recorded.kind) {
     case 'nobody':
       return recorded
@@ -121,6 +185,7 @@ function restoreSubject(recorded: RecordedSubject, claimsAt: number): SubjectFac
 function nest(claims: RecordedClaims): Record<string, unknown> {
   const root: Record<string, unknown> = Object.create(null)
   for (const [path, value] of claims) {
+    if (value === undefined) continue
     let map = root
     for (const name of path.slice(0, -1)) {
       const found = map[name]

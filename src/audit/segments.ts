@@ -1,84 +1,136 @@
 /**
- * The files behind the trail: `NNNNNNNN.ndjson` in one folder of this process, appended to and rotated by size.
+ * The files that a process writes: `NNNNNNNN.ndjson` in the folder of its chain, the number being the lines' own.
  *
- * A file that an earlier process left is never opened again, so that a line torn by a crash stays the last of its file and can
- * spoil no other. A failed write is taken back to the last whole line, so that the next attempt does not follow half a line.
+ * A file that was found is never written to. A write stands at its place in the file, so that one that failed half way is simply done again
+ * over what it left. A deleted folder would swallow lines without an error, so the open file is compared with its name each second.
+ * A failed fsync may have marked as clean what never reached the disk: what was not yet on it is read back and written again.
  */
 
 import type { FileHandle } from 'node:fs/promises'
-import { mkdir, open, readdir, stat } from 'node:fs/promises'
+import { open, stat } from 'node:fs/promises'
 import { join } from 'node:path'
+import type { LineBatch } from './line-queue.ts'
+
+export interface SegmentsOptions {
+  readonly folder: () => string
+  /** Makes the folder, should it be gone, and makes sure that it is ours alone. */
+  readonly prepareFolder: () => Promise<void>
+  /** Hears that a file was gone from under us and that what was in it is lost. */
+  readonly onVanished: () => void
+  readonly monotonicNow: () => number
+  /** Opens a file that must not be there yet. */
+  readonly openFile: ((path: string) => Promise<SegmentHandle>) | undefined
+}
+
+/** What is asked of an open file. */
+export type SegmentHandle = Pick<FileHandle, 'write' | 'read' | 'truncate' | 'datasync' | 'close' | 'stat'>
 
 export interface Segments {
-  /** Appends whole lines. Rejects if they could not be written in full; then nothing of them was. One call at a time. */
-  append(lines: Buffer): Promise<void>
+  /** Appends whole lines. Rejects if they could not be written in full; the same ones are then to be given again. One call at a time. */
+  append(batch: LineBatch): Promise<void>
+  /** Puts what was appended until now on the disk; also while `append` is at work. */
+  sync(): Promise<void>
   /** Puts what was appended on the disk and closes the file. */
   close(): Promise<void>
 }
 
 interface OpenSegment {
-  readonly file: FileHandle
+  readonly file: SegmentHandle
   readonly path: string
+  readonly number: number
   readonly inode: bigint
   size: number
+  /** So much is known to be on the disk. */
+  syncedSize: number
+  /** The last fsync failed. */
+  isSuspect: boolean
+  /** One at a time: of two, only the first hears of an error. */
+  syncing: Promise<void>
 }
 
-/** How often an open file is compared with its name: a deleted folder would swallow lines without an error. */
 const presenceCheckMs = 1000
 
-/** Segments in `folder`, which is made when the first line is written. `monotonicNow` is in milliseconds. */
-export function createSegments(folder: string, segmentBytes: number, monotonicNow: () => number): Segments {
+/** Nothing is touched before the first batch. */
+export function createSegments(options: SegmentsOptions): Segments {
+  const { folder, prepareFolder, onVanished, monotonicNow, openFile = openExclusively } = options
   let current: OpenSegment | undefined
   let checkedAt = 0
 
-  const openNext = async (): Promise<OpenSegment> => {
-    await mkdir(folder, { recursive: true, mode: 0o700 })
-    let number = (await readdir(folder)).reduce((last, name) => Math.max(last, numberOf(name)), 0) + 1
-    for (;;) {
-      const path = join(folder, `${String(number).padStart(8, '0')}.ndjson`)
+  const openSegment = async (wanted: number): Promise<OpenSegment> => {
+    await prepareFolder()
+    for (let number = wanted; ; number += 1) {
+      const path = join(folder(), `${String(number).padStart(8, '0')}.ndjson`)
+      // Beside a compressed file of its number a plain one would hide it.
+      if ((await stat(`${path}.gz`).catch(() => undefined)) !== undefined) continue
       try {
-        const file = await open(path, 'ax', 0o600)
+        const file = await openFile(path)
         checkedAt = monotonicNow()
-        return { file, path, inode: (await file.stat({ bigint: true })).ino, size: 0 }
+        const { ino } = await file.stat({ bigint: true })
+        await syncFolder(folder())
+        return { file, path, number: wanted, inode: ino, size: 0, syncedSize: 0, isSuspect: false, syncing: Promise.resolve() }
       } catch (error) {
-        // Another process that shares the folder took this number.
+        // Somebody put a file there: it is not ours to write to.
         if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error
-        number += 1
       }
     }
   }
 
+  const syncSegment = (segment: OpenSegment): Promise<void> => {
+    const { size } = segment
+    const sync = async () => {
+      if (size <= segment.syncedSize) return
+      try {
+        if (segment.isSuspect) await writeAgain(segment, size)
+        await segment.file.datasync()
+      } catch (error) {
+        segment.isSuspect = true
+        throw error
+      }
+      segment.isSuspect = false
+      segment.syncedSize = size
+    }
+    segment.syncing = segment.syncing.then(sync, sync)
+    return segment.syncing
+  }
+
   const release = async (segment: OpenSegment) => {
+    await syncSegment(segment)
     current = undefined
-    await segment.file.datasync()
     await segment.file.close()
   }
 
   const isGone = async (segment: OpenSegment) => {
     if (monotonicNow() - checkedAt < presenceCheckMs) return false
     checkedAt = monotonicNow()
-    const found = await stat(segment.path, { bigint: true }).catch(() => undefined)
+    const found = await stat(segment.path, { bigint: true }).catch((error: NodeJS.ErrnoException) => {
+      if (error.code === 'ENOENT' || error.code === 'ENOTDIR') return undefined
+      throw error
+    })
     return found?.ino !== segment.inode
   }
 
   return {
-    append: async (lines) => {
-      if (current !== undefined && ((current.size > 0 && current.size + lines.length > segmentBytes) || (await isGone(current)))) {
-        await release(current)
+    append: async ({ bytes, segment: number }) => {
+      if (current !== undefined && current.number !== number) await release(current)
+      if (current !== undefined && (await isGone(current))) {
+        const lost = current
+        current = undefined
+        onVanished()
+        await lost.file.close().catch(() => undefined)
       }
-      current ??= await openNext()
+      current ??= await openSegment(number)
       const segment = current
       try {
-        await writeFully(segment.file, lines)
-        segment.size += lines.length
+        await writeFully(segment.file, bytes, segment.size)
+        segment.size += bytes.length
       } catch (error) {
-        await segment.file.truncate(segment.size).catch(async () => {
-          // Half a line may stand there now: leave it as the last of its file.
-          current = undefined
-          await segment.file.close().catch(() => undefined)
-        })
+        // Half a line would take room from the next attempt, and be read as one that is still being written.
+        await segment.file.truncate(segment.size).catch(() => undefined)
         throw error
       }
+    },
+    sync: async () => {
+      if (current !== undefined) await syncSegment(current)
     },
     close: async () => {
       if (current !== undefined) await release(current)
@@ -86,16 +138,39 @@ export function createSegments(folder: string, segmentBytes: number, monotonicNo
   }
 }
 
-async function writeFully(file: FileHandle, lines: Buffer): Promise<void> {
+function openExclusively(path: string): Promise<FileHandle> {
+  return open(path, 'wx+', 0o600)
+}
+
+/** A new file is only there after a power cut if its folder's entry is on the disk as well. */
+async function syncFolder(path: string): Promise<void> {
+  const folder = await open(path, 'r')
+  try {
+    await folder.sync()
+  } catch (error) {
+    // Windows and some network file systems know no fsync of folders.
+    if (!['EPERM', 'EINVAL', 'ENOTSUP', 'EISDIR'].includes((error as NodeJS.ErrnoException).code ?? '')) throw error
+  } finally {
+    await folder.close()
+  }
+}
+
+async function writeFully(file: SegmentHandle, bytes: Buffer, position: number): Promise<void> {
   let written = 0
-  while (written < lines.length) {
-    const { bytesWritten } = await file.write(lines, written)
+  while (written < bytes.length) {
+    const { bytesWritten } = await file.write(bytes, written, bytes.length - written, position + written)
     if (bytesWritten === 0) throw new Error('nothing was written')
     written += bytesWritten
   }
 }
 
-function numberOf(name: string): number {
-  const digits = /^(\d{8})\.ndjson$/.exec(name)?.[1]
-  return digits === undefined ? 0 : Number(digits)
+/** What the system still holds of the part that is not known to be on the disk becomes something to be written again. */
+async function writeAgain({ file, syncedSize }: OpenSegment, size: number): Promise<void> {
+  const piece = Buffer.allocUnsafe(256 * 1024)
+  for (let position = syncedSize; position < size; ) {
+    const { bytesRead } = await file.read(piece, 0, Math.min(piece.length, size - position), position)
+    if (bytesRead === 0) throw new Error('the file is shorter than what was written')
+    await writeFully(file, piece.subarray(0, bytesRead), position)
+    position += bytesRead
+  }
 }

@@ -8,8 +8,7 @@
  * little more than one line at a time. What is not whole at the end of the last file is handed out as such: it may still be being written.
  */
 
-import { createReadStream } from 'node:fs'
-import { readdir, stat } from 'node:fs/promises'
+import { type FileHandle, open, readdir, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { createGunzip } from 'node:zlib'
 
@@ -57,13 +56,27 @@ export interface RawLine {
   readonly isWhole: boolean
 }
 
+/** Whole lines in a row, each with its newline; or, not whole, a piece without one. Good until the next is asked for. */
+export interface LineBlock {
+  readonly bytes: Buffer
+  /** Of its first byte, in the file as it would be without compression. */
+  readonly offset: number
+  readonly isWhole: boolean
+}
+
 /** A line that is longer is no line of ours: it is handed out in pieces of this length, of which only the last can be whole. */
 const longestLine = 1024 * 1024
 
-/** The lines of one file, in order, from `start` on (an offset as `RawLine` has it). */
-export async function* readLines({ path, isCompressed }: SegmentFile, start = 0): AsyncGenerator<RawLine> {
-  const file = createReadStream(path, { highWaterMark: 256 * 1024, ...(isCompressed ? {} : { start }) })
-  const input = isCompressed ? file.pipe(createGunzip({ chunkSize: 256 * 1024 })) : file
+const readAtOnceBytes = 256 * 1024
+
+/**
+ * The lines of one file in blocks, in order, from `start` on (an offset as `LineBlock` has it). For who looks at many lines and wants few: a
+ * line by itself costs more than looking at it. `atOnceBytes`: for who wants the first lines only.
+ */
+export async function* readBlocks(segment: SegmentFile, start = 0, atOnceBytes: number = readAtOnceBytes): AsyncGenerator<LineBlock> {
+  const { handle, isCompressed } = await openSegment(segment)
+  const file = handle.createReadStream({ highWaterMark: atOnceBytes, ...(isCompressed ? {} : { start }) })
+  const input = isCompressed ? file.pipe(createGunzip({ chunkSize: atOnceBytes })) : file
   // `pipe` hands no errors on, and an unread one would end the process.
   file.on('error', (error) => input.destroy(error))
   let toSkip = isCompressed ? start : 0
@@ -78,14 +91,11 @@ export async function* readLines({ path, isCompressed }: SegmentFile, start = 0)
         chunk = chunk.subarray(skipped)
       }
       if (rest.length > 0) chunk = Buffer.concat([rest, chunk])
-      let from = 0
-      for (let end = chunk.indexOf(10); end !== -1; end = chunk.indexOf(10, from)) {
-        yield { bytes: chunk.subarray(from, end), offset: offset + from, isWhole: true }
-        from = end + 1
-      }
-      while (chunk.length - from > longestLine) {
+      const whole = chunk.lastIndexOf(10) + 1
+      if (whole > 0) yield { bytes: chunk.subarray(0, whole), offset, isWhole: true }
+      let from = whole
+      for (; chunk.length - from > longestLine; from += longestLine) {
         yield { bytes: chunk.subarray(from, from + longestLine), offset: offset + from, isWhole: false }
-        from += longestLine
       }
       offset += from
       rest = chunk.subarray(from)
@@ -94,6 +104,43 @@ export async function* readLines({ path, isCompressed }: SegmentFile, start = 0)
   } finally {
     file.destroy()
     input.destroy()
+  }
+}
+
+/** A segment may have been compressed since it was listed; its lines are the same. Rejects with ENOENT for one that is gone. */
+async function openSegment({ isCompressed, path }: SegmentFile): Promise<{ readonly handle: FileHandle; readonly isCompressed: boolean }> {
+  try {
+    return { handle: await open(path, 'r'), isCompressed }
+  } catch (error) {
+    if (isCompressed || (error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
+    return { handle: await open(`${path}.gz`, 'r'), isCompressed: true }
+  }
+}
+
+/** The lines of one file, in order, from `start` on (an offset as `RawLine` has it). */
+export async function* readLines(file: SegmentFile, start = 0): AsyncGenerator<RawLine> {
+  for await (const block of readBlocks(file, start)) {
+    if (!block.isWhole) yield block
+    else {
+      const { bytes, offset } = block
+      for (let from = 0, end = bytes.indexOf(10); end !== -1; from = end + 1, end = bytes.indexOf(10, from)) {
+        yield { bytes: bytes.subarray(from, end), offset: offset + from, isWhole: true }
+      }
+    }
+  }
+}
+
+/** A line as it was parsed; its form is `docs/audit.md`'s. */
+export type TrailLine = Readonly<Record<string, unknown>>
+
+/** The line as a map; `undefined` for half a line (the file is being written, or its process was killed) and for whatever else is none. */
+export function parseTrailLine(bytes: Buffer | string): TrailLine | undefined {
+  try {
+    const line: unknown = JSON.parse(typeof bytes === 'string' ? bytes : bytes.toString('utf8'))
+    return typeof line === 'object' && line !== null && !Array.isArray(line) ? (line as TrailLine) : undefined
+  } catch {
+    // Not JSON; who verifies the trail says so.
+    return undefined
   }
 }
 

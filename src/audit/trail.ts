@@ -1,20 +1,29 @@
 /**
- * The audit trail: events in, lines of NDJSON in `data_dir/audit/<instance>-<process>/` out, in order.
+ * The audit trail: events in, a chain of lines of NDJSON in `data_dir/audit/<instance>-<process>/` out, in order (see `chain.ts`).
  *
- * `record` never waits and never throws: it is called between a decision and its consequence. Lines are queued and written in
- * batches, one write at a time. If the disk is full or gone, they stay queued up to a bound and are tried again each second;
- * `isWritable` says so meanwhile, so that the data plane can refuse where the trail is a condition. What did not fit into the
- * queue is counted, and an `audit.resumed` line states the gap. Strangers are counted instead of listed (`counter.ts`).
+ * `record` never waits and never throws: it is called between a decision and its consequence. Lines are queued as they will be written;
+ * `settle` waits until they are on the disk. What cannot be written stays queued up to a bound and is tried again each second; meanwhile
+ * `isWritable` is false, so that the data plane can refuse where the trail is a condition. On a full disk lines about requests are refused
+ * at once and the rest has the reserve. What was refused never had a number, is counted, and an `audit.resumed` line states the gap.
+ * Strangers are counted instead of listed (`counter.ts`).
  */
 
 import { join } from 'node:path'
 import { performance } from 'node:perf_hooks'
+import type { AuditKey } from '../keys.ts'
 import type { Logger } from '../log.ts'
+import type { Anchors } from './chain.ts'
+import { type ChainLines, createChainLines } from './chain-lines.ts'
+import { startChain } from './chain-start.ts'
 import { createStrangerCounter } from './counter.ts'
 import type { AuditEvent, AuditTrail } from './event.ts'
-import { formatAuditLine } from './line.ts'
+import { type FolderLock, lockFolder } from './folder-lock.ts'
+import { createHeadAnchoring } from './head-anchoring.ts'
 import { createLineQueue } from './line-queue.ts'
-import { createSegments } from './segments.ts'
+import { createReserve } from './reserve.ts'
+import { createSegments, type SegmentHandle } from './segments.ts'
+import { createTrailIntake } from './trail-intake.ts'
+import { createWriteLoop } from './write-loop.ts'
 
 export interface AuditTrailOptions {
   /** `data_dir/audit`. */
@@ -23,112 +32,263 @@ export interface AuditTrailOptions {
   readonly instance: string
   /** Tells apart the processes of one instance. */
   readonly process: string
+  /** Signs checkpoints. Another key than before signs from a new segment on. */
+  readonly key: () => AuditKey
+  /** Where the head of the chain is remembered; left out: nowhere. */
+  readonly anchors?: Pick<Anchors, 'load' | 'save'> | undefined
   /** Epoch milliseconds. */
   readonly now: () => number
   readonly log: Pick<Logger, 'warn' | 'error'>
+  readonly checkpointLines?: number
+  readonly checkpointMs?: number
   readonly segmentBytes?: number
+  readonly segmentAgeMs?: number
   readonly queueBytes?: number
-  /** How long a line may wait for others before it is written. */
+  /** Kept free on the disk for what is not about requests; 0: nothing. */
+  readonly reserveBytes?: number
+  /** How long a line may wait for others before it is written, while nobody waits for it. */
   readonly gatherMs?: number
+  /** How long a line may wait for an fsync, while nobody waits for it. */
+  readonly syncMs?: number
+  readonly settleTimeoutMs?: number
   readonly retryMs?: number
   /** Hears of each line that is lost. */
   readonly onLost?: () => void
+  /** Hears how long each fsync took, in seconds. */
+  readonly onFsync?: (seconds: number) => void
+  /** Opens a segment's file, which must not be there yet. */
+  readonly openFile?: ((path: string) => Promise<SegmentHandle>) | undefined
 }
+
+export interface TrailStatus {
+  readonly queuedLines: number
+  readonly queuedBytes: number
+  /** Lines that were refused since the trail was opened. */
+  readonly lost: number
+  /** There is no room on the disk: lines about requests are refused. */
+  readonly isFull: boolean
+  /** Nothing can be written, or the disk does not answer. */
+  readonly isFailing: boolean
+  /** Of the last line that was queued. */
+  readonly seq: number
+  readonly segment: number
+  /** When the last checkpoint was signed, epoch milliseconds; `undefined` before the first since the trail was opened. */
+  readonly checkpointAt: number | undefined
+  /** Writes and fsyncs since the trail was opened. */
+  readonly writes: number
+  readonly syncs: number
+}
+
+/** The trail that this process writes. */
+export interface WrittenTrail extends AuditTrail {
+  /** The chain's folder and its name; the next of that name where another process holds the first. */
+  readonly folder: string
+  readonly chain: string
+  status(): TrailStatus
+  /** `listener` is told whenever there is more to read in the files, until the returned function is called. It must return quickly. */
+  onWritten(listener: () => void): () => void
+}
+
+/** As in a line: a checkpoint signs the name that stands there. */
+const longestInstanceName = 128
+
+/** A store that does not answer must not keep an instance from stopping. */
+const anchorPatienceMs = 2000
 
 /** So much a write: enough to make the cost of one negligible, little enough not to hold up a shutdown. */
 const batchBytes = 256 * 1024
 
-/** Opens the trail. Nothing is touched before the first event. */
-export function createAuditTrail(options: AuditTrailOptions): AuditTrail {
-  const { now, log, segmentBytes = 64 * 1024 * 1024, queueBytes = 8 * 1024 * 1024, gatherMs = 10, retryMs = 1000 } = options
-  const folder = join(options.folder, `${fileName(options.instance)}-${fileName(options.process)}`)
-  const segments = createSegments(folder, segmentBytes, () => performance.now())
+/**
+ * Opens the trail, and repairs what a crash left of it. Never rejects: a trail that cannot be opened is one that cannot be written, and is
+ * tried again like one.
+ */
+export async function openAuditTrail(options: AuditTrailOptions): Promise<WrittenTrail> {
+  const { now, log, settleTimeoutMs = 5000 } = options
+  let chain = `${fileName(options.instance)}-${fileName(options.process)}`
+  let lock: FolderLock | undefined
+  const folder = () => join(options.folder, chain)
 
   const queue = createLineQueue(batchBytes)
-  let lost = { count: 0, since: 0 }
-  let isFailing = false
+  const listeners = new Set<() => void>()
+  const anchoring = createHeadAnchoring(options.anchors, log)
+  const reserve = createReserve(options.reserveBytes ?? 16 * 1024 * 1024)
+  /** `undefined` until it is known where the chain goes on. */
+  let lines: ChainLines | undefined
+  let checkpointAt: number | undefined
   let isClosed = false
-  let timer: NodeJS.Timeout | undefined
-  let writing: Promise<void> | undefined
+  let closing: Promise<void> | undefined
 
-  const enqueue = (event: AuditEvent) => {
-    const at = now()
-    const line = formatAuditLine(event, at, options.instance)
-    // Ends, sign-ins and the like have as much room again: traffic must not push them out.
-    const room = event.event === 'access.decided' || event.event === 'access.ended' ? queueBytes : 2 * queueBytes
-    if (isClosed || queue.bytes + line.length > room) return countLost(at)
-    queue.push(line)
-    if (timer === undefined && writing === undefined) schedule(gatherMs)
+  const start = async (): Promise<number> => {
+    const started = await startChain({ folder: options.folder, name: chain, anchors: options.anchors, log })
+    chain = started.chain
+    lock = started.lock
+    lines = createChainLines({
+      queue,
+      chain,
+      instance: options.instance.slice(0, longestInstanceName),
+      key: options.key,
+      head: started.head,
+      segment: started.segment,
+      segmentBytes: options.segmentBytes ?? 64 * 1024 * 1024,
+      segmentAgeMs: options.segmentAgeMs ?? 24 * 3_600_000,
+      checkpointLines: options.checkpointLines ?? 1000,
+      onCheckpoint: (head) => {
+        checkpointAt = head.at
+        anchoring.expect(head)
+      },
+      log,
+    })
+    intake.beginChain(lines, started.repaired)
+    return started.head.seq
   }
 
-  const countLost = (at: number) => {
-    options.onLost?.()
-    lost = { count: lost.count + 1, since: lost.count === 0 ? at : lost.since }
-  }
+  const segments = createSegments({
+    folder,
+    prepareFolder: async () => {
+      if (await lock?.isInPlace()) return
+      const another = await lockFolder(folder())
+      if (another === undefined) throw new Error('another process took the folder')
+      lock?.release()
+      lock = another
+      if (!loop.isFull) await reserve.make(folder())
+    },
+    onVanished: () => {
+      log.error({ folder: folder() }, 'a file of the audit trail has vanished')
+      lines?.renewSegment()
+    },
+    monotonicNow: () => performance.now(),
+    openFile: options.openFile,
+  })
 
-  const counter = createStrangerCounter({ record: enqueue, now })
+  const loop = createWriteLoop({
+    queue,
+    segments,
+    reserve: { make: () => reserve.make(folder()), giveUp: () => reserve.giveUp(folder()) },
+    lastSeq: () => lines?.seq ?? 0,
+    start,
+    onWritten: () => {
+      for (const listener of listeners) tell(listener)
+    },
+    onSynced: anchoring.reached,
+    onFsync: options.onFsync,
+    onRoom: () => intake.stateGap(),
+    log,
+    folder,
+    batchBytes,
+    gatherMs: options.gatherMs ?? 10,
+    retryMs: options.retryMs ?? 1000,
+    syncMs: options.syncMs ?? 1000,
+    settleTimeoutMs,
+  })
 
-  const schedule = (delayMs: number) => {
-    timer = setTimeout(() => {
-      timer = undefined
-      writing = writeQueue().finally(() => {
-        writing = undefined
-        if (!isClosed && queue.lines > 0) schedule(isFailing ? retryMs : gatherMs)
-      })
-    }, delayMs)
-    if (isFailing) timer.unref()
-  }
+  const intake = createTrailIntake({
+    queue,
+    queueBytes: options.queueBytes ?? 8 * 1024 * 1024,
+    instance: options.instance.slice(0, longestInstanceName),
+    now,
+    isFull: () => loop.isFull,
+    onQueued: loop.notice,
+    onLost: options.onLost,
+  })
 
-  /** What came while a batch was written waits for others again, unless it fills a batch: under load, writes are what is dear. */
-  const writeQueue = async (): Promise<void> => {
-    for (let isFirst = true; isFirst || isClosed || queue.bytes >= batchBytes; isFirst = false) {
-      const batch = queue.take()
-      if (batch === undefined) return
-      try {
-        await segments.append(batch)
-      } catch (error) {
-        if (!isFailing) log.error({ err: error, folder }, 'the audit trail cannot be written')
-        isFailing = true
-        return
-      }
-      queue.drop()
-      if (isFailing) log.warn({ folder, lost: lost.count }, 'the audit trail can be written again')
-      isFailing = false
-      recordGap()
+  /** A request must not fail for its record, but whoever demands the trail must hear of it. */
+  const guarded = (hand: (event: AuditEvent) => void) => (event: AuditEvent) => {
+    try {
+      hand(event)
+    } catch (error) {
+      intake.refuse()
+      log.error({ err: error, event: event.event }, 'an audit event could not be written as a line')
     }
   }
 
-  const recordGap = () => {
-    if (lost.count === 0) return
-    queue.push(formatAuditLine({ event: 'audit.resumed', lost: lost.count, since: lost.since }, now(), options.instance))
-    lost = { count: 0, since: 0 }
+  /** A reader that stumbles must not look like a disk that does. */
+  const tell = (listener: () => void) => {
+    try {
+      listener()
+    } catch (error) {
+      log.error({ err: error }, 'a reader of the audit trail could not be told of new lines')
+    }
   }
 
+  const checkpoint = () => {
+    const before = queue.lines
+    lines?.checkpoint(now())
+    if (queue.lines > before) loop.notice()
+  }
+
+  const close = async () => {
+    counter.close()
+    isClosed = true
+    intake.close()
+    clearInterval(checkpointTimer)
+    lines?.checkpoint(now())
+    await loop.flush()
+    // A gap that could be stated only now, or lines that had to wait for the start of the chain.
+    lines?.checkpoint(now())
+    if (queue.lines > 0 && !loop.isFailing) await loop.flush()
+    loop.stop()
+    const missing = queue.lines + intake.waitingLines + intake.gap
+    if (missing > 0) log.error({ folder: folder(), lost: missing }, 'audit lines were lost at shutdown')
+    await within(settleTimeoutMs, segments.close()).catch((error: unknown) =>
+      log.error({ err: error, folder: folder() }, 'the audit trail could not be closed'),
+    )
+    await within(anchorPatienceMs, anchoring.settle())
+    lock?.release()
+  }
+
+  const counter = createStrangerCounter({ record: guarded(intake.accept), now })
+  const checkpointTimer = setInterval(checkpoint, options.checkpointMs ?? 10_000)
+  checkpointTimer.unref()
+  await within(settleTimeoutMs, loop.begin())
+
   return {
-    record: (event) => {
-      try {
-        // What was counted before the end belongs before it: the end of a life is its last line.
-        if (event.event === 'instance.stopped') counter.flush()
-        if (!counter.absorbs(event)) enqueue(event)
-      } catch (error) {
-        // A request must not fail for its record, but whoever demands the trail must hear of it.
-        countLost(now())
-        log.error({ err: error, event: event.event }, 'an audit event could not be written as a line')
-      }
+    get folder() {
+      return folder()
     },
-    settle: async () => !isFailing,
-    segment: () => 1,
-    isWritable: () => !isFailing && lost.count === 0 && !isClosed,
-    close: async () => {
-      if (isClosed) return
-      counter.close()
-      isClosed = true
-      clearTimeout(timer)
-      await writing
-      await writeQueue()
-      if (queue.lines + lost.count > 0) log.error({ folder, lost: queue.lines + lost.count }, 'audit lines were lost at shutdown')
-      await segments.close().catch((error: unknown) => log.error({ err: error, folder }, 'the audit trail could not be closed'))
+    get chain() {
+      return chain
     },
+    record: guarded((event) => {
+      // What was counted before the end belongs before it: the end of a life is its last line.
+      if (event.event === 'instance.stopped') counter.flush()
+      if (!counter.absorbs(event)) intake.accept(event)
+    }),
+    settle: () => (intake.isLastRefused ? Promise.resolve(false) : loop.settle()),
+    segment: () => lines?.segment ?? 0,
+    isWritable: () => !loop.isFailing && !loop.isFull && intake.gap === 0 && !isClosed,
+    status: () => ({
+      queuedLines: queue.lines + intake.waitingLines,
+      queuedBytes: queue.bytes + intake.waitingBytes,
+      lost: intake.lost,
+      isFull: loop.isFull,
+      isFailing: loop.isFailing,
+      seq: lines?.seq ?? 0,
+      segment: lines?.segment ?? 0,
+      checkpointAt,
+      writes: loop.writes,
+      syncs: loop.syncs,
+    }),
+    onWritten: (listener) => {
+      listeners.add(listener)
+      return () => void listeners.delete(listener)
+    },
+    close: () => {
+      closing ??= close()
+      return closing
+    },
+  }
+}
+
+/** Resolves when `work` does, or after the time, whatever becomes of it then. */
+async function within(timeoutMs: number, work: Promise<void>): Promise<void> {
+  let timer: NodeJS.Timeout | undefined
+  const timeout = new Promise<void>((resolve) => {
+    timer = setTimeout(resolve, timeoutMs)
+  })
+  try {
+    await Promise.race([work, timeout])
+  } finally {
+    clearTimeout(timer)
   }
 }
 

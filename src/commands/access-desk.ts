@@ -7,7 +7,6 @@
 
 import type { Command } from 'commander'
 import type {
-  AccessOrders,
   LockOrder,
   LockStatement,
   Ordered,
@@ -16,6 +15,7 @@ import type {
   SessionStatement,
   UnlockOrder,
 } from '../administration/access-orders.ts'
+import type { Administration } from '../compose-administration.ts'
 import { PosternError } from '../errors.ts'
 import { administer, type OpenAdministration } from './administer.ts'
 import { type ApiAnswer, askApi } from './ask-api.ts'
@@ -56,7 +56,7 @@ export async function openDesk(
 ): Promise<void> {
   const { caFile, config, token, url } = options
   if (url === undefined && token === undefined) {
-    return await administer(config, openAdministration, ({ actor, orders }) => work(localDesk(orders, actor)))
+    return await administer(config, openAdministration, (administration) => work(localDesk(administration)))
   }
   if (url === undefined || token === undefined) {
     console.error('postern: --url and --token go together')
@@ -66,12 +66,16 @@ export async function openDesk(
   await work(remoteDesk(url, token, caFile === undefined ? undefined : await readText(caFile)))
 }
 
-function localDesk(orders: AccessOrders, actor: string): AccessDesk {
+function localDesk({ actor, orders, recordFirst }: Pick<Administration, 'actor' | 'orders' | 'recordFirst'>): AccessDesk {
   return {
     lock: (order) => orders.lock(order, actor),
     unlock: (order) => orders.unlock(order, actor),
     listLocks: () => orders.listLocks(),
-    listSessions: (subject) => orders.listSessions(subject),
+    async listSessions(subject) {
+      // First: what is seen off the record is seen.
+      await recordFirst({ event: 'data.read', actor, what: 'sessions', target: subject, entries: undefined })
+      return await orders.listSessions(subject)
+    },
     revoke: (order) => orders.revoke(order, actor),
   }
 }

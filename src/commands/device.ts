@@ -81,7 +81,8 @@ export function registerDevice(program: Command, { openAdministration, now }: De
   withConfig(device.command('list').description('all devices and what is known of them'))
     .option('--json', 'one JSON object a line')
     .action((options: { readonly config: string; readonly json?: true }) =>
-      onDevices(options.config, async (devices) => {
+      administer(options.config, openAdministration, async ({ actor, devices, recordFirst }) => {
+        await recordFirst({ event: 'data.read', actor, what: 'devices', target: undefined, entries: undefined })
         for await (const record of devices.list()) console.log(options.json === true ? describeAsJson(record) : describe(record, now()))
       }),
     )

@@ -7,10 +7,10 @@
  */
 
 import { isIP } from 'node:net'
-import { join } from 'node:path'
 import type { Command } from 'commander'
 import { factsOf, type Given, type GivenSignIn, type GivenSubject } from '../administration/given.ts'
 import { readRecordedDecision } from '../administration/recorded-decision.ts'
+import { findGap, gapWords } from '../administration/recorded-gaps.ts'
 import { stateDevice } from '../attributes/device-record.ts'
 import { createEnvironmentReader } from '../attributes/environment-facts.ts'
 import { watchPlaces } from '../attributes/place-files.ts'
@@ -27,13 +27,16 @@ import { isPosternError, PosternError } from '../errors.ts'
 import type { Lock, LockQuestion } from '../live/lock.ts'
 import { createLockSet } from '../live/lock-set.ts'
 import type { Logger } from '../log.ts'
+import { collectAskedFacts } from '../policy/asked-facts.ts'
 import { compilePolicy } from '../policy/compile.ts'
 import { reasons } from '../policy/decision.ts'
 import type { PolicyDocument } from '../policy/document.ts'
 import { type Explanation, explainDecision } from '../policy/explain.ts'
 import type { Device, Facts, LockFacts } from '../policy/facts.ts'
+import type { OpenAdministration } from './administer.ts'
 import { printAge, printExplanation } from './explanation-text.ts'
 import { printJson, printLine } from './print-line.ts'
+import { openTrail } from './trail-reading.ts'
 
 interface ExplainOptions {
   readonly config: string
@@ -54,7 +57,7 @@ interface ExplainOptions {
 /** What the command is given. */
 export interface ExplainParts {
   readonly now: () => number
-  readonly openAdministration: (configuration: InstanceConfiguration, log: Logger) => Promise<Administration>
+  readonly openAdministration: OpenAdministration
   readonly log: Logger
 }
 
@@ -92,7 +95,7 @@ async function explain(who: string, address: string | undefined, options: Explai
   if (policy.value === undefined) return complain(printProblems(policy.problems, 'error'))
   const found =
     address === undefined
-      ? await findRecorded(who, configuration, policy.value)
+      ? await findRecorded(who, { ...parts, configuration, document: policy.value })
       : await findGiven(who, address, options, { ...parts, configuration, document: policy.value })
   if (typeof found === 'string') return complain(printLine(`postern: ${found}`))
   print(found, options.json === true)
@@ -192,6 +195,8 @@ async function gatherKnown(who: string, options: ExplainOptions, parts: KnownPar
   }
   const administration = await parts.openAdministration(configuration, parts.log)
   try {
+    const { actor, recordFirst } = administration
+    await recordFirst({ event: 'data.read', actor, what: 'explanation', target: who, entries: undefined })
     const subject = await findPerson(who, options, { ...parts, administration })
     if (typeof subject === 'string') return subject
     const locks = await administration.locks.loadAll()
@@ -283,11 +288,12 @@ function signInOf({ acr, amr, signedIn }: ExplainOptions): GivenSignIn | string 
 
 async function findRecorded(
   requestId: string,
-  { dataDir, url }: InstanceConfiguration,
-  document: PolicyDocument,
+  { configuration, document, openAdministration }: Pick<GivenParts, 'configuration' | 'document' | 'openAdministration'>,
 ): Promise<Answer | string> {
-  const scheme = url.protocol === 'https:' ? 'https' : 'http'
-  const found = await findDecision(join(dataDir, 'audit'), requestId).catch((error: unknown) => {
+  const scheme = configuration.url.protocol === 'https:' ? 'https' : 'http'
+  const reading = { dir: undefined, what: 'explanation', target: requestId } as const
+  const [folder = ''] = await openTrail(configuration, reading, openAdministration)
+  const found = await findDecision(folder, requestId).catch((error: unknown) => {
     throw new PosternError('audit_unavailable', 'the audit trail could not be read', { cause: error })
   })
   if (found === undefined) {
@@ -295,13 +301,23 @@ async function findRecorded(
     return `the audit trail of this machine has no decision about a request ${JSON.stringify(requestId)}${hint}`
   }
   const recorded = readRecordedDecision(found, scheme)
-  const { appId, at, effect, facts, policy, reason, rule } = recorded
+  const { appId, at, effect, evidence, facts, policy, reason, rule } = recorded
   const by = rule === undefined ? '' : `, by the rule ${JSON.stringify(rule)}`
   const notes = [`recorded: ${effect} ${reason}${by}, ${new Date(at).toISOString()}, policy ${policy}`]
   const app = appId === undefined ? undefined : compilePolicy(document).apps.get(appId)
   const json = { recorded: { request: requestId, effect, reason, rule, policy, at: new Date(at).toISOString() }, app: appId }
-  if (app === undefined || facts === undefined) {
-    notes.push(app === undefined ? 'its app is not in the present policy' : 'its facts are not in the trail, so it cannot be decided again')
+  const asked = appId === undefined ? undefined : collectAskedFacts(document).get(appId)
+  if (app === undefined || asked === undefined) {
+    notes.push('its app is not in the present policy')
+    return { effect, notes, explanation: undefined, facts, at, json }
+  }
+  if (facts === undefined || typeof evidence === 'string') {
+    notes.push('its facts are not in the trail, so it cannot be decided again')
+    return { effect, notes, explanation: undefined, facts, at, json }
+  }
+  const gap = findGap(evidence, asked)
+  if (gap !== undefined) {
+    notes.push(`it cannot be decided again: ${gapWords[gap]}`)
     return { effect, notes, explanation: undefined, facts, at, json }
   }
   if (policy !== document.version) notes.push(`the policy has changed since: what follows is the present one, ${document.version}`)

@@ -71,7 +71,7 @@ describe('postern keys', () => {
     expect(output).toContain('keys rotate')
   })
 
-  it('rotates both families, or the one that is named', async () => {
+  it('rotates all families, or the one that is named', async () => {
     await run('generate', '--out', keysFile)
     const first = ring()
     now = start + 3_600_000
@@ -87,6 +87,23 @@ describe('postern keys', () => {
     await run('rotate', '--config', config, '--assertion')
     expect(ring().sealing.current.id).toBe(third.sealing.current.id)
     expect(ring().assertion.previous?.kid).toBe(third.assertion.current.kid)
+  })
+
+  it('rotates the audit key with the others, or by itself, and prints what an auditor needs', async () => {
+    await run('generate', '--out', keysFile)
+    const first = ring()
+    expect(output).toContain(`${first.audit.current.kid}=${first.audit.current.publicKey}`)
+    await run('rotate', '--config', config, '--audit')
+    const second = ring()
+    expect(second.audit.current.kid).not.toBe(first.audit.current.kid)
+    expect(second.assertion.current.kid).toBe(first.assertion.current.kid)
+    expect(second.sealing.current.id).toBe(first.sealing.current.id)
+    expect(resealed).toEqual([])
+    now = start + 3_600_000
+    await run('rotate', '--config', config)
+    expect([...ring().audit.all.keys()].slice(1)).toEqual([second.audit.current.kid, first.audit.current.kid])
+    await run('rotate', '--config', config, '--sealing')
+    expect(ring().audit.all.size).toBe(3)
   })
 
   it('keeps what has sealed for as long as a session may live', async () => {
@@ -126,7 +143,7 @@ describe('postern keys', () => {
   it('prints no key', async () => {
     await run('generate', '--config', config)
     await run('rotate', '--config', config, '--now')
-    const { sealing, assertion } = JSON.parse(readFileSync(keysFile, 'utf8'))
+    const { sealing, assertion, audit } = JSON.parse(readFileSync(keysFile, 'utf8'))
     for (const secret of [
       sealing.current.key,
       sealing.next.key,
@@ -134,6 +151,7 @@ describe('postern keys', () => {
       assertion.current.jwk.d,
       assertion.next.jwk.d,
       assertion.previous.jwk.d,
+      audit.current.jwk.d,
     ]) {
       expect(output).not.toContain(secret)
     }

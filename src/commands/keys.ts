@@ -1,5 +1,5 @@
 /**
- * `postern keys generate` and `postern keys rotate`: the file with the secrets that seal records and sign assertions.
+ * `postern keys generate` and `postern keys rotate`: the file with the secrets that seal records and sign assertions and the audit trail.
  *
  * Neither prints a key. `generate` never overwrites; `rotate` puts the next keys in force, which all instances have had in their file
  * since the rotation before, and which verifiers have seen in `jwks.json`. Then it seals devices and service tokens again: they outlive
@@ -11,7 +11,7 @@ import type { ResealReport } from '../administration/resealing.ts'
 import type { InstanceConfiguration } from '../config/instance.ts'
 import { loadConfiguration, printProblems } from '../config/load-configuration.ts'
 import { isPosternError } from '../errors.ts'
-import { createKeysFile, loadKeys, rotateKeys } from '../keys-file.ts'
+import { createKeysFile, type KeyFamily, loadKeys, rotateKeys } from '../keys-file.ts'
 
 /** A session's record outlives its lifetime by ten minutes; clocks of instances differ by less than the rest. */
 const sealingMarginSeconds = 3_600
@@ -26,7 +26,7 @@ export interface KeysParts {
 
 /** Adds `keys generate` and `keys rotate`. */
 export function registerKeys(program: Command, { now, reseal }: KeysParts): void {
-  const keys = program.command('keys').description('create or rotate the keys that seal sessions and sign assertions')
+  const keys = program.command('keys').description('create or rotate the keys that seal sessions and sign assertions and the audit trail')
 
   keys
     .command('generate')
@@ -41,7 +41,7 @@ export function registerKeys(program: Command, { now, reseal }: KeysParts): void
         process.exitCode = 1
         return
       }
-      console.log(`Created ${file}, readable by its owner only. Signing key: ${loadKeys(file, now()).assertion.current.kid}`)
+      console.log(`Created ${file}, readable by its owner only. ${describeKeys(file, now())}`)
     })
 
   keys
@@ -50,23 +50,36 @@ export function registerKeys(program: Command, { now, reseal }: KeysParts): void
     .option('--config <file>', 'instance configuration', 'config/postern.yaml')
     .option('--sealing', 'only the keys that seal records and cookies')
     .option('--assertion', 'only the keys that sign assertions')
+    .option('--audit', 'only the key that signs the audit trail; the public half of the old one stays, to verify with')
     .option('--now', 'although verifiers may not have seen the next key: for a key that leaked')
-    .action(async (options: { readonly config: string; readonly sealing?: true; readonly assertion?: true; readonly now?: true }) => {
+    .action(async (options: RotateCommandOptions) => {
       const configuration = await loadOrReport(options.config)
       if (configuration === undefined) return
-      const isAll = options.sealing === options.assertion
-      const kid = rotateKeys(configuration.keysFile, {
+      const named = allFamilies.filter((family) => options[family] === true)
+      const families = named.length === 0 ? allFamilies : named
+      rotateKeys(configuration.keysFile, {
         now: now(),
-        families: [
-          ...(isAll || options.sealing ? ['sealing' as const] : []),
-          ...(isAll || options.assertion ? ['assertion' as const] : []),
-        ],
+        families,
         keepSealingSeconds: configuration.session.lifetimeSeconds + sealingMarginSeconds,
         isUrgent: options.now === true,
       })
-      console.log(`Rotated ${configuration.keysFile}. Signing key: ${kid}`)
-      if (isAll || options.sealing) await resealOrTell(configuration, reseal)
+      console.log(`Rotated ${configuration.keysFile}. ${describeKeys(configuration.keysFile, now())}`)
+      if (families.includes('sealing')) await resealOrTell(configuration, reseal)
     })
+}
+
+interface RotateCommandOptions extends Readonly<Partial<Record<KeyFamily, true>>> {
+  readonly config: string
+  readonly now?: true
+}
+
+const allFamilies: readonly KeyFamily[] = ['sealing', 'assertion', 'audit']
+
+/** What others need to know of the keys. The public audit key is what an auditor verifies the trail with. */
+function describeKeys(file: string, now: number): string {
+  const { assertion, audit } = loadKeys(file, now)
+  const { kid, publicKey } = audit.current
+  return `Signing key: ${assertion.current.kid}\nAudit key, for \`postern audit verify --public-key\`: ${kid}=${publicKey}`
 }
 
 /** The rotation stands either way; the outgoing key still opens for a while, and a running instance does the same on its own. */

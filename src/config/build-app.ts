@@ -53,6 +53,7 @@ export function buildApp(written: WrittenApp, { findAuthority, absolute, resolve
     removeRequestHeaders: written.remove_request_headers ?? [],
     report: written.report === undefined ? undefined : { until: written.report.until, pass: written.report.pass },
     setResponseHeaders: buildHeaders(written.set_response_headers),
+    audit: { paths: written.audit.paths, durability: written.audit.durability, whenFull: written.audit.when_full },
     rules: written.rules.map((rule, index) => buildRule(rule, index, resolve)),
   }
 }

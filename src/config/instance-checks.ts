@@ -8,6 +8,7 @@
 import { createPrivateKey, X509Certificate } from 'node:crypto'
 import { stat } from 'node:fs/promises'
 import { maxPictureBytes, pictureWords, recognisePicture } from '../pictures.ts'
+import { checkRecordedClaims } from './audit-checks.ts'
 import { checkClientCertificates, checkDatabases } from './fact-source-checks.ts'
 import type { WrittenInstance } from './instance-schema.ts'
 import type { Partially } from './parse-value.ts'
@@ -26,6 +27,7 @@ export async function checkInstance(written: Written, report: Report, absolute: 
   checkProvider(written.provider, report)
   checkTimes(written, report)
   checkRoles(written, report)
+  checkRecordedClaims(written, report)
   await checkCertificates(written, report, absolute)
   await checkClientCertificates(written, report, absolute)
   await checkDatabases(written, report, absolute)

@@ -6,9 +6,11 @@
  */
 
 import { z } from 'zod'
+import { auditSchema } from './audit-schema.ts'
 import { attributeName } from './condition-values.ts'
 import { bool, cidr, claimPath, duration, hostPort, id, listOf, origin, path, refuse, size, text } from './plain-values.ts'
 import { strengthsSchema } from './strength-schema.ts'
+import { tracingSchema } from './tracing-schema.ts'
 import { whoSchema } from './who-schema.ts'
 
 const yearDays = (days: number) => ({ text: `${days}d`, seconds: days * 86400 })
@@ -209,10 +211,8 @@ export const instanceSchema = z
       })
       .prefault({})
       .meta({ description: 'The admin console.' }),
-    audit: z
-      .strictObject({ query: z.enum(['drop', 'keep']).default('drop').meta({ description: 'Whether query strings are recorded.' }) })
-      .prefault({})
-      .meta({ description: 'The audit trail.' }),
+    audit: auditSchema.prefault({}).meta({ description: 'The audit trail.' }),
+    tracing: tracingSchema.optional().meta({ description: 'OpenTelemetry spans of what a request goes through; none without this.' }),
     secrets: z
       .record(id, secretText, { error: 'a map of names to secrets' })
       .prefault({})

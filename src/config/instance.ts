@@ -7,6 +7,7 @@
 
 import type { IdentityProviderPreset } from '../oidc/relying-party.ts'
 import type { Strength, Who } from '../policy/document.ts'
+import type { RedactedField } from '../policy/facts.ts'
 
 /** A secret that shows `***` to every printer (`JSON.stringify`, `util.inspect`, template strings). Read it with `reveal`. */
 export class Secret {
@@ -60,6 +61,8 @@ export interface InstanceConfiguration {
   readonly clientCertificate: ClientCertificateConfiguration | undefined
   readonly console: { readonly admin: Who | undefined; readonly auditor: Who | undefined; readonly helpdesk: Who | undefined }
   readonly audit: AuditConfiguration
+  /** `undefined`: no span is made and nothing of OpenTelemetry is loaded. */
+  readonly tracing: TracingConfiguration | undefined
   /** Values for `secret: ID` in the policy document. */
   readonly secrets: ReadonlyMap<string, Secret>
   readonly brand: { readonly name: string; readonly logoFile: string | undefined; readonly support: string | undefined }
@@ -81,9 +84,6 @@ export interface AuditConfiguration {
   readonly windowEvents: number
   readonly sinks: readonly AuditSinkConfiguration[]
 }
-
-/** What an operator may leave out of the trail. Who it was, in one form or another, always stays. */
-export type RedactedField = 'email' | 'address' | 'user_agent' | 'groups' | 'claims' | 'country' | 'asn'
 
 /** A receiver of the trail. `name` tells its remembered position apart from others'. */
 export type AuditSinkConfiguration = { readonly name: string } & (
@@ -110,6 +110,17 @@ export type AuditSinkConfiguration = { readonly name: string } & (
       readonly caFile: string | undefined
     }
 )
+
+/** Where spans go: an OpenTelemetry collector that takes OTLP over HTTP. */
+export interface TracingConfiguration {
+  /** Its base address; `/v1/traces` is added. */
+  readonly endpoint: URL
+  /** Part of the requests that are traced, from 0 to 1. Of those that come from a trusted proxy with a trace, the proxy chose. */
+  readonly sample: number
+  readonly serviceName: string
+  /** Sent with every batch, such as `authorization`. */
+  readonly headers: ReadonlyMap<string, Secret>
+}
 
 export interface ProviderConfiguration {
   readonly issuer: URL

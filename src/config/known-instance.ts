@@ -7,7 +7,7 @@
 
 import type { Strength } from '../policy/document.ts'
 import { type FactSources, findSources } from './fact-checks.ts'
-import type { HostPort, InstanceConfiguration } from './instance.ts'
+import type { AuditConfiguration, HostPort, InstanceConfiguration } from './instance.ts'
 import { storeAddresses } from './store-address.ts'
 
 export interface KnownInstance {
@@ -24,11 +24,12 @@ export interface KnownInstance {
   /** Ids of `secrets`; what they hold is nobody's business here. */
   readonly secretNames?: ReadonlySet<string> | undefined
   readonly sources?: FactSources | undefined
+  readonly audit?: Pick<AuditConfiguration, 'durability' | 'whenFull' | 'redact'> | undefined
 }
 
 /** What is known of an instance, of which some parts may be missing. */
 export function describeInstance(instance: Partial<InstanceConfiguration>): KnownInstance {
-  const { session } = instance
+  const { audit, session } = instance
   return {
     url: instance.url?.href,
     listen: instance.listen,
@@ -40,5 +41,6 @@ export function describeInstance(instance: Partial<InstanceConfiguration>): Know
     strengths: instance.provider?.strengths,
     secretNames: instance.secrets === undefined ? undefined : new Set(instance.secrets.keys()),
     sources: findSources(instance),
+    audit: audit === undefined ? undefined : { durability: audit.durability, whenFull: audit.whenFull, redact: audit.redact },
   }
 }

@@ -7,6 +7,8 @@
  */
 
 import { dirname, resolve } from 'node:path'
+import { resolveSinks } from './audit-sink-settings.ts'
+import { buildAudit } from './build-audit.ts'
 import { applyOverrides } from './environment-overrides.ts'
 import {
   type ClientCertificateConfiguration,
@@ -22,6 +24,7 @@ import { createReport, type Loaded, type Path, type Problem, type Report } from 
 import { fillPreset } from './provider-presets.ts'
 import { type Environment, hasReference, resolveSecret } from './secret-values.ts'
 import { resolveStore } from './store-address.ts'
+import { buildTracing } from './tracing-schema.ts'
 import { loadYamlSource } from './yaml-source.ts'
 
 export { describeProblem, type Loaded, type Problem, printProblems } from './problems.ts'
@@ -45,7 +48,8 @@ export async function loadConfiguration(file: string, environment: Environment =
   if (parts === undefined || typeof parts !== 'object') return { value: undefined, ...lists, parts: {} }
 
   const absolute = (path: string) => resolve(dirname(file), path)
-  const secrets = await resolveSecrets(parts.secrets, environment, report, absolute)
+  const secrets = await resolveSecrets({ path: ['secrets'], written: parts.secrets }, environment, report, absolute)
+  const headers = await resolveSecrets({ path: ['tracing', 'headers'], written: parts.tracing?.headers }, environment, report, absolute)
   const store = await resolveStore(parts.session, environment, report, absolute)
   const clientSecret = await resolveSecret(
     {
@@ -57,8 +61,11 @@ export async function loadConfiguration(file: string, environment: Environment =
     environment,
     report,
   )
+  const dataDir = parts.data_dir === undefined ? undefined : absolute(parts.data_dir)
+  const sinks = await resolveSinks(parts.audit?.sinks, { environment, report, absolute, dataDir })
   await checkInstance(parts, report, absolute)
-  const known = buildParts(parts, { secrets, store, clientSecret }, absolute)
+  const tracing = buildTracing(parts.tracing, headers)
+  const known = buildParts(parts, { secrets, store, clientSecret, tracing, sinks }, absolute)
   const isGood = lists.problems.length === 0
   return { value: isGood ? (known as InstanceConfiguration) : undefined, ...lists, parts: known }
 }
@@ -67,16 +74,19 @@ interface Resolved {
   readonly secrets: ReadonlyMap<string, Secret>
   readonly store: SessionConfiguration['store'] | undefined
   readonly clientSecret: Secret | undefined
+  readonly tracing: InstanceConfiguration['tracing']
+  readonly sinks: InstanceConfiguration['audit']['sinks']
 }
 
 /** Every field whose own keys are good. All are there when nothing was reported, which is when the result counts as whole. */
 function buildParts(
   written: Partially<WrittenInstance>,
-  { secrets, store, clientSecret }: Resolved,
+  { secrets, store, clientSecret, tracing, sinks }: Resolved,
   absolute: (path: string) => string,
 ): Partial<InstanceConfiguration> {
   const whole = written as WrittenInstance
   const { provider, session, limits } = written
+  const audit = buildAudit(written.audit, sinks)
   return {
     ...(written.url === undefined ? {} : { url: written.url }),
     ...(written.listen === undefined ? {} : { listen: whole.listen }),
@@ -126,7 +136,8 @@ function buildParts(
       auditor: whole.console?.roles?.auditor,
       helpdesk: whole.console?.roles?.helpdesk,
     },
-    ...(written.audit?.query === undefined ? {} : { audit: buildAudit(written.audit.query) }),
+    ...(audit === undefined ? {} : { audit }),
+    tracing,
     secrets,
     ...(written.brand?.name === undefined
       ? {}
@@ -137,19 +148,6 @@ function buildParts(
             support: written.brand.support,
           },
         }),
-  }
-}
-
-function buildAudit(query: 'drop' | 'keep'): InstanceConfiguration['audit'] {
-  return {
-    query,
-    durability: undefined,
-    whenFull: undefined,
-    keep: { ageSeconds: 400 * 86_400, bytes: 20 * 1024 ** 3 },
-    recordClaims: [],
-    redact: [],
-    windowEvents: 100_000,
-    sinks: [],
   }
 }
 
@@ -200,8 +198,9 @@ function buildProvider(
   }
 }
 
+/** A map of secrets by name; one that ends in `_file` is the form with a path. */
 async function resolveSecrets(
-  written: Readonly<Record<string, string | undefined>> | undefined,
+  { path, written }: { readonly path: Path; readonly written: Readonly<Record<string, string | undefined>> | undefined },
   environment: Environment,
   report: Report,
   absolute: (path: string) => string,
@@ -211,7 +210,7 @@ async function resolveSecrets(
   for (const name of names) {
     const file = written?.[`${name}_file`]
     const secret = await resolveSecret(
-      { path: ['secrets', name], written: written?.[name], file: file === undefined ? undefined : absolute(file), leastLength: 8 },
+      { path: [...path, name], written: written?.[name], file: file === undefined ? undefined : absolute(file), leastLength: 8 },
       environment,
       report,
     )
@@ -241,5 +240,8 @@ function refuseReferences(data: unknown, path: Path, report: Report): void {
 
 function isSecretPath(path: Path): boolean {
   const text = path.join('.')
-  return text === 'provider.client_secret' || text === 'session.store' || (path.length === 2 && path[0] === 'secrets')
+  if (text === 'provider.client_secret' || text === 'session.store') return true
+  const [section, key] = path
+  if (section === 'audit') return key === 'sinks' && path.length === 4 && path[3] === 'token'
+  return (section === 'secrets' && path.length === 2) || (section === 'tracing' && key === 'headers' && path.length === 3)
 }

@@ -7,6 +7,7 @@
  */
 
 import type { AppAddress } from '../policy/document.ts'
+import { checkRecording } from './audit-checks.ts'
 import { checkBearerTokens } from './bearer-checks.ts'
 import { checkContradictions } from './contradiction-checks.ts'
 import { checkCoverage } from './coverage-checks.ts'
@@ -43,6 +44,7 @@ export function checkPolicy(files: readonly ReadPolicy[], instance: KnownInstanc
   if (sources !== undefined) checkFacts(policy, sources)
   checkContradictions(policy, today)
   checkBearerTokens(policy)
+  checkRecording(policy, instance)
   checkCoverage(policy, sources)
   return policy
 }

@@ -6,6 +6,7 @@
  */
 
 import { z } from 'zod'
+import { durability, whenFull } from './audit-schema.ts'
 import { conditionSchema } from './condition-schema.ts'
 import { calendarDate, timeZone } from './condition-values.ts'
 import { findHeaderValueProblem } from './header-names.ts'
@@ -182,6 +183,20 @@ const app = z
         )
         .optional()
         .meta({ description: 'Lets these people pass although no rule allows it yet, and records what would have been decided.' }),
+      audit: z
+        .strictObject(
+          {
+            paths: z
+              .enum(['full', 'first_segment', 'none'])
+              .default('full')
+              .meta({ description: 'How much of the path is recorded. What is left out cannot be searched for, nor decided again.' }),
+            durability,
+            when_full: whenFull,
+          },
+          { error: 'a map such as `{ durability: group, when_full: deny }`' },
+        )
+        .prefault({})
+        .meta({ description: "How requests for this app are recorded; before what the instance's `audit` says." }),
       rules: z
         .array(ruleSchema, { error: 'a list of rules' })
         .default([])

@@ -329,6 +329,46 @@ const cases: readonly Case[] = [
     policy: wiki(`${staff}\n{ name: d, deny: { everyone: true }, when: [{ client: { os: android } }] }`),
     warnings: [],
   },
+  {
+    name: 'a restricted app that does without its record, by its own word',
+    policy: wiki(staff, 'sensitivity: restricted\n    audit: { when_full: drop, durability: relaxed }'),
+    warnings: [
+      /audit\.when_full: on this restricted app requests go on while they cannot be recorded/,
+      /audit\.durability: on this restricted app a crash loses the record/,
+    ],
+  },
+  {
+    name: 'a restricted app that does without its record, by the instance’s word',
+    policy: wiki(staff, 'sensitivity: restricted\n    audit: { durability: group }'),
+    instance: 'audit: { when_full: drop, durability: relaxed }',
+    warnings: [/sensitivity: the instance's `audit\.when_full: drop` reaches this restricted app/],
+  },
+  {
+    name: 'nothing where the instance is as lax on an app that is not restricted',
+    policy: wiki(staff, 'audit: { paths: none }'),
+    instance: 'audit: { when_full: drop, durability: relaxed }',
+    warnings: [],
+  },
+  {
+    name: 'paths that rules ask for and the record has not in full',
+    policy: wiki('{ name: staff, allow: { groups: [staff] }, paths: [/x/**] }', 'audit: { paths: first_segment }'),
+    warnings: [/audit\.paths: rules of this app ask for the path/],
+  },
+  {
+    name: 'facts that rules ask for and `redact` keeps out, each once',
+    policy: `levels: { e: { expression: "environment.client_os == 'linux'" }, l: { subject: { claims: { d: [x] } } } }
+${wiki(`${staff}
+{ name: u, allow: { users: [bob@corp.example] }, when: [{ network: { cidrs: [10.0.0.0/8] } }, l] }
+{ name: v, deny: { groups: [guests] }, when: [e] }`)}`,
+    instance: 'audit: { redact: [groups, email, address, claims, user_agent, country, asn] }',
+    warnings: [
+      /rules\[0\]: this asks for what `audit\.redact: \[groups\]` leaves out/,
+      /rules\[1\]: this asks for what `audit\.redact: \[email\]`/,
+      /when\[0\]: this asks for what `audit\.redact: \[address\]`/,
+      /levels\.l: this asks for what `audit\.redact: \[claims\]`/,
+      /levels\.e: this asks for what `audit\.redact: \[user_agent\]`/,
+    ],
+  },
 ]
 
 describe('a policy that is safe, and meant by nobody, is warned about', () => {

@@ -53,7 +53,7 @@ async function logOut(ports: BackchannelLogoutPorts, request: Request, response:
   const presentation = await takePresentation(ports.sessions, token)
   if (presentation === undefined) return await refuse(ports, request, response, 'this token was honoured before')
   const subjects = await endSessions(ports.sessions, token, getContext(request))
-  for (const sub of subjects) refreshOthers(ports, token.issuer, sub)
+  for (const sub of subjects) refreshOthers(ports, token.issuer, sub, getContext(request).requestId)
   for (const later of presentations.filter((count) => count > presentation)) {
     await ports.sessions.takeOnce('logout_token', nameOf(token, later), token.remainingSeconds)
   }
@@ -91,9 +91,9 @@ async function endSessions(sessions: Sessions, { issuer, sid, sub }: LogoutToken
 }
 
 /** What the token says is on record already; these are as fresh as `refresh_after` even if nothing comes of it. */
-function refreshOthers({ log, sessions }: BackchannelLogoutPorts, issuer: string, sub: string): void {
+function refreshOthers({ log, sessions }: BackchannelLogoutPorts, issuer: string, sub: string, requestId: string): void {
   sessions.refreshSubject(issuer, sub).catch((error: unknown) => {
-    log.warn({ err: error }, 'other sessions of a person whom the provider signed out could not be asked about')
+    log.warn({ request: requestId, err: error }, 'other sessions of a person whom the provider signed out could not be asked about')
   })
 }
 

@@ -356,6 +356,7 @@ export function appOf(id: string, url: string, rules: readonly Rule[], change: P
     maxBodyBytes: undefined,
     stripPrefix: false,
     passAuthorization: false,
+    audit: { paths: 'full', durability: undefined, whenFull: undefined },
     setRequestHeaders: [],
     removeRequestHeaders: [],
     setResponseHeaders: [],

@@ -25,6 +25,7 @@ declare module 'oidc-provider' {
       readonly session: { readonly accountId?: string; grantIdFor(clientId: string): string | undefined }
       readonly result?: { readonly consent?: { readonly grantId?: string } }
       readonly entities: { readonly IdTokenHint?: unknown }
+      readonly params?: Readonly<Record<string, unknown>>
     }
   }
 

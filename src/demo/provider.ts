@@ -36,6 +36,8 @@ export interface DemoProviderOptions {
   readonly people: readonly Person[]
   /** CSP sources that a sign-in may end at. Browsers apply `form-action` to every redirect that follows a form. */
   readonly signInTargets?: readonly string[]
+  /** Told what is asked of the token endpoint and what it answers, by parameter: for tests that look for it where it must not be. */
+  readonly onTokens?: (parameters: Readonly<Record<string, unknown>>) => void
   /** Told of a logout token that a relying party did not accept. */
   readonly onLogoutFailure?: (error: unknown) => void
 }
@@ -48,6 +50,8 @@ export async function startDemoProvider(options: DemoProviderOptions): Promise<{
   provider.use(async (context, next) => {
     for (const [name, value] of Object.entries(pageHeaders(targets))) context.set(name, value)
     await next()
+    const { oidc, body } = context
+    if (context.path === '/token' && typeof body === 'object') options.onTokens?.({ ...oidc?.params, ...body })
   })
   provider.on('backchannel.error', (_context, error) => options.onLogoutFailure?.(error))
   const protocol = provider.callback()

@@ -13,7 +13,7 @@ import { readersOf } from './cross-origin.ts'
 import type { Target } from './exchange.ts'
 import type { Judgement } from './judge.ts'
 import { keepPost } from './kept-post.ts'
-import { observeEnd, recordEnd, recordRefusal } from './record.ts'
+import { observeEnd, recordEnd, recordRefusal, ruleOf } from './record.ts'
 import { type Audience, type Refusal, readAudience, statusOf } from './respond.ts'
 import { isHiddenFrom, matchRoute, type Route } from './route-table.ts'
 import { beginSignIn, returnAddress, signInUrl, stepUpUrl } from './sign-in-challenge.ts'
@@ -26,6 +26,7 @@ export async function forward(point: EnforcementPoint, arrival: Arrival, judgeme
   const { findSecret, sessions } = point.ports
   const { id, request, address } = arrival
   const standing = { arrival, judgement }
+  arrival.trace.step('upstream')
   const isPreflight = decision.reason === 'cors_preflight'
   const exchange = {
     id,
@@ -33,6 +34,7 @@ export async function forward(point: EnforcementPoint, arrival: Arrival, judgeme
     target,
     route,
     address,
+    trace: arrival.trace.carried(),
     identity,
     isAuthorizationOurs,
     isPreflight,
@@ -42,11 +44,18 @@ export async function forward(point: EnforcementPoint, arrival: Arrival, judgeme
   }
   // Who works in a WebSocket for an hour has not been idle, although there was no request.
   const noteUse = () => session !== undefined && sessions.recordUse(session)
+  const handedOverAt = point.ports.monotonicNow()
   const outcome = await arrival.carry(exchange, noteUse)
   if (outcome.refusal !== undefined) refuse(point, arrival, { ...aboutApp(arrival, judgement), reason: outcome.refusal, app }, target)
   recordEnd(point, arrival, app, outcome)
   const status = outcome.refusal === undefined ? outcome.status : statusOf(outcome.refusal)
-  observeEnd(point, arrival, { app: app.id, effect: 'allow', reason: outcome.refusal ?? outcome.cause?.reason ?? decision.reason, status })
+  const reason = outcome.refusal ?? outcome.cause?.reason ?? decision.reason
+  observeEnd(
+    point,
+    arrival,
+    { app: app.id, effect: 'allow', reason, rule: ruleOf(decision), status },
+    handedOverAt - arrival.arrivedAt + outcome.ownMs,
+  )
 }
 
 /** Sends a person to sign in, or to sign in more strongly or anew, and tells a program where one could. */
@@ -159,7 +168,7 @@ function signInAddress({ settings, ports }: EnforcementPoint, arrival: Arrival, 
 }
 
 function observeChallenge(point: EnforcementPoint, arrival: Arrival, { route, decision }: Judgement, status: number): void {
-  observeEnd(point, arrival, { app: route.app.id, effect: 'challenge', reason: decision.reason, status })
+  observeEnd(point, arrival, { app: route.app.id, effect: 'challenge', reason: decision.reason, rule: ruleOf(decision), status })
 }
 
 /** Refuses, with what failed and what would mend it. */
@@ -172,7 +181,13 @@ export function deny(point: EnforcementPoint, arrival: Arrival, judgement: Judge
   const returnTo = returnAddress(route, arrival.request.method, judgement.target)
   const signIn = reason === 'device_changed' ? { signInUrl: signInUrl(point.settings.accessUrl, returnTo) } : {}
   refuse(point, arrival, { reason, realm: judgement.target.hostname, ...about, ...signIn }, judgement.target)
-  observeEnd(point, arrival, { app: route.app.id, effect: 'deny', reason: decision.reason, status: statusOf(reason) })
+  observeEnd(point, arrival, {
+    app: route.app.id,
+    effect: 'deny',
+    reason: decision.reason,
+    rule: ruleOf(decision),
+    status: statusOf(reason),
+  })
 }
 
 /** Refuses what never came to a decision. Without a `target` there was none to speak of. */

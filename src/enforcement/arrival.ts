@@ -7,12 +7,14 @@
 
 import type { IncomingMessage } from 'node:http'
 import type { FactsLedger } from '../audit/recorded-facts.ts'
+import type { Redaction } from '../audit/redaction.ts'
 import type { KeptPost } from '../session/kept-posts.ts'
 import type { BodyReception, BodyReceptionLimits } from './body-reception.ts'
 import type { Exchange, ExchangeBody, ExchangeOutcome, Target } from './exchange.ts'
 import type { IdentityIssuer } from './identity.ts'
 import type { EnforcementPorts, EnforcementSettings, Snapshot } from './ports.ts'
 import type { Answer, Responder } from './respond.ts'
+import type { ArrivalTrace } from './trace-context.ts'
 
 export interface Arrival {
   readonly id: string
@@ -23,6 +25,7 @@ export interface Arrival {
   readonly isUpgrade: boolean
   /** The client's, behind trusted proxies. */
   readonly address: string
+  readonly trace: ArrivalTrace
   /**
    * Whether this connection cannot show a certificate for this host although our listener asks for them: it was opened under another
    * name, or before the host had a rule about devices. A new connection can.
@@ -30,6 +33,8 @@ export interface Arrival {
   isMisdirectedFor(hostname: string): boolean
   /** Monotonic instant. */
   readonly arrivedAt: number
+  /** How long `receive` waited for the client so far, milliseconds. */
+  receivingMs: number
   /** The body, where it was received before the decision; what is forwarded in place of what the client sends. */
   readonly received?: ReceivedForm | undefined
   /** Receives the body, and tells a client that asks to go on. At most once, and only where `received` is not there. */
@@ -56,4 +61,8 @@ export interface EnforcementPoint {
   readonly issueIdentity: IdentityIssuer
   /** What decisions were made from, for the trail. */
   readonly factsLedger: FactsLedger
+  /** What is kept out of the trail. */
+  readonly redaction: Redaction
+  /** How often something was heard of ends, locks and the like: who waited sees by it whether anything can have changed. */
+  readonly news: { heard: number }
 }

@@ -11,6 +11,7 @@
 import { constants, X509Certificate } from 'node:crypto'
 import { readFileSync, statSync } from 'node:fs'
 import { createSecureContext, type SecureContext, type SecureContextOptions } from 'node:tls'
+import type { Validity } from '../attributes/presented-certificates.ts'
 import { PosternError } from '../errors.ts'
 import type { Logger } from '../log.ts'
 
@@ -42,6 +43,8 @@ export interface Certificates {
   chooseAsking: ChooseContext
   /** Reads files that changed; `true` if anything new is in use. */
   reload(): boolean
+  /** When each that is in use begins and ceases to count. */
+  validity(): readonly Validity[]
 }
 
 /** The names of the authorities whose certificates clients are asked for, as PEM. The same text until they change. */
@@ -110,6 +113,12 @@ export function loadCertificates(files: readonly CertificateFiles[], log: Logger
       if (hasChanged) log.info({ certificates: files.length }, 'certificates were read again')
       return hasChanged
     },
+    validity: () =>
+      loaded.map(({ names }, index) => ({
+        file: files[index]?.certFile ?? '',
+        notBefore: names.validFromDate.getTime(),
+        notAfter: names.validToDate.getTime(),
+      })),
   }
 }
 

@@ -22,6 +22,7 @@ import { observeEnd, recordRefusal } from './record.ts'
 import { sendAnswer, sendRawAnswer } from './reply.ts'
 import { createRequestId } from './request-id.ts'
 import { statusOf } from './respond.ts'
+import { createArrivalTraces } from './trace-context.ts'
 
 export interface ConnectionParts {
   readonly point: EnforcementPoint
@@ -43,6 +44,7 @@ const goingAway = 1001
 export function attachConnections(server: Server, { point, snapshot, forwarding, askedAs }: ConnectionParts): Connections {
   const { settings, ports } = point
   const trustedProxies = compileCidrs(settings.trustedProxies)
+  const traces = createArrivalTraces(ports.startTrace)
   const isHttps = settings.accessUrl.protocol === 'https:'
   const hsts = isHttps && settings.hstsSeconds !== undefined ? `max-age=${settings.hstsSeconds}` : undefined
   const underWay = new WeakMap<Duplex, Set<ServerResponse>>()
@@ -66,9 +68,16 @@ export function attachConnections(server: Server, { point, snapshot, forwarding,
         forwardedFor === undefined ? [] : [forwardedFor].flat(),
         trustedProxies,
       ),
+      trace: traces.traceOf(request.headers, isFromProxy(request)),
       isMisdirectedFor: (hostname: string) => askedAs !== undefined && askedAs(request.socket) !== hostname,
       arrivedAt: ports.monotonicNow(),
+      receivingMs: 0,
     }
+  }
+
+  /** Whether a proxy of ours says so itself. Nobody asks where no spans are made. */
+  function isFromProxy({ socket: { remoteAddress = '' } }: IncomingMessage): boolean {
+    return ports.startTrace !== undefined && trustedProxies.contains(readClientAddress(remoteAddress, [], trustedProxies))
   }
 
   async function decide(arrival: Arrival): Promise<void> {
@@ -106,13 +115,18 @@ export function attachConnections(server: Server, { point, snapshot, forwarding,
     }
     if (hsts !== undefined) response.setHeader('Strict-Transport-Security', hsts)
     const described = describeArrival(request, false)
-    begin({
+    const arrival: Arrival = {
       ...described,
       answer: (answer) => {
         if (answer.closes) spent.add(socket)
         sendAnswer(request, response, answer)
       },
-      receive: (limits) => receiveBody(request, response, limits),
+      receive: async (limits) => {
+        const begunAt = ports.monotonicNow()
+        const received = await receiveBody(request, response, limits)
+        arrival.receivingMs += ports.monotonicNow() - begunAt
+        return received
+      },
       carry: (exchange) => forwarding.forward(exchange, response),
       enterAccessHost: (target) => {
         response.setHeader('X-Postern-Request', described.id)
@@ -122,7 +136,8 @@ export function attachConnections(server: Server, { point, snapshot, forwarding,
         if (request.headers.expect !== undefined && request.httpVersionMinor > 0) response.writeContinue()
         ports.handleAccessHost(request, response, { requestId: described.id, address: described.address })
       },
-    })
+    }
+    begin(arrival)
   }
 
   function onUpgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
@@ -179,7 +194,11 @@ export function attachConnections(server: Server, { point, snapshot, forwarding,
     const heard = { id: createRequestId(), address: readClientAddress(remoteAddress ?? '', [], trustedProxies), snapshot: snapshot() }
     if (responses.length === 0) {
       recordRefusal(point, heard, reason, undefined)
-      observeEnd(point, { arrivedAt: ports.monotonicNow() }, { app: undefined, effect: 'deny', reason, status: statusOf(reason) })
+      observeEnd(
+        point,
+        { arrivedAt: ports.monotonicNow(), receivingMs: 0 },
+        { app: undefined, effect: 'deny', reason, status: statusOf(reason) },
+      )
     }
     if (isItsTurn) sendRawAnswer(socket, point.responder.refuse({ reason, requestId: heard.id, audience: 'program' }))
     else socket.destroy()

@@ -1,11 +1,9 @@
 /** What the flow asks of a session's device, and what it makes of the answer. */
 
-import type { IncomingMessage } from 'node:http'
 import { afterEach, describe, expect, test } from 'vitest'
 import type { DeviceReader, DeviceReading } from '../attributes/device-facts.ts'
 import { createDeviceReader, type InventoryDevice, stateDevice } from '../attributes/device-record.ts'
 import { deviceCondition, rule } from '../policy/policy.fixture.ts'
-import type { Session } from '../session/session.ts'
 import { type FlowRig, get, startFlow, wiki } from './enforcement.fixture.ts'
 
 const rigs: FlowRig[] = []
@@ -105,17 +103,68 @@ test('a session that began on a device which is blocked now is refused everywher
   expect(await rig.ask(get('/page', [`Cookie: ${cookie}`]))).toMatchObject({ status: 403, headers: { 'x-postern': 'locked' } })
 })
 
-test('a device that no rule asks for is not looked up', async () => {
-  const asked: [IncomingMessage, Session][] = []
-  const refuse = (request: IncomingMessage, session: Session): never => {
-    asked.push([request, session])
-    throw new Error('nobody asked')
+describe('a device that no rule asks for', () => {
+  const device = { known: true, value: stateDevice(laptop, 'claim') } as const
+
+  /** What the trail has of the device, a line a request. */
+  async function deviceLinesOf(recall: DeviceReader['recall'], read: DeviceReader['read']): Promise<readonly unknown[]> {
+    const rig = await startFlow({ ports: { devices: { recall, read } } })
+    rigs.push(rig)
+    const { cookie } = await rig.signIn('alice')
+    for (let asked = 0; asked < 2; asked++) expect((await rig.ask(get('/page', [`Cookie: ${cookie}`]))).status).toBe(200)
+    return rig.factLines.flatMap((line) => (line.event === 'facts.recorded' && line.kind === 'device' ? [JSON.parse(line.facts)] : []))
   }
-  const rig = await startFlow({ ports: { devices: { recall: refuse, read: refuse } } })
-  rigs.push(rig)
-  const { cookie } = await rig.signIn('alice')
-  expect((await rig.ask(get('/page', [`Cookie: ${cookie}`]))).status).toBe(200)
-  expect(asked).toEqual([])
+  const notGathered = { known: false, why: 'not_gathered' }
+
+  test('keeps nobody waiting and fails nobody', async () => {
+    const refuse = (): never => {
+      throw new Error('nobody asked')
+    }
+    expect(await deviceLinesOf(refuse, refuse)).toEqual([notGathered])
+    let asked = 0
+    const never = () => {
+      asked++
+      return new Promise<never>(() => undefined)
+    }
+    expect(await deviceLinesOf(() => undefined, never)).toEqual([notGathered])
+    expect(asked).toBe(2)
+    expect(
+      await deviceLinesOf(
+        () => undefined,
+        async () => refuse(),
+      ),
+    ).toEqual([notGathered])
+  })
+
+  test('is recorded as far as memory has it, and learnt for the next request', async () => {
+    const reading: DeviceReading = { device, isChanged: false }
+    let remembered: DeviceReading | undefined
+    const read = async () => {
+      remembered = reading
+      return reading
+    }
+    expect(await deviceLinesOf(() => remembered, read)).toEqual([notGathered, JSON.parse(JSON.stringify(device))])
+  })
+
+  test('is no evidence where it would have decided: blocked, or another', async () => {
+    const blocked: DeviceReading = {
+      device: { known: true, value: { ...device.value, isKnown: false, isBlocked: true } },
+      isChanged: false,
+    }
+    expect(
+      await deviceLinesOf(
+        () => blocked,
+        async () => blocked,
+      ),
+    ).toEqual([notGathered])
+    const other: DeviceReading = { device, isChanged: true }
+    expect(
+      await deviceLinesOf(
+        () => other,
+        async () => other,
+      ),
+    ).toEqual([notGathered])
+  })
 })
 
 test('a lock on the device that a session began on holds where its certificate cannot be seen', async () => {

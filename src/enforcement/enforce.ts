@@ -8,7 +8,7 @@
  *   4 route       the app, whether it keeps what is unusual in this path, and whether this connection can show what it asks for
  *   5 kept form   one that was kept during a sign-in takes the place of the word to send it on, and is judged like any other
  *   6 judgement   session, cross-origin check, facts, decision, identity: any error in here is a denial, never a pass
- *   7 audit       on record before the first byte is forwarded in either direction
+ *   7 audit       on record, and where the app asks for it on the disk, before the first byte is forwarded in either direction
  *   8 act         forward, send to sign in, or refuse
  *
  * Absence of a match is a denial at every step.
@@ -17,12 +17,13 @@
 import { challenge, deny, enterAccessHost, forward, turnAway } from './act.ts'
 import type { Arrival, EnforcementPoint } from './arrival.ts'
 import { isAmbiguouslyFramed } from './framing.ts'
-import { isOffTheRecord, judge, withoutRecord } from './judge.ts'
+import { judge } from './judge.ts'
 import { holdToSender, mayBringKeptPost, recordResumption, takeKeptPost } from './kept-post.ts'
+import { putOnRecord } from './on-record.ts'
 import { answerOwnPath, answerUnknownHost, isOwnPath } from './own-endpoints.ts'
-import { recordDecision } from './record.ts'
 import { isHostOf, matchRoute, type Route } from './route-table.ts'
 import { type ParsedTarget, readTarget } from './target.ts'
+import { describeTraced } from './trace-context.ts'
 
 /** Decides one request and acts on the decision. Settles when the exchange is over; rejects only through a mistake of ours. */
 export async function enforce(point: EnforcementPoint, arrival: Arrival): Promise<void> {
@@ -51,22 +52,17 @@ export async function enforce(point: EnforcementPoint, arrival: Arrival): Promis
   const whole = mayBringKeptPost(point, arrival, route) ? await takeKeptPost(point, arrival, route, target) : arrival
   if (whole === undefined) return
   if (typeof whole === 'string') return turnAway(point, arrival, whole, target)
-  return await judgeAndAct(point, whole, route, target)
+  whole.trace.begin(() => describeTraced(whole, route, target))
+  return await whole.trace.within(() => judgeAndAct(point, whole, route, target))
 }
 
 async function judgeAndAct(point: EnforcementPoint, arrival: Arrival, route: Route, target: ParsedTarget): Promise<void> {
   // 6 judgement
-  const judgement = holdToSender(arrival, await judge(point, arrival, route, target))
+  const judged = holdToSender(arrival, await judge(point, arrival, route, target))
 
-  // 7 audit
-  recordDecision(point, arrival, judgement)
-  // The line that found no room may have been this very one.
-  if (isOffTheRecord(point, judgement)) {
-    const denied = withoutRecord(judgement)
-    recordDecision(point, arrival, denied)
-    recordResumption(point, arrival, denied)
-    return deny(point, arrival, denied)
-  }
+  // 7 audit: where the app asks for it, nothing goes on before this is on the disk; what cannot be recorded may be refused here
+  arrival.trace.step('audit')
+  const judgement = await putOnRecord(point, arrival, judged)
   recordResumption(point, arrival, judgement)
 
   // 8 act

@@ -143,7 +143,7 @@ export async function startFlow(options: FlowRigOptions = {}): Promise<FlowRig> 
     limits: { headerBytes: 16_384, headers: 100, headerSeconds: 10, requestSeconds: 60, idleSeconds: 10, connections: 1000 },
     hstsSeconds: undefined,
     session: { idleTimeoutSeconds: 1_800, lifetimeSeconds: 43_200 },
-    auditQuery: 'drop',
+    recording: { query: 'drop', recordClaims: [], redact: [], groupClaims: [['groups']] },
     storeGraceSeconds: 30,
     unverifiedForSeconds: undefined,
     ...options.settings,

@@ -11,6 +11,7 @@ import type { Reason } from '../policy/decision.ts'
 import type { App } from '../policy/document.ts'
 import type { Arrival } from './arrival.ts'
 import type { Judgement } from './judge.ts'
+import type { CarriedTrace } from './trace-context.ts'
 
 /** A request target in its one canonical form: what is matched, judged, logged and forwarded. */
 export interface Target {
@@ -60,6 +61,8 @@ export interface Exchange {
   readonly route: Route
   /** Client address behind trusted proxies. */
   readonly address: string
+  /** What the upstream is told of the trace. */
+  readonly trace: CarriedTrace
   /** Identity headers and assertion for this upstream; empty for anonymous requests and `identity: none`. */
   readonly identity: readonly HeaderLine[]
   /** `Authorization` held an access token for us: it goes no further, unless the app asks for it (`pass_authorization`). */
@@ -81,6 +84,8 @@ export interface ExchangeOutcome {
   /** Body bytes from the client, and to it. */
   readonly bytesIn: number
   readonly bytesOut: number
+  /** Of the time since it was handed over, what was spent in here and not waiting for the upstream or for a body; milliseconds. */
+  readonly ownMs: number
   readonly outcome: 'completed' | 'client_gone' | 'upstream_failed' | 'cut'
   /** Set where nothing was sent to the client yet and the caller must answer with this refusal. */
   readonly refusal:

@@ -53,7 +53,14 @@ describe('a plain exchange', () => {
     await client.until((text) => text.split('hello').length === 3)
     expect(upstream.connections).toHaveLength(1)
     expect(upstream.received().match(/GET \/page\?q=1 HTTP\/1\.1\r\nhost: wiki\.corp\.example\r\n/g)).toHaveLength(2)
-    expect(await rig.outcome(1)).toEqual({ status: 200, bytesIn: 0, bytesOut: 5, outcome: 'completed', refusal: undefined })
+    expect(await rig.outcome(1)).toEqual({
+      status: 200,
+      bytesIn: 0,
+      bytesOut: 5,
+      ownMs: expect.any(Number),
+      outcome: 'completed',
+      refusal: undefined,
+    })
   })
 
   test('answers HEAD without a body and with the length', async () => {

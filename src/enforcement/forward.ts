@@ -15,6 +15,7 @@ import type { Dispatcher } from 'undici'
 import type { Logger } from '../log.ts'
 import { reasonPhrase, withoutContent } from './answer-head.ts'
 import { breakOff, ClientStall, closeGently } from './client-connection.ts'
+import { authenticatesConnection, type ChallengeWatch, createChallengeWatch } from './connection-authentication.ts'
 import type { CutCause, Exchange, ExchangeOutcome, Route, Standing } from './exchange.ts'
 import type { CompiledForwarding } from './forwarding.ts'
 import type { ParsedHeaders } from './header-hygiene.ts'
@@ -30,20 +31,20 @@ export interface ForwardParts {
   readonly open: OpenExchanges
   readonly log: Logger
   readonly noteBodyBytes: (bytes: number) => void
+  readonly monotonicNow: () => number
 }
 
 /** Returns the function that forwards; see `Forwarding`. */
 export function createForward(parts: ForwardParts): (exchange: Exchange, response: ServerResponse) => Promise<ExchangeOutcome> {
-  const warned = new WeakSet<object>()
+  const noteChallenge = createChallengeWatch(parts.log)
   return (exchange, response) =>
     new Promise((resolve) => {
-      new HttpExchange(exchange, response, { ...parts, warned, resolve }).begin()
+      new HttpExchange(exchange, response, { ...parts, noteChallenge, resolve }).begin()
     })
 }
 
 interface ExchangeParts extends ForwardParts {
-  /** Apps about whose way of authenticating the log was told. */
-  readonly warned: WeakSet<object>
+  readonly noteChallenge: ChallengeWatch
   readonly resolve: (outcome: ExchangeOutcome) => void
 }
 
@@ -82,6 +83,8 @@ class HttpExchange implements Dispatcher.DispatchHandler, RequestBodyListener, O
   /** Length of the answer's body where it is known and there is one; else -1. */
   #expectedBytes = -1
   #bytesOut = 0
+  /** Spent on the heads of request and answer; everything else is waiting. */
+  #ownMs = 0
 
   constructor(exchange: Exchange, response: ServerResponse, parts: ExchangeParts) {
     this.exchangeId = exchange.id
@@ -149,6 +152,7 @@ class HttpExchange implements Dispatcher.DispatchHandler, RequestBodyListener, O
   #dispatch(): void {
     const [current] = this.#candidates
     if (current === undefined || this.#isSettled) return
+    const begunAt = this.#parts.monotonicNow()
     const { app } = this.#exchange.route
     this.#lines ??= this.#writeRequestLines()
     const options: DispatchOptions = {
@@ -165,6 +169,7 @@ class HttpExchange implements Dispatcher.DispatchHandler, RequestBodyListener, O
     // NTLM and its kin authenticate a connection, not a request: nobody else may come after on the same one.
     if (authenticatesConnection(this.#request.headers.authorization)) options.reset = true
     current.connections.dispatch(options, this)
+    this.#ownMs += this.#parts.monotonicNow() - begunAt
   }
 
   #writeRequestLines(): string[] {
@@ -203,11 +208,12 @@ class HttpExchange implements Dispatcher.DispatchHandler, RequestBodyListener, O
       this.#passInformational(status, headers)
       return
     }
+    const begunAt = this.#parts.monotonicNow()
     this.#awaitMore()
     const response = this.#response
     // The client may still be sending what nobody wants any more; the connection cannot be used again (RFC 9112 §9.3).
     if (this.#body !== undefined && !this.#request.complete) closeGently(this.#request, response)
-    if (status === 401) this.#warnOfConnectionAuthentication(headers)
+    if (status === 401) this.#parts.noteChallenge(this.#exchange.route.app, headers)
     const { isPreflight = false } = this.#exchange
     try {
       const lines = this.#compiled.hygiene.writeResponseHeaders(this.#exchange, status, headers)
@@ -217,6 +223,7 @@ class HttpExchange implements Dispatcher.DispatchHandler, RequestBodyListener, O
       return
     }
     this.#isHeadSent = true
+    this.#ownMs += this.#parts.monotonicNow() - begunAt
     if (isPreflight) {
       this.#end()
       return
@@ -245,18 +252,6 @@ class HttpExchange implements Dispatcher.DispatchHandler, RequestBodyListener, O
     } catch {
       // A hint that Node does not take for a valid Link is only a hint.
     }
-  }
-
-  #warnOfConnectionAuthentication(headers: ParsedHeaders): void {
-    const { app } = this.#exchange.route
-    const challenges = headers['www-authenticate']
-    if (challenges === undefined || this.#parts.warned.has(app)) return
-    if (![challenges].flat().some(authenticatesConnection)) return
-    this.#parts.warned.add(app)
-    this.#parts.log.warn(
-      { app: app.id },
-      'the app asks for NTLM or Negotiate; connections that carry it are never shared, so NTLM cannot complete',
-    )
   }
 
   // 4 the body
@@ -381,6 +376,7 @@ class HttpExchange implements Dispatcher.DispatchHandler, RequestBodyListener, O
       status: this.#isHeadSent ? this.#response.statusCode : 0,
       bytesIn: this.#body?.bytes ?? this.#exchange.body?.bytes.length ?? 0,
       bytesOut: this.#bytesOut,
+      ownMs: this.#ownMs,
       outcome,
       refusal,
       cause,
@@ -390,9 +386,4 @@ class HttpExchange implements Dispatcher.DispatchHandler, RequestBodyListener, O
 
 function flushHead(exchange: HttpExchange): void {
   exchange.flushHead()
-}
-
-/** Schemes that authenticate the connection (RFC 4559 §6; NTLM over HTTP). */
-function authenticatesConnection(value: string | undefined): boolean {
-  return value !== undefined && /^\s*(?:ntlm|negotiate)\b/i.test(value)
 }

@@ -12,6 +12,7 @@ import type { App, Upstream } from '../policy/document.ts'
 import type { SealedCookies } from '../session/sealed-cookies.ts'
 import type { Exchange, ExchangeOutcome, HeaderLine, Route } from './exchange.ts'
 import { createForwarding, type Forwarding, type ForwardingOptions } from './forwarding.ts'
+import { createArrivalTraces } from './trace-context.ts'
 
 export interface RawConnection {
   readonly socket: Socket
@@ -157,6 +158,7 @@ export function appFor(upstreams: readonly (string | Partial<Upstream>)[], chang
     maxBodyBytes: undefined,
     stripPrefix: false,
     passAuthorization: false,
+    audit: { paths: 'full', durability: undefined, whenFull: undefined },
     setRequestHeaders: [],
     removeRequestHeaders: [],
     setResponseHeaders: [],
@@ -234,6 +236,7 @@ export async function startRig(app: App, { identity = [], isPublic = false, forw
   const outcomes: ExchangeOutcome[] = []
   const waiting: (() => void)[] = []
   const route = routeFor(app, isPublic)
+  const traces = createArrivalTraces(undefined)
   let count = 0
 
   const exchangeOf = (request: IncomingMessage): Exchange => {
@@ -245,6 +248,7 @@ export async function startRig(app: App, { identity = [], isPublic = false, forw
       target: { hostname: app.address.hostname, port: undefined, path, query: query.length > 0 ? `?${query.join('?')}` : '' },
       route,
       address: '203.0.113.7',
+      trace: traces.traceOf(request.headers, false).carried(),
       identity,
       findSecret: (id) => `secret of ${id}`,
     }

@@ -74,7 +74,7 @@ export function createForwarding(options: ForwardingOptions): Forwarding {
 
   return {
     open,
-    forward: createForward({ compile, open, log: options.log, noteBodyBytes: createBodyMemory() }),
+    forward: createForward({ compile, open, log: options.log, noteBodyBytes: createBodyMemory(), monotonicNow: options.monotonicNow }),
     tunnel: createTunnel({
       compile,
       open,

@@ -170,6 +170,7 @@ describe('towards the upstream', () => {
     expect(new Set(received.map(([name]) => name))).toEqual(
       new Set([
         ...['host', 'connection', 'x-forwarded-for', 'x-forwarded-proto', 'x-forwarded-host', 'x-forwarded-port', 'x-request-id'],
+        'traceparent',
         ...['x-forwarded-user', 'x-forwarded-email', 'x-forwarded-groups', 'x-postern-assertion'],
       ]),
     )
@@ -205,19 +206,21 @@ describe('towards the upstream', () => {
     expect(set.filter(([name]) => name === 'host')).toEqual([['host', 'inner.example']])
   })
 
-  test('goes a trace that is one, with its state, and no other', async () => {
+  test('goes a trace that is one, with its state and a parent of ours, and no other', async () => {
     const parent = '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01'
-    const good = await receivedFor([`traceparent: ${parent}`, 'tracestate: a=1'])
-    expect(good.filter(([name]) => name.startsWith('trace'))).toEqual([
-      ['traceparent', parent],
+    const traceOf = (received: readonly (readonly [string, string])[]) => received.filter(([name]) => name.startsWith('trace'))
+    const good = traceOf(await receivedFor([`traceparent: ${parent}`, 'tracestate: a=1']))
+    expect(good).toEqual([
+      ['traceparent', expect.stringMatching(/^00-0af7651916cd43dd8448eb211c80319c-[0-9a-f]{16}-01$/)],
       ['tracestate', 'a=1'],
     ])
+    expect(good[0]?.[1]).not.toBe(parent)
+    const begun = [['traceparent', expect.stringMatching(/^00-(?!0af7651916cd43dd8448eb211c80319c)[0-9a-f]{32}-[0-9a-f]{16}-01$/)]]
     for (const bad of ['x', `${parent}-x`, parent.replace('0af7651916cd43dd8448eb211c80319c', '0'.repeat(32)), `ff${parent.slice(2)}`]) {
       const received = await receivedFor([`traceparent: ${bad}`, 'tracestate: a=1'])
-      expect(received.filter(([name]) => name.startsWith('trace'))).toEqual([])
+      expect(traceOf(received)).toEqual(begun)
     }
-    const twice = await receivedFor([`traceparent: ${parent}`, `traceparent: ${parent}`])
-    expect(twice.filter(([name]) => name.startsWith('trace'))).toEqual([])
+    expect(traceOf(await receivedFor([`traceparent: ${parent}`, `traceparent: ${parent}`]))).toEqual(begun)
   })
 })
 

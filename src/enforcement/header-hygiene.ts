@@ -74,12 +74,10 @@ export function compileHeaderHygiene({ app, policy }: Route, cookies: SealedCook
         if (left !== undefined) lines.push(name, left)
       }
     }
-    // A trace goes on only if it is one; a broken parent would be joined to somebody else's (W3C Trace Context §3.2).
-    const trace = headers['traceparent']
-    if (trace !== undefined && !owned.has('traceparent') && isTraceParent(trace)) {
-      lines.push('traceparent', trace as string)
-      const state = headers['tracestate']
-      if (state !== undefined && !owned.has('tracestate')) lines.push('tracestate', String(state))
+    const { traceparent, tracestate } = exchange.trace
+    if (!owned.has('traceparent')) {
+      lines.push('traceparent', traceparent)
+      if (tracestate !== undefined && !owned.has('tracestate')) lines.push('tracestate', tracestate)
     }
     if (exchange.body !== undefined) {
       if (!owned.has('content-type')) lines.push('Content-Type', exchange.body.contentType)
@@ -236,12 +234,6 @@ function nominatedBy(connection: string | string[] | undefined): ReadonlySet<str
       .split(',')
       .map((name) => name.trim()),
   )
-}
-
-const traceParent = /^(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}$/
-
-function isTraceParent(value: string | string[]): boolean {
-  return typeof value === 'string' && traceParent.test(value)
 }
 
 /** A shared cache between browser and Postern must not answer the next person with this one's page. */

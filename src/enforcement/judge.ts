@@ -7,7 +7,7 @@
  */
 
 import { TLSSocket } from 'node:tls'
-import { deviceNotGathered, noDeviceOfOwn } from '../attributes/device-facts.ts'
+import { noDeviceOfOwn } from '../attributes/device-facts.ts'
 import type { Circumstances } from '../attributes/environment-facts.ts'
 import { noSignIn, readSignInFacts } from '../attributes/sign-in-facts.ts'
 import { nobody } from '../attributes/subject-facts.ts'
@@ -21,7 +21,8 @@ import type { Arrival, EnforcementPoint } from './arrival.ts'
 import { isCrossOrigin } from './cross-origin.ts'
 import type { HeaderLine } from './exchange.ts'
 import { decidePreflight } from './preflight.ts'
-import type { Route } from './route-table.ts'
+import { gatherDevice, needsDevice, recallForRecord, unaskedDevice } from './request-device.ts'
+import { type Route, schemeOf } from './route-table.ts'
 import { readServiceToken } from './service-token.ts'
 import { isOverFor } from './session-limits.ts'
 import type { ParsedTarget } from './target.ts'
@@ -43,6 +44,8 @@ export interface Judgement {
   readonly facts: Facts | undefined
   /** The device by its id in the inventory, as far as it was looked up; `undefined` where it is in none. */
   readonly deviceId: string | undefined
+  /** The device as the trail has it: what was decided on, or what was known beside. */
+  readonly deviceOnRecord: Facts['device']
   /** When the access token of a service ends; epoch milliseconds. */
   readonly tokenEndsAt: number | undefined
 }
@@ -71,12 +74,13 @@ export function judgeAgain(point: EnforcementPoint, arrival: Arrival, matter: Re
 }
 
 async function judgeMatter(point: EnforcementPoint, arrival: Arrival, { route, target, again }: Matter): Promise<Judgement> {
-  const { cookies, callers, devices, live, readEnvironment, readSubject, now, sessions } = point.ports
+  const { cookies, callers, live, readEnvironment, readSubject, now, sessions } = point.ports
   let lookup: SessionLookup = { state: 'none' }
   let subject: SubjectFacts = nobody
   let isAuthorizationOurs = false
   let facts: Facts | undefined
   let deviceId: string | undefined
+  let deviceOnRecord: Facts['device'] = noDeviceOfOwn
   let tokenEndsAt: number | undefined
   const conclude = (decision: Decision, identity: Judgement['identity'] = []): Judgement => {
     const live = lookup.state === 'live' ? lookup : undefined
@@ -91,10 +95,12 @@ async function judgeMatter(point: EnforcementPoint, arrival: Arrival, { route, t
       isAuthorizationOurs,
       facts,
       deviceId,
+      deviceOnRecord,
       tokenEndsAt,
     }
   }
   try {
+    arrival.trace.step('session')
     const secret = cookies.readSession('app', arrival.request.headers.cookie, route.origin)
 
     // ends and locks: what is held of them is worth nothing once it is old, for strangers and services as for anybody
@@ -106,7 +112,7 @@ async function judgeMatter(point: EnforcementPoint, arrival: Arrival, { route, t
       isAuthorizationOurs = bearer.isAuthorization
       if (bearer.kind === 'refused') return conclude(deny(bearer.reason))
       if (secret !== undefined) return conclude(deny('two_identities'))
-      const caller = await callers.identify(bearer.token, route.services)
+      const caller = await callers.identify(bearer.token, route.services, arrival.id)
       if (caller.outcome === 'refused') return conclude(deny(caller.reason))
       subject = caller.subject
       tokenEndsAt = caller.until
@@ -126,20 +132,19 @@ async function judgeMatter(point: EnforcementPoint, arrival: Arrival, { route, t
       return conclude(deny('cross_origin'))
     }
 
-    // facts: what no rule of this app asks for is not looked up
-    const { needs } = route.policy
+    // facts: nobody waits for what no rule of this app asks for
+    arrival.trace.step('facts')
     let device: Facts['device'] = noDeviceOfOwn
     if (lookup.state === 'live') {
-      const { session, claimsState } = lookup
-      // A session that began with a certificate is bound to it also where no rule asks for a device, as far as it can be seen there.
-      const reading =
-        needs.has('device') || session.device !== undefined || live.hasDeviceLocks()
-          ? (devices.recall(arrival.request, session, claimsState) ?? (await devices.read(arrival.request, session, claimsState)))
-          : undefined
-      if (reading?.isChanged === true) return conclude(deny('device_changed'))
-      deviceId = inventoryIdOf(reading?.device) ?? reading?.begunOn
-      const isBlocked = reading?.device.known === true && reading.device.value.isBlocked === true
-      device = reading !== undefined && (needs.has('device') || isBlocked) ? reading.device : deviceNotGathered
+      const found = needsDevice(point, route, lookup)
+        ? await gatherDevice(point, arrival, { route, target }, lookup)
+        : again === undefined
+          ? recallForRecord(point, arrival, target, lookup)
+          : unaskedDevice
+      if (found.isChanged) return conclude(deny('device_changed'))
+      device = found.device
+      deviceOnRecord = found.onRecord
+      deviceId = found.id
     }
     // Keys of an issuer or an inventory may have been waited for, for longer than what is held may be old.
     if (isCurrent && !live.isCurrent()) await isConfirmed(point, route, again)
@@ -149,10 +154,11 @@ async function judgeMatter(point: EnforcementPoint, arrival: Arrival, { route, t
       signIn: lookup.state === 'live' ? readSignInFacts(lookup.session) : noSignIn,
       device,
       request,
-      environment: readEnvironment(circumstancesOf(point, arrival, now()), needs),
+      environment: readEnvironment(circumstancesOf(point, arrival, now()), route.policy.needs),
     }
 
     // decision
+    arrival.trace.step('decision')
     const decision = decidePreflight(route, arrival.request, facts) ?? decide(route.policy, facts)
     if (lookup.state === 'live' && again === undefined) sessions.recordUse(lookup.session)
     // A service has no browser to sign in with: what only a sign-in would mend is closed to it.
@@ -214,16 +220,9 @@ function mayGoUnverified({ ports: { live }, settings }: EnforcementPoint, { app 
   return unverifiedForSeconds !== undefined && app.sensitivity !== 'restricted' && live.age() <= unverifiedForSeconds * 1000
 }
 
-/** A device that is in no inventory has a name of its own making, by which nobody could lock it. */
-function inventoryIdOf(device: Facts['device'] | undefined): string | undefined {
-  if (device === undefined || !device.known) return undefined
-  const { id, isKnown, isBlocked } = device.value
-  return isKnown || isBlocked === true ? id : undefined
-}
-
-/** Whether this would be allowed although its record cannot be relied on, where the app asks for one (`restricted`). */
+/** Whether this would be allowed although it cannot be recorded now, where the app demands that it is (`when_full: deny`). */
 export function isOffTheRecord({ ports }: EnforcementPoint, { route, decision }: Pick<Judgement, 'route' | 'decision'>): boolean {
-  return decision.effect === 'allow' && route.app.sensitivity === 'restricted' && !ports.audit.isWritable()
+  return decision.effect === 'allow' && route.recording.isDemanded && !ports.audit.isWritable()
 }
 
 /** What becomes of an allowed request whose record was lost. */
@@ -254,7 +253,7 @@ function circumstancesOf({ settings }: EnforcementPoint, { address, request }: A
     address,
     at,
     // The public URL's, not this hop's: behind a balancer that ends TLS the browser still speaks https.
-    scheme: settings.accessUrl.protocol === 'https:' ? 'https' : 'http',
+    scheme: schemeOf(settings.accessUrl),
     tlsVersion: socket instanceof TLSSocket ? (socket.getProtocol() ?? undefined) : undefined,
     userAgent: request.headers['user-agent'],
   }

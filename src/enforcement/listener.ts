@@ -8,8 +8,9 @@
 import { createServer, type Server, type ServerOptions } from 'node:http'
 import { createServer as createTlsServer } from 'node:https'
 import type { Server as NetServer, Socket } from 'node:net'
-import type { AskedConnections } from '../attributes/presented-certificates.ts'
+import type { AskedConnections, Validity } from '../attributes/presented-certificates.ts'
 import { createFactsLedger } from '../audit/recorded-facts.ts'
+import { createRedaction } from '../audit/redaction.ts'
 import { PosternError } from '../errors.ts'
 import type { LiveEvent } from '../live/live.ts'
 import { type CertificateFiles, type ClientAuthorities, loadCertificates } from './certificates.ts'
@@ -55,6 +56,8 @@ export interface Listener {
   redirectAddress(): ListenerAddress | undefined
   /** Sockets of clients that are open now, on whatever port: WebSockets and unfinished handshakes among them. */
   openConnections(): number
+  /** When each certificate in use begins and ceases to count; none without TLS. */
+  certificateValidity(): readonly Validity[]
   /** Reads changed certificates at once; it also looks by itself. */
   reloadCertificates(): void
   /** Takes no new connection, lets what is open end within `drainMs`, then cuts the rest. */
@@ -84,7 +87,9 @@ export function createListener(options: ListenerOptions): Listener {
     ports,
     responder,
     issueIdentity,
-    factsLedger: createFactsLedger(ports.audit.record, ports.audit.isWritable),
+    factsLedger: createFactsLedger(ports.audit.record, ports.audit.isWritable, ports.audit.segment),
+    redaction: createRedaction({ fields: settings.recording.redact, groupClaims: settings.recording.groupClaims }),
+    news: { heard: 0 },
   }
 
   const { clientCertificates } = options
@@ -167,7 +172,10 @@ export function createListener(options: ListenerOptions): Listener {
         const watch = watchOpenConnections({ point, snapshot: options.snapshot, open: options.forwarding.open })
         stops.push(
           watch.close,
-          ports.live.listen((event) => forgetIdentities(issueIdentity, event)),
+          ports.live.listen((event) => {
+            point.news.heard += 1
+            forgetIdentities(issueIdentity, event)
+          }),
         )
         if (certificates !== undefined) certificateTimer = setInterval(reloadCertificates, certificateCheckMs).unref()
         return address
@@ -179,6 +187,7 @@ export function createListener(options: ListenerOptions): Listener {
     address: () => addressOf(entrance),
     redirectAddress: () => (redirect === undefined ? undefined : addressOf(redirect)),
     openConnections: () => sockets.size,
+    certificateValidity: () => certificates?.validity() ?? [],
     reloadCertificates,
     async close(drainMs) {
       clearInterval(certificateTimer)

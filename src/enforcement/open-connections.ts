@@ -12,6 +12,7 @@
 
 import type { LiveEvent } from '../live/live.ts'
 import type { Reason } from '../policy/decision.ts'
+import type { End } from '../session/store.ts'
 import type { EnforcementPoint } from './arrival.ts'
 import type { CutCause } from './exchange.ts'
 import { type Judgement, judgeAgain } from './judge.ts'
@@ -20,7 +21,16 @@ import type { Snapshot } from './ports.ts'
 import { statusOf } from './respond.ts'
 import { ReviewQueue } from './review-queue.ts'
 import { matchRoute } from './route-table.ts'
-import { findEndOf, findHeldEnd, nextReview, renewStanding, sortEnds, type WatchedExchange, watchExchange } from './watched-exchange.ts'
+import {
+  findEndOf,
+  findHeldEnd,
+  nextReview,
+  type Occasion,
+  renewStanding,
+  sortEnds,
+  type WatchedExchange,
+  watchExchange,
+} from './watched-exchange.ts'
 
 export interface OpenConnectionsParts {
   readonly point: EnforcementPoint
@@ -69,22 +79,28 @@ export function watchOpenConnections({ point, snapshot, open }: OpenConnectionsP
     switch (event.kind) {
       case 'ended': {
         const ends = sortEnds(event.ends)
-        visit((watched) => findEndOf(watched, ends) !== undefined && cutEnded(watched))
+        visit((watched) => {
+          const end = findEndOf(watched, ends)
+          return end !== undefined && cutEnded(watched, end)
+        })
         break
       }
       case 'locks_changed':
-        visit(cutLocked)
+        visit((watched) => cutLocked(watched, occasionOf('lock', event.writtenAt)))
         // Where devices were of no interest so far, nobody has asked yet which one it is.
         if (live.hasDeviceLocks()) reviewThose(({ judgement }) => judgement.session !== undefined && judgement.deviceId === undefined)
         break
       case 'session_changed':
-        reviewThose(({ things }) => things.session === event.sessionHash)
+        reviewThose(({ things }) => things.session === event.sessionHash, occasionOf('session', event.writtenAt))
         break
       case 'device_changed':
-        reviewThose((watched) => watched.things.device === event.deviceHash || hasStrangeDevice(watched))
+        reviewThose(
+          (watched) => watched.things.device === event.deviceHash || hasStrangeDevice(watched),
+          occasionOf('device', event.writtenAt),
+        )
         break
       case 'policy_changed':
-        reviewThose(() => true)
+        reviewThose(() => true, occasionOf('policy', event.writtenAt))
         break
       case 'regained':
         awaySince = undefined
@@ -101,9 +117,9 @@ export function watchOpenConnections({ point, snapshot, open }: OpenConnectionsP
   }
 
   /** What has not lasted a moment yet is looked at when it has. */
-  function reviewThose(isTouched: (watched: WatchedExchange) => boolean): void {
+  function reviewThose(isTouched: (watched: WatchedExchange) => boolean, occasion?: Occasion): void {
     open.forEach(({ watched }) => {
-      if (watched?.isAdopted === true && isTouched(watched)) request(watched, true)
+      if (watched?.isAdopted === true && isTouched(watched)) request(watched, true, occasion)
     })
   }
 
@@ -115,27 +131,32 @@ export function watchOpenConnections({ point, snapshot, open }: OpenConnectionsP
 
   // What cuts at once
 
-  function cutEnded(watched: WatchedExchange): true {
-    cut(watched, signInAgain, { reason: 'session_ended', rule: undefined })
+  function cutEnded(watched: WatchedExchange, { at }: End): true {
+    cut(watched, signInAgain, { reason: 'session_ended', rule: undefined }, occasionOf('end', at))
     return true
   }
 
-  function cutLocked(watched: WatchedExchange): boolean {
+  function cutLocked(watched: WatchedExchange, occasion?: Occasion): boolean {
     const { deviceId, route, subject } = watched.judgement
     const isLocked = live.findLock({ subject, deviceId, appId: route.app.id }) !== undefined
-    if (isLocked) cut(watched, notAllowed, { reason: 'locked', rule: undefined })
+    if (isLocked) cut(watched, notAllowed, { reason: 'locked', rule: undefined }, occasion)
     return isLocked
   }
 
   /** Whether it was cut for an end or a lock that is held. */
   function cutWhatIsHeld(watched: WatchedExchange): boolean {
-    return findHeldEnd(point, watched) === undefined ? cutLocked(watched) : cutEnded(watched)
+    const end = findHeldEnd(point, watched)
+    return end === undefined ? cutLocked(watched) : cutEnded(watched, end)
   }
 
-  function cut(watched: WatchedExchange, closeCode: number, cause: Omit<CutCause, 'policy'>): void {
+  function cut(watched: WatchedExchange, closeCode: number, cause: Omit<CutCause, 'policy'>, occasion?: Occasion): void {
     watched.isCut = true
     watched.exchange.dueAt = Number.POSITIVE_INFINITY
     watched.exchange.cut(closeCode, { ...cause, policy: snapshot().version })
+    if (occasion === undefined) return
+    // The instance's idea of the store's clock may be a moment behind.
+    const elapsedMs = Math.max(0, live.now() - occasion.writtenAt)
+    point.ports.observeCut?.({ trigger: occasion.trigger, seconds: elapsedMs / 1000 })
   }
 
   // What is decided again
@@ -192,8 +213,9 @@ export function watchOpenConnections({ point, snapshot, open }: OpenConnectionsP
     if (standing.arrival.arrivedAt <= heardAt && !cutWhatIsHeld(watched)) request(watched, true)
   }
 
-  function request(watched: WatchedExchange, isUrgent: boolean): void {
+  function request(watched: WatchedExchange, isUrgent: boolean, occasion?: Occasion): void {
     if (watched.isCut) return
+    watched.occasion ??= occasion
     if (watched.review === 'running') watched.review = 'running_and_queued'
     else if (watched.review === 'resting') {
       watched.review = 'queued'
@@ -203,8 +225,10 @@ export function watchOpenConnections({ point, snapshot, open }: OpenConnectionsP
 
   async function review(watched: WatchedExchange): Promise<void> {
     watched.review = 'running'
+    const { occasion } = watched
+    watched.occasion = undefined
     try {
-      conclude(watched, await decideAgain(watched))
+      conclude(watched, await decideAgain(watched), occasion)
     } catch (error) {
       log.error({ err: error, request: watched.arrival.id }, 'an open exchange could not be decided again')
       if (isOpen(watched)) cut(watched, notAllowed, { reason: 'evaluation_failed', rule: undefined })
@@ -231,10 +255,10 @@ export function watchOpenConnections({ point, snapshot, open }: OpenConnectionsP
     return judgeAgain(point, arrival, matter)
   }
 
-  function conclude(watched: WatchedExchange, again: Awaited<ReturnType<typeof decideAgain>>): void {
+  function conclude(watched: WatchedExchange, again: Awaited<ReturnType<typeof decideAgain>>, occasion?: Occasion): void {
     if (!isOpen(watched)) return
     if (typeof again === 'string') {
-      cut(watched, notAllowed, { reason: again, rule: undefined })
+      cut(watched, notAllowed, { reason: again, rule: undefined }, occasion)
       return
     }
     const { decision } = again
@@ -244,7 +268,7 @@ export function watchOpenConnections({ point, snapshot, open }: OpenConnectionsP
       // Where strangers are let in the path stays open when a session is over. What was opened in somebody's name does not: the app at the
       // other end was told whose it is, and as a stranger's no end and no lock would ever find it again.
       if (watched.judgement.session !== undefined && again.session === undefined) {
-        cut(watched, signInAgain, { reason: 'session_expired', rule: undefined })
+        cut(watched, signInAgain, { reason: 'session_expired', rule: undefined }, occasion)
         return
       }
       renewStanding(point, watched, again)
@@ -258,7 +282,7 @@ export function watchOpenConnections({ point, snapshot, open }: OpenConnectionsP
     } else {
       const rule = 'rule' in decision ? decision.rule : undefined
       const mayBeMended = decision.effect === 'challenge' || statusOf(decision.reason) === 401
-      cut(watched, mayBeMended ? signInAgain : notAllowed, { reason: decision.reason, rule })
+      cut(watched, mayBeMended ? signInAgain : notAllowed, { reason: decision.reason, rule }, occasion)
     }
   }
 
@@ -281,6 +305,11 @@ export function watchOpenConnections({ point, snapshot, open }: OpenConnectionsP
 /** Somebody who has to be asked does not answer: the store, or the issuer of a service's tokens. */
 function isUndecided(reason: Reason): boolean {
   return reason === 'session_store_unavailable' || reason === 'provider_unavailable'
+}
+
+/** `undefined` where nobody knows when it was written. */
+function occasionOf(trigger: Occasion['trigger'], writtenAt: number | undefined): Occasion | undefined {
+  return writtenAt === undefined ? undefined : { trigger, writtenAt }
 }
 
 /** One that nobody knows by that name so far, and somebody may just have entered. */

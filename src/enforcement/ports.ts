@@ -16,6 +16,7 @@ import type { Live } from '../live/live.ts'
 import type { Logger } from '../log.ts'
 import type { CompiledPolicy } from '../policy/compile.ts'
 import type { Reason, Unmet } from '../policy/decision.ts'
+import type { RedactedField } from '../policy/facts.ts'
 import type { KeptPosts, NotKept } from '../session/kept-posts.ts'
 import type { SealedCookies } from '../session/sealed-cookies.ts'
 import type { Session } from '../session/session.ts'
@@ -108,6 +109,51 @@ export interface Renewal {
   }) => OwnPage
 }
 
+/** The trace that a request says it belongs to; both ids are lower-case hexadecimal and not all zero (W3C Trace Context §3.2). */
+export interface TraceParent {
+  readonly traceId: string
+  readonly spanId: string
+  readonly isSampled: boolean
+  readonly state: string | undefined
+}
+
+/** What there is to say of a guarded request when its trace begins. */
+export interface TracedRequest {
+  readonly id: string
+  readonly app: string
+  readonly method: string
+  readonly host: string
+  readonly port: number
+  /** As the trail may record it, or `undefined` where it may not. Never a query. */
+  readonly path: string | undefined
+  /** Monotonic instant. */
+  readonly arrivedAt: number
+  readonly parent: TraceParent | undefined
+  /** Whether the parent's word on sampling counts: a trusted proxy's does, a stranger's never. */
+  readonly isParentTrusted: boolean
+}
+
+/** The spans of one guarded request. Nothing here throws. */
+export interface RequestTrace {
+  /** Begins a step of the flow; the one before it is over. `upstream` is the client's half of a call. */
+  step(name: 'session' | 'facts' | 'decision' | 'audit' | 'upstream'): void
+  /** What runs in here, calls of the store and the provider included, belongs to this trace. */
+  within<T>(run: () => T): T
+  /** What the upstream is told: the step under way is its parent. */
+  carried(): { readonly traceparent: string; readonly tracestate: string | undefined }
+  /** Ends the step under way and the request; what comes after it is ignored. */
+  end(end: {
+    readonly effect: string
+    readonly reason: Reason
+    readonly rule: string | undefined
+    /** Status sent to the client; 0 if none was. */
+    readonly status: number
+  }): void
+}
+
+/** What was written that made something open be cut. */
+export type CutTrigger = 'end' | 'lock' | 'policy' | 'session' | 'device'
+
 export interface EnforcementPorts {
   readonly sessions: Sessions
   readonly cookies: SealedCookies
@@ -155,9 +201,18 @@ export interface EnforcementPorts {
     readonly reason: Reason
     readonly status: number
     readonly seconds: number
+    /** Of these, what was spent in Postern itself: without waiting for the upstream and for bodies. */
+    readonly overheadSeconds: number
   }) => void
+  /**
+   * Hears of each cut of what was open, for metrics: what had been written that it was cut for, and how long ago. Left out where nobody
+   * measures.
+   */
+  readonly observeCut?: ((cut: { readonly trigger: CutTrigger; readonly seconds: number }) => void) | undefined
   /** Hears of each decision by a rule with `alert: true`. */
   readonly countAlert: (appId: string) => void
+  /** Begins the spans of a guarded request; `undefined` where it is not sampled. Left out unless tracing is configured: then it costs nothing. */
+  readonly startTrace?: ((request: TracedRequest) => RequestTrace | undefined) | undefined
   /** Value of a secret header; `undefined` cannot happen for a checked policy. */
   readonly findSecret: (id: string) => string | undefined
 }
@@ -167,6 +222,16 @@ export interface AccessHostContext {
   readonly requestId: string
   /** Client address behind trusted proxies. */
   readonly address: string
+}
+
+/** What of each request is recorded, and what is not. How surely, each app's route says. */
+export interface RecordingSettings {
+  readonly query: 'drop' | 'keep'
+  /** Claims that are recorded besides those that the policy speaks of. */
+  readonly recordClaims: readonly (readonly string[])[]
+  readonly redact: readonly RedactedField[]
+  /** Where the provider states the groups: with them, these claims are kept out. */
+  readonly groupClaims: readonly (readonly string[])[]
 }
 
 /** Settings of the enforcement point that need a restart. */
@@ -185,7 +250,7 @@ export interface EnforcementSettings {
   readonly hstsSeconds: number | undefined
   /** The instance's session limits: no assertion outlives its session, and `whoami` states both. */
   readonly session: { readonly idleTimeoutSeconds: number; readonly lifetimeSeconds: number }
-  readonly auditQuery: 'drop' | 'keep'
+  readonly recording: RecordingSettings
   /** How long what is open lives on while the store cannot say whether it still may. */
   readonly storeGraceSeconds: number
   /** How long requests are decided on what is remembered while the store is away; `undefined`: not at all. Never for `restricted` apps. */

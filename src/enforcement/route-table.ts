@@ -29,7 +29,20 @@ export interface Route extends ForwardedRoute {
   readonly takesBearer: PathMatcher
   /** Every service of the document; the same list for as long as the policy is. */
   readonly services: readonly Service[]
+  readonly recording: RouteRecording
 }
+
+/** How requests for one app are recorded. */
+export interface RouteRecording {
+  readonly paths: App['audit']['paths']
+  /** A request that is allowed waits until its decision is on the disk (`durability: group`). */
+  readonly isAwaited: boolean
+  /** What cannot be recorded is refused (`when_full: deny`). */
+  readonly isDemanded: boolean
+}
+
+/** What the instance says for apps that do not say it themselves; `undefined`: their sensitivity decides. */
+export type RecordingDefaults = Pick<App['audit'], 'durability' | 'whenFull'>
 
 /** Every app of one origin. */
 export interface AppHost {
@@ -51,19 +64,23 @@ export interface RouteTable {
 type RoutedDocument = Pick<PolicyDocument, 'apps' | 'rules' | 'levels' | 'services'>
 
 /** Compiles the apps of a checked document. Throws `TypeError` where two apps claim one address or an app has no policy. */
-export function compileRoutes(document: RoutedDocument, policy: CompiledPolicy): RouteTable {
-  return takeSteps(compileRoutesInSteps(document, policy))
+export function compileRoutes(document: RoutedDocument, policy: CompiledPolicy, defaults?: RecordingDefaults): RouteTable {
+  return takeSteps(compileRoutesInSteps(document, policy, defaults))
 }
 
 /** The same an app at a time, for whoever has requests to serve in between. */
-export function* compileRoutesInSteps(document: RoutedDocument, policy: CompiledPolicy): Steps<RouteTable> {
+export function* compileRoutesInSteps(
+  document: RoutedDocument,
+  policy: CompiledPolicy,
+  defaults: RecordingDefaults = bySensitivity,
+): Steps<RouteTable> {
   const { apps } = document
   const origins = new Map(apps.map((app) => [app.id, app.address.origin]))
   const routes: Route[] = []
   const hosts = new Map<string, AppHost>()
   for (const app of apps) {
     yield
-    const route = compileRoute(app, document, policy, origins)
+    const route = { ...compileRoute(app, document, policy, origins), recording: compileRecording(app, defaults) }
     routes.push(route)
     const { hostname, origin, prefix } = route.app.address
     const host = hosts.get(hostname)
@@ -90,7 +107,34 @@ export function matchRoute(host: AppHost, path: string): Route | undefined {
 
 /** Whether an authority is that of `url`: one hostname has one port, named or not. */
 export function isHostOf(url: URL, { hostname, port }: Pick<Target, 'hostname' | 'port'>): boolean {
-  return hostname === url.hostname && (port ?? defaultPortOf(url)) === (url.port === '' ? defaultPortOf(url) : Number(url.port))
+  const own = authorityOf(url)
+  return hostname === own.hostname && (port ?? own.defaultPort) === own.port
+}
+
+/** Of a public URL. */
+export function schemeOf(url: URL): 'https' | 'http' {
+  return authorityOf(url).scheme
+}
+
+interface Authority {
+  readonly scheme: 'https' | 'http'
+  readonly hostname: string
+  readonly port: number
+  readonly defaultPort: number
+}
+
+const authorities = new WeakMap<URL, Authority>()
+
+/** Read once: each part of a URL is cut out of its text anew whenever it is asked for, and this is asked twice a request. */
+function authorityOf(url: URL): Authority {
+  let known = authorities.get(url)
+  if (known === undefined) {
+    const scheme = url.protocol === 'https:' ? 'https' : 'http'
+    const defaultPort = scheme === 'https' ? 443 : 80
+    known = { scheme, hostname: url.hostname, port: url.port === '' ? defaultPort : Number(url.port), defaultPort }
+    authorities.set(url, known)
+  }
+  return known
 }
 
 /** Whether the app is hidden and holds nothing at all for this subject, so that even its existence is none of their business. */
@@ -98,11 +142,24 @@ export function isHiddenFrom({ app, policy }: Route, subject: SubjectFacts): boo
   return app.portal === 'hidden' && !policy.allows.some((rule) => rule.who.judge(subject) === 'true')
 }
 
-function defaultPortOf(url: URL): number {
-  return url.protocol === 'https:' ? 443 : 80
+const bySensitivity: RecordingDefaults = { durability: undefined, whenFull: undefined }
+
+/** The app's own word goes before the instance's, and that before what its sensitivity asks for. */
+function compileRecording({ audit, sensitivity }: App, defaults: RecordingDefaults): RouteRecording {
+  const isRestricted = sensitivity === 'restricted'
+  return {
+    paths: audit.paths,
+    isAwaited: (audit.durability ?? defaults.durability ?? (isRestricted ? 'group' : 'relaxed')) === 'group',
+    isDemanded: (audit.whenFull ?? defaults.whenFull ?? (isRestricted ? 'deny' : 'drop')) === 'deny',
+  }
 }
 
-function compileRoute(app: App, document: RoutedDocument, policy: CompiledPolicy, origins: ReadonlyMap<string, string>): Route {
+function compileRoute(
+  app: App,
+  document: RoutedDocument,
+  policy: CompiledPolicy,
+  origins: ReadonlyMap<string, string>,
+): Omit<Route, 'recording'> {
   const compiled = policy.apps.get(app.id)
   if (compiled === undefined) throw new TypeError(`app ${app.id} has no compiled policy`)
   const posts = app.crossSitePosts.map((pattern) => compilePathPattern(pattern, 'exact'))

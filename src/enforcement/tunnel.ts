@@ -103,6 +103,8 @@ class Tunnel implements OpenExchange {
       status: this.#status,
       bytesIn: this.#side?.bytesIn ?? 0,
       bytesOut: this.#side?.bytesOut ?? 0,
+      // A handshake is the upstream's and the client's; what is ours of it is over before a clock could tell.
+      ownMs: 0,
       outcome: this.#ending ?? 'client_gone',
       refusal,
       cause: this.#cause,

@@ -16,6 +16,7 @@ import type { EnforcementPoint } from './arrival.ts'
 import type { Standing } from './exchange.ts'
 import type { Judgement } from './judge.ts'
 import type { OpenExchange } from './open-exchanges.ts'
+import type { CutTrigger } from './ports.ts'
 import { endOfSession, idleEndOfSession } from './session-limits.ts'
 
 export interface WatchedExchange {
@@ -31,8 +32,16 @@ export interface WatchedExchange {
   isAdopted: boolean
   isCut: boolean
   review: 'resting' | 'queued' | 'running' | 'running_and_queued'
+  /** What its next review is for, where something was written that asks for one; the first of several. */
+  occasion: Occasion | undefined
   /** Since when nobody could say whether it still may; `undefined`: somebody could. */
   unknownSince: number | undefined
+}
+
+/** Something that was written, and when, by the store's clock. */
+export interface Occasion {
+  readonly trigger: CutTrigger
+  readonly writtenAt: number
 }
 
 /** How often everything is decided again, whatever happens. */
@@ -53,6 +62,7 @@ export function watchExchange(point: EnforcementPoint, exchange: OpenExchange, {
     isAdopted: false,
     isCut: false,
     review: 'resting',
+    occasion: undefined,
     unknownSince: undefined,
   }
 }

@@ -13,7 +13,7 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import { isPosternError, PosternError } from '../errors.ts'
 import type { Logger } from '../log.ts'
-import type { End, LiveStore, SessionStore, StoreEvent, StoreNews } from '../session/store.ts'
+import type { End, HeardStoreEvent, LiveStore, SessionStore, StoreNews } from '../session/store.ts'
 import { createHeldEnds, parseEndedDetail } from './held-ends.ts'
 import type { Live, LiveEvent } from './live.ts'
 import type { Lock, LockSet } from './lock.ts'
@@ -65,6 +65,8 @@ export function createLive(parts: LiveParts): Live {
   /** Listeners wait to hear that everything was read again. */
   let isRegaining = true
   let areLocksAnnounced = true
+  /** Of the first change of locks that nobody was told of yet. */
+  let locksWrittenAt: number | undefined
   let lost: readonly End[] = []
   /** Ends that came while a reading was under way: that they are not in it does not mean that the store has lost them. */
   let heardMeanwhile = new Set<End>()
@@ -118,7 +120,7 @@ export function createLive(parts: LiveParts): Live {
     ends.sweep(now())
   }
 
-  function hearOf(event: StoreEvent): void {
+  function hearOf(event: HeardStoreEvent): void {
     switch (event.kind) {
       case 'ended': {
         const heard = parseEndedDetail(event.detail)
@@ -130,12 +132,13 @@ export function createLive(parts: LiveParts): Live {
         lockChanges += 1
         areLocksWhole = false
         areLocksAnnounced = false
+        locksWrittenAt ??= event.at
         break
       case 'session':
-        tell({ kind: 'session_changed', sessionHash: event.detail })
+        tell({ kind: 'session_changed', sessionHash: event.detail, writtenAt: event.at })
         break
       case 'device':
-        tell({ kind: 'device_changed', deviceHash: event.detail })
+        tell({ kind: 'device_changed', deviceHash: event.detail, writtenAt: event.at })
         break
       default:
         // A newer version says something that this one does not understand.
@@ -187,11 +190,12 @@ export function createLive(parts: LiveParts): Live {
     }
     // What was locked by then is told of also where more has come meanwhile.
     if (!isRegaining) {
-      if (haveLocksChanged) tell({ kind: 'locks_changed' })
+      if (haveLocksChanged) tell({ kind: 'locks_changed', writtenAt: locksWrittenAt })
     } else if (areLocksWhole) {
       isRegaining = false
       tell({ kind: 'regained' })
     }
+    if (areLocksWhole) locksWrittenAt = undefined
     await restore()
   }
 

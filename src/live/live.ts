@@ -14,17 +14,22 @@ import type { LockFacts } from '../policy/facts.ts'
 import type { End } from '../session/store.ts'
 import type { LockQuestion } from './lock.ts'
 
-/** What an instance hears of. */
+/** When what it tells of was written, by the store's clock; left out where nobody knows. */
+interface Written {
+  readonly writtenAt?: number | undefined
+}
+
+/** What an instance hears of. Ends have instants of their own. */
 export type LiveEvent =
   | { readonly kind: 'ended'; readonly ends: readonly End[] }
   /** Some were added, changed or lifted; they are in force already. */
-  | { readonly kind: 'locks_changed' }
+  | ({ readonly kind: 'locks_changed' } & Written)
   /** Its claims were replaced, or somebody signed in again: what is remembered of it is out of date. */
-  | { readonly kind: 'session_changed'; readonly sessionHash: string }
+  | ({ readonly kind: 'session_changed'; readonly sessionHash: string } & Written)
   /** A device of the inventory: registered, reported on, blocked, removed. */
-  | { readonly kind: 'device_changed'; readonly deviceHash: string }
+  | ({ readonly kind: 'device_changed'; readonly deviceHash: string } & Written)
   /** Another policy is in force. Of this instance alone: each reads its own files. */
-  | { readonly kind: 'policy_changed' }
+  | ({ readonly kind: 'policy_changed' } & Written)
   /** Nobody knows what happened meanwhile: everything may have changed. Ends and locks were read again already. */
   | { readonly kind: 'regained' }
 

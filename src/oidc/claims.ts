@@ -17,6 +17,8 @@ const protocolClaims = new Set([
   ...['iss', 'sub', 'aud', 'exp', 'iat', 'nbf', 'jti', 'azp', 'nonce', 'auth_time', 'acr', 'amr', 'sid'],
   ...['at_hash', 'c_hash', 's_hash', 'typ', 'events', 'cnf', 'client_id'],
 ])
+/** Claims that only tie a token to its message. They were checked, say nothing of a person, and the nonce was a secret of the attempt. */
+const messageClaims = new Set(['nonce', 'at_hash', 'c_hash', 's_hash'])
 const prototypeNames = new Set(['__proto__', 'constructor', 'prototype'])
 /** Deeper than any real claim; shallow enough that copying and sealing cannot exhaust the stack. */
 const maxDepth = 16
@@ -29,7 +31,7 @@ export function mergeClaims(idToken: JsonObject | undefined, userinfo: JsonObjec
     if (!protocolClaims.has(name) && !prototypeNames.has(name)) merged[name] = plain(value, 1)
   }
   for (const [name, value] of Object.entries(idToken ?? {})) {
-    if (!prototypeNames.has(name)) merged[name] = plain(value, 1)
+    if (!prototypeNames.has(name) && !messageClaims.has(name)) merged[name] = plain(value, 1)
   }
   merged['iss'] = identity.issuer
   merged['sub'] = identity.sub

@@ -35,7 +35,7 @@ import { type KnownProvider, permitsHttp, startDiscovery } from './discovery.ts'
 import { checkIdToken, readJwsHeader } from './id-token.ts'
 import { verifyLogoutToken } from './logout-token.ts'
 import { sortFailure } from './provider-failure.ts'
-import { createProviderFetch } from './provider-fetch.ts'
+import { createProviderFetch, observed, type ProviderObserver, type ProviderOperation } from './provider-fetch.ts'
 import { createProviderKeys } from './provider-keys.ts'
 import type { PendingSignIn, RefreshResult, RelyingParty } from './relying-party.ts'
 import { wishParameters } from './sign-in-wish.ts'
@@ -58,6 +58,8 @@ export interface RelyingPartySettings {
   readonly log: Logger
   /** For one request to the provider, name look-up to last byte. */
   readonly timeoutSeconds?: number
+  /** Hears how long the provider takes. */
+  readonly observe?: ProviderObserver
 }
 
 /** Creates the relying party and starts discovery. Throws `configuration_invalid` if the issuer is plain HTTP without leave. */
@@ -68,8 +70,12 @@ export function createRelyingParty(settings: RelyingPartySettings): RelyingParty
   if (issuer.protocol !== 'https:' && !allowsHttp) {
     throw new PosternError('configuration_invalid', `issuer ${issuer.href} is not HTTPS; dangerously_allow_http would permit it`)
   }
-  const providerFetch = createProviderFetch(timeoutSeconds)
+  // Discovery asks before it exists.
+  let findKnown: () => KnownProvider | undefined = () => undefined
+  const { observe = () => undefined } = settings
+  const providerFetch = observed(createProviderFetch(timeoutSeconds), (url) => operationOf(url, findKnown()), observe)
   const discovery = startDiscovery({ configuration, providerFetch, timeoutSeconds, now, log })
+  findKnown = discovery.find
   const keys = createProviderKeys(async () => {
     const url = getKnown().metadata.jwks_uri ?? ''
     const response = await providerFetch.fetch(url, { method: 'GET', headers: { accept: 'application/json, application/jwk-set+json' } })
@@ -257,6 +263,16 @@ export function createRelyingParty(settings: RelyingPartySettings): RelyingParty
       providerFetch.close()
     },
   }
+}
+
+/** Providers have their keys anywhere, also under `/.well-known/`. */
+function operationOf(url: string, known: KnownProvider | undefined): ProviderOperation {
+  const isAt = (endpoint: string | undefined) => endpoint !== undefined && URL.parse(endpoint)?.href === URL.parse(url)?.href
+  const { jwks_uri: keys, token_endpoint: token, userinfo_endpoint: userinfo } = known?.metadata ?? {}
+  if (isAt(keys)) return 'keys'
+  if (isAt(token)) return 'token'
+  if (isAt(userinfo)) return 'userinfo'
+  return url.includes('/.well-known/') ? 'discovery' : 'other'
 }
 
 /** Of an answer of the provider: the `kid` of its ID Token, so that its key can be looked for before it is verified, and its refresh token. */

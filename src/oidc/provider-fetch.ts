@@ -31,6 +31,30 @@ export interface ProviderFetch {
   close(): void
 }
 
+/** What is asked of a provider, for whoever measures it. */
+export type ProviderOperation = 'discovery' | 'keys' | 'token' | 'userinfo' | 'issuer_keys' | 'other'
+
+/** Hears how long each exchange took, and whether it was answered by anything but the provider's own admission of trouble. */
+export type ProviderObserver = (operation: ProviderOperation, seconds: number, isAnswered: boolean) => void
+
+/** The same client, of which `observe` hears each exchange. */
+export function observed(inner: ProviderFetch, operationOf: (url: string) => ProviderOperation, observe: ProviderObserver): ProviderFetch {
+  return {
+    async fetch(url, request) {
+      const begunAt = performance.now()
+      let isAnswered = false
+      try {
+        const response = await inner.fetch(url, request)
+        isAnswered = response.status < 500
+        return response
+      } finally {
+        observe(operationOf(url), (performance.now() - begunAt) / 1000, isAnswered)
+      }
+    },
+    close: inner.close,
+  }
+}
+
 /** Creates the client. `timeoutSeconds` bounds a whole exchange, from name look-up to the last byte of the answer. */
 export function createProviderFetch(timeoutSeconds: number): ProviderFetch {
   const agents = {

@@ -226,6 +226,15 @@ export interface HeaderSetting {
   readonly value: { readonly kind: 'text'; readonly text: string } | { readonly kind: 'secret'; readonly id: string }
 }
 
+/** How requests for one app are recorded. */
+export interface AppAuditSetting {
+  /** `first_segment`: `/records/4711` becomes `/records/…`. What is left out is unknown to a replay. */
+  readonly paths: 'full' | 'first_segment' | 'none'
+  /** `undefined`: as the instance says, else by sensitivity. */
+  readonly durability: 'relaxed' | 'group' | undefined
+  readonly whenFull: 'deny' | 'drop' | undefined
+}
+
 export interface App {
   readonly id: string
   readonly name: string
@@ -265,6 +274,7 @@ export interface App {
   readonly setResponseHeaders: readonly HeaderSetting[]
   /** Missing allows and unmet requires are passes for these people until that day (`YYYY-MM-DD`, included), and recorded as such. */
   readonly report: { readonly until: string | undefined; readonly pass: Who } | undefined
+  readonly audit: AppAuditSetting
   readonly rules: readonly Rule[]
 }
 

@@ -29,6 +29,9 @@ export type UnknownReason =
   /** Of a recorded request: the operator keeps it out of the trail. */
   | 'redacted'
 
+/** What an operator may keep out of the trail. Who it was, in one form or another, always stays. */
+export type RedactedField = 'email' | 'address' | 'user_agent' | 'groups' | 'claims' | 'country' | 'asn'
+
 export type SubjectFacts =
   | { readonly kind: 'nobody' }
   | {

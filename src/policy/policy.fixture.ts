@@ -39,6 +39,7 @@ export function appWith(rules: readonly Rule[], changes: Partial<App> = {}): App
     maxBodyBytes: undefined,
     stripPrefix: false,
     passAuthorization: false,
+    audit: { paths: 'full', durability: undefined, whenFull: undefined },
     setRequestHeaders: [],
     removeRequestHeaders: [],
     setResponseHeaders: [],

@@ -98,7 +98,7 @@ export function createClaimsRefresh(parts: ClaimsRefreshParts): ClaimsRefresh {
     const course: Course = { isDemanded, isOpen: true }
     const outcome = fly(session, course)
       .catch((error: unknown): RefreshOutcome => {
-        log.warn({ err: error }, 'claims could not be refreshed')
+        log.warn({ session: session.id, err: error }, 'claims could not be refreshed')
         return 'failed'
       })
       .then((result) => {
@@ -185,7 +185,7 @@ export function createClaimsRefresh(parts: ClaimsRefreshParts): ClaimsRefresh {
     const result = await parts.refresh(used, { issuer: session.issuer, sub: session.sub, idToken: session.tokens.idToken })
     switch (result.outcome) {
       case 'unreachable':
-        log.warn({ err: result.cause }, 'the provider could not be asked for fresh claims')
+        log.warn({ session: session.id, err: result.cause }, 'the provider could not be asked for fresh claims')
         if (result.refreshToken !== undefined) await keepToken(session, used, result.refreshToken)
         return 'failed'
       case 'refused': {

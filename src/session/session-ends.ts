@@ -88,7 +88,8 @@ export function createSessionEnds(parts: SessionEndsParts): SessionEnds {
       ])
       return session
     } catch (error) {
-      parts.log.warn({ err: error }, 'a session that has ended could not be cleared away; its end is on record')
+      const facts = { request: why.by?.requestId, session: sessionId, err: error }
+      parts.log.warn(facts, 'a session that has ended could not be cleared away; its end is on record')
       // It has ended all the same, and the trail must say so, if only by its id.
       if (!isReported && sessionId !== undefined) onEvent(sessionEnded(sessionId, { kind: 'person' }, why))
       return undefined

@@ -60,7 +60,11 @@ export interface SessionServiceOptions {
 }
 
 /** `Sessions`, and the people seen for commands. */
-export type SessionService = Sessions & Pick<People, 'findPeople' | 'findPerson'>
+export type SessionService = Sessions &
+  Pick<People, 'findPeople' | 'findPerson'> & {
+    /** Sessions that were used through this instance a moment ago. */
+    countInUse(): number
+  }
 
 /** A browser that follows a redirect takes seconds; a code that lies around is worth nothing. */
 const handOffSeconds = 30
@@ -282,6 +286,7 @@ export function createSessions(options: SessionServiceOptions): SessionService {
 
     findPeople: people.findPeople,
     findPerson: people.findPerson,
+    countInUse: use.count,
     async close() {
       const waiting = new AbortController()
       await Promise.race([Promise.all([claims.settle(), use.settle()]), pause(longestCloseMs, undefined, { signal: waiting.signal })])

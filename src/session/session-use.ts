@@ -15,6 +15,8 @@ import type { SessionStore } from './store.ts'
 /** Use of sessions on one instance. */
 export interface SessionUse {
   recordUse(session: Session): void
+  /** Sessions that were used here within the interval, a minute unless sessions end sooner. */
+  count(): number
   /** Resolves when nothing is under way any more. */
   settle(): Promise<void>
 }
@@ -35,6 +37,13 @@ export function createSessionUse({ store, records, limits, monotonicNow, log }: 
   const writtenAt = new Map<string, number>()
   const writes = new Set<Promise<void>>()
 
+  function forgetOld(now: number): void {
+    for (const [id, at] of writtenAt) {
+      if (now - at < intervalMs) break
+      writtenAt.delete(id)
+    }
+  }
+
   async function write(sessionId: string): Promise<void> {
     const sessionHash = hashSessionId(sessionId)
     const [now, [end]] = await Promise.all([store.loadNow(), store.loadEnds([{ kind: 'session', idHash: sessionHash }])])
@@ -53,14 +62,15 @@ export function createSessionUse({ store, records, limits, monotonicNow, log }: 
       if (now - (writtenAt.get(session.id) ?? Number.NEGATIVE_INFINITY) < intervalMs) return
       writtenAt.delete(session.id)
       writtenAt.set(session.id, now)
-      for (const [id, at] of writtenAt) {
-        if (now - at < intervalMs) break
-        writtenAt.delete(id)
-      }
+      forgetOld(now)
       const settled = write(session.id)
-        .catch((error: unknown) => log.warn({ err: error }, 'the use of a session could not be written'))
+        .catch((error: unknown) => log.warn({ session: session.id, err: error }, 'the use of a session could not be written'))
         .finally(() => writes.delete(settled))
       writes.add(settled)
+    },
+    count() {
+      forgetOld(monotonicNow())
+      return writtenAt.size
     },
     async settle() {
       await Promise.all(writes)

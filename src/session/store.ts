@@ -73,9 +73,15 @@ export interface StoreEvent {
   readonly detail: string
 }
 
+/** An event as the stream has it. */
+export interface HeardStoreEvent extends StoreEvent {
+  /** When it was written, by the store's clock. */
+  readonly at: number
+}
+
 /** What came since a position. No events at all is an answer too: the store is there, and nothing happened. */
 export interface StoreNews {
-  readonly events: readonly StoreEvent[]
+  readonly events: readonly HeardStoreEvent[]
   /** Where to read on. */
   readonly position: string
   /**
@@ -106,7 +112,25 @@ export interface LiveStore {
   restoreEnds(ends: readonly End[], keepSeconds: number): Promise<void>
 }
 
-export interface SessionStore extends DurableStore, LiveStore {
+/** A batch of the recent window as it is stored: sealed. */
+export interface StoredWindowBatch {
+  /** Sorts by its bytes as the batches are to be read; the same batch has the same one. */
+  readonly position: string
+  readonly value: Buffer
+}
+
+/**
+ * What of the audit trail the store holds for the console: the newest batches, of all instances in one order. It is a copy of what is in files,
+ * so a write need not be on the disk, and the oldest leave.
+ */
+export interface WindowStore {
+  /** Adds a batch of so many entries, once: one whose position is there already is passed over. The oldest batches leave while `keepEntries` remain without them. */
+  appendWindow(batch: StoredWindowBatch & { readonly entries: number }, keepEntries: number): Promise<void>
+  /** At most `limit` batches whose positions are below `before`, the highest first. */
+  listWindow(before: string | undefined, limit: number): Promise<readonly StoredWindowBatch[]>
+}
+
+export interface SessionStore extends DurableStore, LiveStore, WindowStore {
   /** The store's clock, epoch milliseconds. Start and end times come from here, never from an instance's clock. */
   loadNow(): Promise<number>
 

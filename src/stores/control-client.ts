@@ -9,7 +9,7 @@
 import { connect, type Socket } from 'node:net'
 import type { AdministrativeEvent } from '../audit/event.ts'
 import { PosternError } from '../errors.ts'
-import type { DurableRecord, End, NamedDurableRecord, SessionStore, StoredRecord } from '../session/store.ts'
+import type { DurableRecord, End, NamedDurableRecord, SessionStore, StoredRecord, StoredWindowBatch } from '../session/store.ts'
 import { mostAnswerBytes, mostRequestBytes, type Operation, readFrames, writeFrame } from './control-protocol.ts'
 
 /** The store of a running instance, and its audit trail. */
@@ -132,6 +132,8 @@ function createClient(socket: Socket): ControlClient {
     removeDurable: (name, version) => ask<boolean>('removeDurable', name, version),
     listDurable: (kind, after, limit) => ask<readonly NamedDurableRecord[]>('listDurable', kind, after, limit),
     confirmDurable: () => ask<undefined>('confirmDurable'),
+    appendWindow: ({ entries, position, value }, keepEntries) => ask<undefined>('appendWindow', { position, value, entries }, keepEntries),
+    listWindow: (...args) => ask<readonly StoredWindowBatch[]>('listWindow', ...args),
     checkReady: () => ask<undefined>('checkReady'),
     recordEvent: (event) => ask<undefined>('recordEvent', event),
     async close() {

@@ -70,6 +70,8 @@ const operations: Readonly<Record<Operation, readonly Form[]>> = {
   removeDurable: [isText, isOptional(isWhole)],
   listDurable: [isOptional(isText), isOptional(isText), isBatchSize],
   confirmDurable: [],
+  appendWindow: [hasShape({ position: isText, value: isBytes, entries: isWhole }), isWhole],
+  listWindow: [isOptional(isText), isBatchSize],
   checkReady: [],
   recordEvent: [isMap],
 }

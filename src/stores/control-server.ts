@@ -32,8 +32,8 @@ export interface ControlServerParts {
   /** `data_dir`. */
   readonly folder: string
   readonly store: SessionStore
-  /** Takes an administrative event into this instance's trail; `false` for anything that is not one. */
-  readonly record: (event: unknown) => boolean
+  /** Takes an administrative event into this instance's trail; `false` for anything that is not one, or that could not be written and must be. */
+  readonly record: (event: unknown) => boolean | Promise<boolean>
   readonly log: Pick<Logger, 'warn' | 'error'>
 }
 
@@ -120,7 +120,7 @@ async function answerTo({ store, record }: ControlServerParts, frame: unknown): 
   if (request === undefined) throw new ProtocolFault('there is no such operation')
   const { op, args } = request
   if (op === 'recordEvent') {
-    if (!record(args[0])) throw new ProtocolFault('not an administrative event')
+    if (!(await record(args[0]))) throw new ProtocolFault('not an administrative event')
     return { result: undefined }
   }
   try {

@@ -7,7 +7,7 @@
 
 import { randomBytes } from 'node:crypto'
 import { PosternError } from '../errors.ts'
-import type { StoreEvent, StoreEvents, StoreNews } from '../session/store.ts'
+import type { HeardStoreEvent, StoreEvent, StoreEvents, StoreNews } from '../session/store.ts'
 
 /** The stream of one opening of the store. */
 export interface EmbeddedEvents {
@@ -26,7 +26,7 @@ const waitMs = 1_000
 /** An empty stream. `now` is the store's clock. */
 export function createEmbeddedEvents(now: () => number): EmbeddedEvents {
   const opening = randomBytes(8).toString('hex')
-  let kept: StoreEvent[] = []
+  let kept: HeardStoreEvent[] = []
   /** Number of the last event; the first kept one has `last - kept.length + 1`. */
   let last = 0
   let isClosed = false
@@ -80,7 +80,7 @@ export function createEmbeddedEvents(now: () => number): EmbeddedEvents {
 
   return {
     append(event) {
-      kept.push(event)
+      kept.push({ ...event, at: now() })
       last += 1
       // Cut seldom and by half, so that an event does not cost the whole list.
       if (kept.length > mostKept) kept = kept.slice(mostKept / 2)

@@ -12,6 +12,7 @@ import type { Logger } from '../log.ts'
 import type { DurableRecord, End, EndCause, EndKind, NamedDurableRecord, SessionStore, StoredRecord } from '../session/store.ts'
 import { durably, openDatabase, prepare, type Statements, sweep } from './embedded-database.ts'
 import { createEmbeddedEvents } from './embedded-events.ts'
+import { createEmbeddedWindow } from './embedded-window.ts'
 import { createStoreTrouble } from './store-trouble.ts'
 
 /** Where the file is, and what time it is. */
@@ -130,6 +131,7 @@ export function createEmbeddedStore(options: EmbeddedStoreOptions): SessionStore
       answer(() => durably(database, () => statements.removeDurable.run(name, version ?? null, version ?? null).changes === 1)),
     listDurable: (kind, after, limit) => answer(() => listDurable(statements, { kind, after, limit })),
     confirmDurable: () => answer(() => undefined),
+    ...createEmbeddedWindow(database, answer),
 
     checkReady: () => answer(() => void statements.probe.get()),
     async close() {

@@ -32,6 +32,9 @@
  * | `{postern}:ends` | hash, field `kind:H(id)`, value `at keep_until cause` | longest member | every end |
  * | `{postern}:ends:until` | sorted set, member `kind:H(id)`, score `keep_until` | longest member | every end |
  * | `{postern}:events` | stream, fields `kind` and `detail`: what instances tell each other; about the newest 10,000 | a day after the last | ends, locks, sessions, devices |
+ * | `{postern}:window` | sorted set, member `at:H(batch)`, score 0: what a reading walks | trimmed to `audit.window` events; 30 days after the last | the window's follower |
+ * | `{postern}:window:batches` | hash, field as that member, value `entries SEALED`: lines of the audit trail | as its member | the window's follower |
+ * | `{postern}:window:count` | string, number of entries in all batches | as the last member | the window's follower |
  * | `{postern}:probe` | string, empty | 10 s | readiness |
  *
  * `H` is SHA-256 in base64url. `SEALED` is AES-256-GCM as in `session/seal.ts`.
@@ -50,6 +53,9 @@ export interface Keyspace {
   readonly ends: string
   readonly endsUntil: string
   readonly events: string
+  readonly windowPositions: string
+  readonly windowBatches: string
+  readonly windowCount: string
   readonly probe: string
 }
 
@@ -64,6 +70,9 @@ export function createKeyspace(prefix: string): Keyspace {
     ends: `${prefix}ends`,
     endsUntil: `${prefix}ends:until`,
     events: `${prefix}events`,
+    windowPositions: `${prefix}window`,
+    windowBatches: `${prefix}window:batches`,
+    windowCount: `${prefix}window:count`,
     probe: `${prefix}probe`,
   }
 }

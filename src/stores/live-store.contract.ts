@@ -36,7 +36,7 @@ export function liveStoreContract(name: string, makeStore: () => Promise<StoreUn
       for (let questions = 0; events.length < count && questions < 20; questions++) {
         const news = await reader.next(position)
         expect(news.isGap).toBe(false)
-        events.push(...news.events)
+        events.push(...news.events.map(({ kind, detail }) => ({ kind, detail })))
         position = news.position
       }
       return { events, position }
@@ -61,6 +61,19 @@ export function liveStoreContract(name: string, makeStore: () => Promise<StoreUn
       const more: StoreEvent = { kind: 'locks', detail: '' }
       await store.publish(more)
       expect((await readOn(one, first.position, 1)).events).toEqual([more])
+    })
+
+    it('says of each event when it was written, by the store’s clock', async () => {
+      const reader = open()
+      const { position } = await reader.next(undefined)
+      under.moveTime(30_000)
+      const from = await store.loadNow()
+      await store.publish({ kind: 'locks', detail: '' })
+      const to = await store.loadNow()
+      const { events } = await reader.next(position)
+      expect(events).toEqual([{ kind: 'locks', detail: '', at: expect.any(Number) }])
+      expect(events[0]?.at).toBeGreaterThanOrEqual(from)
+      expect(events[0]?.at).toBeLessThanOrEqual(to)
     })
 
     it('tells of ends with the instant that was recorded', async () => {

@@ -8,7 +8,7 @@
  */
 
 import { PosternError } from '../errors.ts'
-import type { StoreEvent, StoreEvents, StoreNews } from '../session/store.ts'
+import type { HeardStoreEvent, StoreEvent, StoreEvents, StoreNews } from '../session/store.ts'
 import { createRedisClient } from './redis-client.ts'
 import { redisErrorCode, withoutArguments } from './redis-error.ts'
 import { readEventsState, type Script } from './redis-scripts.ts'
@@ -61,7 +61,7 @@ export function createRedisEvents({ url, key, connectTimeoutMs, clockShift }: Re
     const { now, role, replicationId, last, first, wasTrimmed } = stateOf(state)
     // A server that was demoted goes on answering, and nobody writes there any more.
     if (role === 'slave') throw unavailable('this server is a replica')
-    const events = entriesOf(entries)
+    const events = entriesOf(entries, Math.trunc(clockShift()))
     const hasMoved = askedOn !== connection || answeredOn !== askedOn || (history !== undefined && history !== replicationId)
     answeredOn = askedOn
     history = replicationId
@@ -171,8 +171,8 @@ function isId(text: string | undefined): text is string {
   return text !== undefined && /^\d{1,20}-\d{1,20}$/.test(text)
 }
 
-/** `[[key, [[id, [field, value, …]], …]]]`, or nothing where nothing happened. */
-function entriesOf(reply: unknown): readonly { readonly id: string; readonly event: StoreEvent }[] {
+/** `[[key, [[id, [field, value, …]], …]]]`, or nothing where nothing happened. An id begins with its instant. */
+function entriesOf(reply: unknown, shift: number): readonly { readonly id: string; readonly event: HeardStoreEvent }[] {
   if (reply === null) return []
   const [stream] = listOf(reply)
   return listOf(listOf(stream)[1]).map((entry) => {
@@ -180,7 +180,8 @@ function entriesOf(reply: unknown): readonly { readonly id: string; readonly eve
     const texts = listOf(fields).map(String)
     const fieldOf = (name: string) => texts[texts.indexOf(name) + 1] ?? ''
     // A kind that this version does not know comes from a newer one; whoever reads it treats it as a change of everything.
-    return { id: String(id), event: { kind: fieldOf('kind') as StoreEvent['kind'], detail: fieldOf('detail') } }
+    const event = { kind: fieldOf('kind') as StoreEvent['kind'], detail: fieldOf('detail'), at: Number.parseInt(String(id), 10) + shift }
+    return { id: String(id), event }
   })
 }
 

@@ -15,6 +15,7 @@ import { connectRedis, type RedisConnection } from './redis-connection.ts'
 import { createRedisEvents } from './redis-events.ts'
 import { loadStoreReport, type StoreReport } from './redis-report.ts'
 import * as scripts from './redis-scripts.ts'
+import { createRedisWindow } from './redis-window.ts'
 
 /** An end counts within a second everywhere, and everything else on this connection waits meanwhile. */
 const replicaWaitMs = 250
@@ -134,6 +135,7 @@ export function createRedisStore(options: RedisStoreOptions): RedisStore {
     },
 
     confirmDurable: confirm,
+    ...createRedisWindow(redis, keys),
 
     // A write, because a replica, a full server and one that is still loading all answer PING.
     checkReady: async () => void (await redis.call('SET', keys.probe, '', 'PX', 10_000)),

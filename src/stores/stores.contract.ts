@@ -8,6 +8,7 @@ import { createHash, randomBytes } from 'node:crypto'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { SessionStore } from '../session/store.ts'
 import { liveStoreContract } from './live-store.contract.ts'
+import { windowStoreContract } from './window-store.contract.ts'
 
 /** A fresh store and the hook of its clock. */
 export interface StoreUnderTest {
@@ -22,6 +23,7 @@ export interface StoreUnderTest {
 /** Runs the whole contract against what `makeStore` makes. */
 export function storeContract(name: string, makeStore: () => Promise<StoreUnderTest>): void {
   liveStoreContract(name, makeStore)
+  windowStoreContract(name, makeStore)
   describe(`${name} keeps the store contract`, () => {
     let under: StoreUnderTest
     let store: SessionStore

@@ -6,6 +6,7 @@ import type { BreakGlassDoor, BreakGlassEntry } from '../../administration/break
 import { createDurableRecords } from '../../administration/durable-records.ts'
 import { type AccessPermission, accessPermissions } from '../../administration/token-scope.ts'
 import { createTokens, type TokenRecord } from '../../administration/tokens.ts'
+import type { AuditEvent } from '../../audit/event.ts'
 import { createTestRing, openEmbeddedPlace, type StorePlace, signedInAs, silentLog } from '../../session/session.fixture.ts'
 import { type AccessHost, type Answer, startAccessHost } from '../control-plane.fixture.ts'
 
@@ -41,6 +42,9 @@ const orders: AccessOrders = {
     return { outcome: 'done', value: { revoked: ['x'], ended_before: [], unknown: [] } }
   },
 }
+const recorded: AuditEvent[] = []
+let isOnDisk = true
+const audit = { record: (event: AuditEvent) => void recorded.push(event), settle: async () => isOnDisk }
 const grant = { issuer: 'https://op', sub: 'bob', email: 'bob@corp.example', name: '<b>Bob</b>', seconds: 1800, issuedAt: 0 }
 const breakGlass: BreakGlassDoor = {
   find: async (shown) => (shown === code ? grant : undefined),
@@ -59,7 +63,7 @@ beforeAll(async () => {
   for (const permission of accessPermissions) {
     tokens.set(permission, (await all.create({ name: permission, scopes: [{ permission }], lifetimeSeconds: 3600 }, 'os:admin@test')).text)
   }
-  host = await startAccessHost({ accessApi: { orders, tokens: all, refusalsPerMinute: 100 }, breakGlass })
+  host = await startAccessHost({ accessApi: { orders, tokens: all, audit, refusalsPerMinute: 100 }, breakGlass })
 })
 afterAll(async () => {
   await host.close()
@@ -67,6 +71,8 @@ afterAll(async () => {
 })
 beforeEach(() => {
   given.length = 0
+  recorded.length = 0
+  isOnDisk = true
   isOvertaken = false
   entry = { outcome: 'entered', signedIn: signedInAs('bob', { tokens: { idToken: '', accessToken: '', refreshToken: undefined } }), grant }
 })
@@ -113,6 +119,16 @@ describe('the API that cuts people off', () => {
     expect(given[1]).toMatchObject({ order: { on: 'subject', name: 'bob@corp.example', reason: 'back' } })
     await ask('GET', '/api/v1/sessions?subject=bob', 'sessions:read')
     expect(given[2]).toEqual({ subject: 'bob' })
+  })
+
+  it('says nothing of sessions until it is on record that they were asked for', async () => {
+    expect((await ask('GET', '/api/v1/sessions?subject=bob', 'sessions:read')).status).toBe(200)
+    const actor = expect.stringMatching(/^token:[0-9A-Za-z]{12}$/)
+    expect(recorded).toEqual([{ event: 'data.read', actor, what: 'sessions', target: 'bob', entries: 0 }])
+    isOnDisk = false
+    const answer = await ask('GET', '/api/v1/sessions', 'sessions:read')
+    expect([answer.status, answer.headers['x-postern']]).toEqual([503, 'audit_unavailable'])
+    expect(answer.body).not.toContain('sessions')
   })
 
   it('says whom an address may mean', async () => {

@@ -10,6 +10,7 @@ import { type Request, type RequestHandler, type Response, type Router, text } f
 import type { AccessOrders, Ordered, OrderProblem } from '../../administration/access-orders.ts'
 import { type AccessPermission, permitsAccess } from '../../administration/token-scope.ts'
 import type { TokenFacts, Tokens } from '../../administration/tokens.ts'
+import type { AuditTrail } from '../../audit/event.ts'
 import { createRateLimit, type RateLimit } from '../../rate-limits.ts'
 import type { Answers } from '../answers.ts'
 import { noBackgroundRequests, onlyMethods } from '../guards.ts'
@@ -20,6 +21,8 @@ import { parseLockBody, parseRevokeBody, parseUnlockBody } from './access-bodies
 export interface AccessApiPorts {
   readonly orders: AccessOrders
   readonly tokens: Pick<Tokens, 'verify'>
+  /** Takes down that somebody read, before they are answered. */
+  readonly audit: Pick<AuditTrail, 'record' | 'settle'>
   /** Per address and minute; for tests. */
   readonly refusalsPerMinute?: number
 }
@@ -56,7 +59,10 @@ const sessionsPath = '/api/v1/sessions'
 const revokePath = '/api/v1/sessions/revoke'
 
 /** Adds the paths of locks and sessions. */
-export function mountAccessOrders(router: Router, { answers, orders, ...ports }: AccessApiPorts & { readonly answers: Answers }): void {
+export function mountAccessOrders(
+  router: Router,
+  { answers, audit, orders, ...ports }: AccessApiPorts & { readonly answers: Answers },
+): void {
   const gate = createGate(ports, answers)
   const body = text({ type: 'application/json', limit: maxBodyBytes, inflate: false, defaultCharset: 'utf-8' })
 
@@ -88,6 +94,8 @@ export function mountAccessOrders(router: Router, { answers, orders, ...ports }:
     const found = await orders.listSessions(subject)
     if (found.outcome === 'refused') return answer(request, response, found)
     const { entries, isCut } = await collect(found.value)
+    audit.record({ event: 'data.read', actor: actorOf(request), what: 'sessions', target: subject, entries: entries.length })
+    if (!(await audit.settle())) return answers.refuse(request, response, 'audit_unavailable')
     response.json({ sessions: entries, truncated: isCut })
   })
   router.all(sessionsPath, onlyMethods('GET, HEAD', answers))
@@ -105,7 +113,7 @@ type Gate = (permission: AccessPermission) => RequestHandler[]
 const bearers = new WeakMap<Request, TokenFacts>()
 
 /** Lets in whoever shows a living token with the permission, and counts everybody else. It stands before a body is read. */
-function createGate({ refusalsPerMinute, tokens }: Omit<AccessApiPorts, 'orders'>, answers: Answers): Gate {
+function createGate({ refusalsPerMinute, tokens }: Omit<AccessApiPorts, 'orders' | 'audit'>, answers: Answers): Gate {
   const refusals = createRateLimit({ points: refusalsPerMinute ?? refusalsPerMinuteByDefault, seconds: 60 })
   const orders = createRateLimit({ points: ordersPerMinute, seconds: 60 })
 

@@ -1,0 +1,60 @@
+/** Finding one decision and its facts, wherever in the trail they are. */
+
+import { appendFileSync, utimesSync } from 'node:fs'
+import { join } from 'node:path'
+import { afterEach, beforeEach, expect, it } from 'vitest'
+import type { AuditEvent } from './event.ts'
+import { findDecision } from './find-decision.ts'
+import { createWrittenTrail, decided, type WrittenTrail } from './written-trail.fixture.ts'
+
+const day = Date.UTC(2026, 10, 22)
+const facts = { subject: 'S', signIn: 'I', device: 'D' }
+const recorded = (kind: 'subject' | 'sign_in' | 'device', hash: string, text: string): AuditEvent => ({
+  event: 'facts.recorded',
+  kind,
+  hash,
+  facts: text,
+})
+const all = [recorded('subject', 'S', '"who"'), recorded('sign_in', 'I', '"how"'), recorded('device', 'D', '"where"')]
+let trail: WrittenTrail
+beforeEach(() => {
+  trail = createWrittenTrail()
+})
+afterEach(() => trail.remove())
+
+const at = (events: readonly AuditEvent[]) => events.map((event, index) => [day + index, event] as const)
+
+it.each([true, false])('finds a decision and its facts in one segment (compressed: %s)', async (isCompressed) => {
+  trail.chain('a-0').segment(at([decided('r0')]))
+  const chain = trail.chain('b-0')
+  chain.segment(at([...all, decided('r1', { facts }), decided('r2')]), isCompressed)
+  chain.segment(at([decided('r3')]))
+  const found = await findDecision(trail.folder, 'r1')
+  expect(found?.decided).toMatchObject({ request: 'r1', seq: 5 })
+  expect(found?.facts).toEqual({ subject: '"who"', signIn: '"how"', device: '"where"' })
+})
+
+it('finds facts of an older trail in an earlier segment, and never in another chain or a later segment', async () => {
+  const chain = trail.chain('a-0')
+  chain.segment(at(all.slice(0, 1)), true)
+  chain.segment(at([decided('r1', { facts })]))
+  chain.segment(at(all.slice(1, 2)))
+  trail.chain('b-0').segment(at(all.slice(2)))
+  expect((await findDecision(trail.folder, 'r1'))?.facts).toEqual({ subject: '"who"', signIn: undefined, device: undefined })
+})
+
+it('is not misled by lines that only speak of the request, nor by half a line', async () => {
+  trail
+    .chain('a-0')
+    .segment(
+      at([
+        { event: 'sign_in.failed', request: 'r1', reason: 'provider_refused', error: undefined, address: '192.0.2.1' },
+        decided('r2', { path: '/"request":"r1"' }),
+      ]),
+    )
+  const path = join(trail.folder, 'a-0', '00000001.ndjson')
+  appendFileSync(path, '{"seq":4,"at":"2026-11-22T00:00:00.000Z","event":"access.decided","request":"r1"')
+  utimesSync(path, 1, 1)
+  expect(await findDecision(trail.folder, 'r1')).toBeUndefined()
+  expect(await findDecision(trail.folder, 'r9')).toBeUndefined()
+})

@@ -1,0 +1,91 @@
+/** Reading segments: every line once and whole, whatever its length and wherever a block ends; resuming at an offset; both forms alike. */
+
+import { mkdirSync, mkdtempSync, rmSync, unlinkSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { gzipSync } from 'node:zlib'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { listChains, listSegments, parseTrailLine, readBlocks, readLines, type SegmentFile } from './trail-files.ts'
+
+let folder: string
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), 'postern-files-'))
+  mkdirSync(join(folder, 'a-0'))
+})
+afterEach(() => rmSync(folder, { recursive: true, force: true }))
+
+const write = (number: number, content: string | Buffer, isCompressed: boolean): SegmentFile => {
+  const path = join(folder, 'a-0', `${String(number).padStart(8, '0')}.ndjson${isCompressed ? '.gz' : ''}`)
+  writeFileSync(path, isCompressed ? gzipSync(content) : content)
+  return { chain: 'a-0', number, path, isCompressed }
+}
+
+async function linesOf(segment: SegmentFile, start = 0) {
+  const lines: { readonly text: string; readonly offset: number; readonly isWhole: boolean }[] = []
+  for await (const { bytes, isWhole, offset } of readLines(segment, start)) lines.push({ text: bytes.toString(), offset, isWhole })
+  return lines
+}
+
+describe.each([false, true])('a segment (compressed: %s)', (isCompressed) => {
+  it('is read line by line, across every end of a block, and on from each line', async () => {
+    const texts = Array.from({ length: 3_000 }, (_, index) => `${index}:${'é'.repeat((index * 7919) % 900)}`)
+    const content = `${texts.join('\n')}\nhalf`
+    const segment = write(1, content, isCompressed)
+    const lines = await linesOf(segment)
+    expect(lines.map(({ text }) => text)).toEqual([...texts, 'half'])
+    expect(lines.map(({ isWhole }) => isWhole)).toEqual([...texts.map(() => true), false])
+    for (const place of [1, 1_499, 2_999, 3_000]) {
+      const { offset = -1 } = lines[place] ?? {}
+      expect(Buffer.from(content).subarray(offset).toString()).toBe([...texts, 'half'].slice(place).join('\n'))
+      expect((await linesOf(segment, offset)).slice(0, 2)).toEqual(lines.slice(place, place + 2))
+    }
+  })
+
+  it('gives the same bytes in blocks, each of whole lines', async () => {
+    const content = Buffer.from(`${Array.from({ length: 20_000 }, (_, index) => `line ${index}`).join('\n')}\n`)
+    const read: Buffer[] = []
+    for await (const { bytes, isWhole } of readBlocks(write(1, content, isCompressed))) {
+      expect([isWhole, bytes.at(-1)]).toEqual([true, 10])
+      read.push(Buffer.from(bytes))
+    }
+    expect(Buffer.concat(read).equals(content)).toBe(true)
+  })
+
+  it('hands what is too long for a line out in pieces that are not whole', async () => {
+    const lines = await linesOf(write(1, `first\n${'x'.repeat(3_000_000)}\nlast\n`, isCompressed))
+    expect([lines.at(0), lines.at(-1)]).toMatchObject([
+      { text: 'first', isWhole: true },
+      { text: 'last', isWhole: true },
+    ])
+    expect(lines.slice(1, -2).every(({ isWhole, text }) => !isWhole && text.length <= 1024 * 1024)).toBe(true)
+    expect(lines.slice(1, -1).reduce((sum, { text }) => sum + text.length, 0)).toBe(3_000_000)
+  })
+})
+
+it('that was compressed after it was listed is read all the same; one that is gone is an error', async () => {
+  const segment = write(1, 'one\ntwo\n', false)
+  write(1, 'one\ntwo\n', true)
+  unlinkSync(segment.path)
+  expect((await linesOf(segment, 4)).map(({ text }) => text)).toEqual(['two'])
+  unlinkSync(`${segment.path}.gz`)
+  await expect(linesOf(segment)).rejects.toMatchObject({ code: 'ENOENT' })
+})
+
+it('segments are listed once each, in order, the plain file first; what is no segment is passed over', async () => {
+  write(2, '', true)
+  write(2, '', false)
+  write(1, '', true)
+  for (const name of ['lock', '1.ndjson', '00000003.ndjson.tmp']) writeFileSync(join(folder, 'a-0', name), '')
+  const listed = await listSegments(folder, 'a-0')
+  expect(listed.map(({ isCompressed, number }) => [number, isCompressed])).toEqual([
+    [1, true],
+    [2, false],
+  ])
+  writeFileSync(join(folder, 'file'), '')
+  expect(await listChains(folder)).toEqual(['a-0'])
+  expect([await listChains(join(folder, 'no')), await listSegments(folder, 'no')]).toEqual([[], []])
+})
+
+it.each(['', '{', '[1]', 'null', '7', '{"a":1}x'])('takes %j for no line', (text) => {
+  expect(parseTrailLine(text)).toBeUndefined()
+})
