@@ -4,9 +4,11 @@
  */
 
 import { randomBytes } from 'node:crypto'
-import { readdir, readFile } from 'node:fs/promises'
+import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { gunzipSync } from 'node:zlib'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
+import { listChains, listSegments } from '../src/audit/trail-files.ts'
 import { type Answer, Client, type RequestWish } from './support/client.ts'
 import { type HostileProvider, startHostileProvider } from './support/hostile-provider.ts'
 import { type Rig, startRig, waitFor } from './support/rig.ts'
@@ -17,9 +19,12 @@ type Line = Readonly<Record<string, unknown>>
 async function readSegments(folder: string): Promise<readonly string[]> {
   const base = join(folder, 'audit')
   const texts: string[] = []
-  for (const trail of (await readdir(base)).sort())
-    for (const file of (await readdir(join(base, trail))).filter((name) => name.endsWith('.ndjson')).sort())
-      texts.push(await readFile(join(base, trail, file), 'utf8'))
+  for (const chain of await listChains(base))
+    for (const { isCompressed, path } of await listSegments(base, chain)) {
+      // A closed one may be compressed between the two.
+      const plain = isCompressed ? undefined : await readFile(path, 'utf8').catch(() => undefined)
+      texts.push(plain ?? gunzipSync(await readFile(isCompressed ? path : `${path}.gz`)).toString())
+    }
   return texts
 }
 

@@ -81,7 +81,10 @@ function knownAbsences(): readonly KnownAbsence[] {
       file: 'e2e/compose.e2e.ts',
       reason: 'the compose story needs Docker, its images and the ports 8080 and 8081; see its own line above',
     },
-    { file: 'e2e/audit-full-disk.e2e.ts', reason: 'only root may mount a small file system, and not in every container' },
+    ...['e2e/audit-full-disk.e2e.ts', 'src/audit/trail-full.test.ts'].map((file) => ({
+      file,
+      reason: 'only root may mount a small file system, and not in every container',
+    })),
     ...(provisions.rsyslog === undefined
       ? [{ file: 'e2e/audit-sinks.e2e.ts', title: /rsyslog/, reason: 'no rsyslog with TLS is here, and none could be installed' }]
       : []),

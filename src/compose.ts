@@ -18,6 +18,7 @@ import type { AskedConnections } from './attributes/presented-certificates.ts'
 import { createServiceCallers } from './attributes/service-callers.ts'
 import { compileSubjectReader } from './attributes/subject-facts.ts'
 import type { AuditEvent } from './audit/event.ts'
+import { createRedaction, redactTrail } from './audit/redaction.ts'
 import { createLiveProbes } from './commands/live-probes.ts'
 import { composeAccess, createEventIntake } from './compose-access.ts'
 import { composeAudit } from './compose-audit.ts'
@@ -130,7 +131,8 @@ export async function startPostern({ configuration, log, isDemo }: StartOptions)
 
     const evidence = await composeAudit({ configuration, store, keys, log, now, monotonicNow, metrics })
     closers.push(() => evidence.close())
-    const audit = evidence.trail
+    const redaction = createRedaction({ fields: configuration.audit.redact, groupClaims: configuration.provider.claims.groups })
+    const audit = redactTrail(evidence.trail, redaction)
 
     const record = (event: AuditEvent) => {
       audit.record(event)
@@ -231,7 +233,7 @@ export async function startPostern({ configuration, log, isDemo }: StartOptions)
         metrics.setPolicy(snapshot.version, now())
         forwarding.retain(policy.document().apps)
         logos.publish(policy.document().apps)
-        live.announce({ kind: 'policy_changed' })
+        live.announce({ kind: 'policy_changed', writtenAt: live.now() })
       },
     })
     closers.push(() => policy.close())

@@ -264,6 +264,16 @@ describe('the key file', () => {
     expect(existsSync(`${file}.new`)).toBe(false)
   })
 
+  it('says when the keys in use were made, also after a rotation', async () => {
+    createKeysFile(file, now)
+    watched = watchKeys(file, { log, now: () => now, pollSeconds: 0.05 })
+    expect(watched.createdAt()).toEqual({ sealing: now, assertion: now, audit: now })
+    // What was made by the rotation before comes into use with the next.
+    rotate(['assertion'], now + day)
+    rotate(['assertion'], now + 2 * day)
+    await expect.poll(() => watched?.createdAt()).toEqual({ sealing: now, assertion: now + day, audit: now })
+  })
+
   it('is followed while it changes, and a bad one changes nothing', async () => {
     createKeysFile(file, now)
     const rotated: string[] = []

@@ -118,7 +118,7 @@ describe('the files of a trail', () => {
       return written
     })
     await write('00000001.ndjson', forged)
-    return await mustBeFound(/checkpoint|signature|segment/)
+    return await mustBeFound(/"kind":"(changed|forged)/)
   })
 
   attack('A213f', 'LOG', 'a whole segment is gone, or one of another trail in its place', async () => {

@@ -4,9 +4,10 @@
  */
 
 import { type ChildProcess, spawn } from 'node:child_process'
-import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { listChains, listSegments, readLines } from '../../src/audit/trail-files.ts'
 import type { Person } from '../../src/demo/people.ts'
 import { startDemoProvider } from '../../src/demo/provider.ts'
 import type { Answer, Client } from './client.ts'
@@ -277,15 +278,19 @@ async function signIn(client: Client, who: string, url: string): Promise<Answer 
   return Object.assign(answer, { trail })
 }
 
-async function readAudit(folder: string): Promise<readonly Readonly<Record<string, unknown>>[]> {
+/** Every whole line. A segment that is compressed while it is being read has another name then: it is read once more. */
+async function readAudit(folder: string, isAgain = false): Promise<readonly Readonly<Record<string, unknown>>[]> {
   const lines: Record<string, unknown>[] = []
   const base = join(folder, 'audit')
-  for (const trail of (await readdir(base).catch(() => [])).sort()) {
-    for (const file of (await readdir(join(base, trail))).filter((name) => name.endsWith('.ndjson')).sort()) {
-      for (const line of (await readFile(join(base, trail, file), 'utf8')).split('\n')) if (line !== '') lines.push(JSON.parse(line))
-    }
+  try {
+    for (const chain of await listChains(base))
+      for (const segment of await listSegments(base, chain))
+        for await (const { bytes, isWhole } of readLines(segment)) if (isWhole) lines.push(JSON.parse(bytes.toString()))
+    return lines
+  } catch (error) {
+    if (isAgain || (error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
+    return await readAudit(folder, true)
   }
-  return lines
 }
 
 function createInstance(

@@ -95,6 +95,17 @@ async function wordFor(reader: ClientCertificates, ...lines: string[]): Promise<
   return word(await reader.read(await requestWith(...lines)))
 }
 
+test('when authorities and lists run out is known, of several by the first', async () => {
+  const { caFile, crlFile, reader } = await begin('client_cert')
+  const { authorities, lists } = reader.validity()
+  expect(authorities).toMatchObject({ file: caFile })
+  expect(lists).toMatchObject({ file: crlFile })
+  for (const { notAfter, notBefore } of [authorities, lists ?? authorities]) {
+    expect(notBefore).toBeLessThanOrEqual(Date.now())
+    expect(notAfter).toBeGreaterThan(Date.now())
+  }
+})
+
 describe('Client-Cert', () => {
   test('of a trusted proxy is verified like any other', async () => {
     const { reader } = await begin('client_cert')

@@ -58,9 +58,15 @@ describe('a place', () => {
     expect(placeOf(readBareEnvironment, '198.51.100.1')).toEqual({ country: 'no_database', asn: 'no_database' })
   })
 
-  test('is not looked up where no rule asks', () => {
-    const { country, asn, client } = readerOf({ networks })({ ...seen, address: '198.51.100.1', userAgent: 'x' }, new Set())
-    for (const fact of [country, asn, client.browser]) expect(fact).toEqual({ known: false, why: 'not_gathered' })
+  test('is looked up for the record where no rule asks, as far as there is a database, and a browser is not', () => {
+    const asked = { ...seen, address: '198.51.100.1', userAgent: 'x' }
+    const notGathered = { known: false, why: 'not_gathered' }
+    const { asn, client, country } = readerOf({ networks })(asked, new Set())
+    expect(country).toEqual({ known: true, value: 'DE' })
+    expect(asn.known).toBe(true)
+    expect(client.browser).toEqual(notGathered)
+    const bare = readBareEnvironment(asked, new Set())
+    expect([bare.country, bare.asn]).toEqual([notGathered, notGathered])
   })
 
   test.each<[unknown, unknown]>([

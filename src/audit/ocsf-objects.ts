@@ -93,3 +93,13 @@ export function entityOf(type: string, uid: unknown, name?: unknown): OcsfObject
     ...(type === 'policy' ? { policy: same } : {}),
   }
 }
+
+/** Deeply, but for `unmapped`: an attribute is there or it is not. */
+export function withoutUndefined(value: OcsfObject): OcsfObject {
+  const kept = Object.entries(value).filter(([, one]) => one !== undefined)
+  return Object.fromEntries(kept.map(([name, one]) => [name, isPlainMap(one) && name !== 'unmapped' ? withoutUndefined(one) : one]))
+}
+
+function isPlainMap(value: unknown): value is OcsfObject {
+  return Object.keys(mapOf(value)).length > 0
+}

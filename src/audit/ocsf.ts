@@ -19,13 +19,13 @@ import {
   actorOfSubject,
   destinationOf,
   entityOf,
-  mapOf,
   millisecondsOf,
   type OcsfObject,
   sessionOf,
   sourceOf,
   textOf,
   userOf,
+  withoutUndefined,
 } from './ocsf-objects.ts'
 import type { TrailLine } from './trail-files.ts'
 
@@ -295,14 +295,4 @@ function lifecycle(line: TrailLine, activityId: number): Mapped {
 /** The class has no activities of its own: other. */
 function base(message: string): Mapped {
   return { classUid: baseEvent, activityId: 99, activityName: message, attributes: { message }, used: [] }
-}
-
-/** Deeply: an attribute is there or it is not. */
-function withoutUndefined(value: OcsfObject): OcsfObject {
-  const kept = Object.entries(value).filter(([, one]) => one !== undefined)
-  return Object.fromEntries(kept.map(([name, one]) => [name, isPlainMap(one) && name !== 'unmapped' ? withoutUndefined(one) : one]))
-}
-
-function isPlainMap(value: unknown): value is OcsfObject {
-  return Object.keys(mapOf(value)).length > 0
 }

@@ -121,6 +121,8 @@ export function createRetention(parts: RetentionParts): Retention {
   }
 
   async function lookOnce(): Promise<void> {
+    // The trail could not begin yet: until it is known which chain is ours, every one may be somebody else's.
+    if (trail.segment() === 0) return
     let failure: string | undefined
     try {
       await compress()

@@ -31,11 +31,27 @@ describe('a process that is killed while it writes', () => {
     console.log(`${mode}: ${rounds} kills, ${promised} lines promised and kept, ${repaired} torn lines cut off`)
   })
 
+  it('leaves its folder to the next process at once, and to nobody before', { timeout: 30_000 }, async () => {
+    const child = start('group', 'first')
+    await once(child.stdout, 'data')
+    const beside = await trails.open({ instance: 'killed' })
+    expect(beside.chain).toBe('killed-1-2')
+    const exited = once(child, 'exit')
+    child.kill('SIGKILL')
+    await exited
+    expect((await trails.open({ instance: 'killed' })).chain).toBe('killed-1')
+  })
+
+  function start(mode: string, name: string) {
+    const child = spawn(process.execPath, [fixture, trails.folder, mode, name], { stdio: ['pipe', 'pipe', 'inherit'] })
+    child.stdin.end(JSON.stringify(trails.key.privateKey.export({ format: 'jwk' })))
+    return child
+  }
+
   /** What the process said must be there. */
   async function killAtRandom(mode: string, name: string): Promise<readonly string[]> {
-    const child = spawn(process.execPath, [fixture, trails.folder, mode, name], { stdio: ['pipe', 'pipe', 'inherit'] })
+    const child = start(mode, name)
     const exited = once(child, 'exit')
-    child.stdin.end(JSON.stringify(trails.key.privateKey.export({ format: 'jwk' })))
     let text = ''
     child.stdout.on('data', (chunk: Buffer) => {
       if (text === '') setTimeout(() => child.kill('SIGKILL'), 10 + Math.random() * 100)

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Command } from 'commander'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
-import type { Anchor } from '../audit/chain.ts'
+import type { Anchor, Anchors } from '../audit/chain.ts'
 import { lockFolder } from '../audit/folder-lock.ts'
 import { openAuditTrail } from '../audit/trail.ts'
 import { buildChain, createMemoryAnchors, createTestAuditKey } from '../audit/verify.fixture.ts'
@@ -28,6 +28,7 @@ describe('postern audit', () => {
   let place: StorePlace
   let isStoreAway: boolean
   let anchors: Anchor[]
+  let listAnchors: Anchors['list'] | undefined
   const now = () => start + 100 * day
 
   beforeEach(async () => {
@@ -40,6 +41,7 @@ describe('postern audit', () => {
     output = ''
     isStoreAway = false
     anchors = []
+    listAnchors = undefined
     place = await openEmbeddedPlace()
     const print = (text: unknown) => {
       output += `${String(text)}\n`
@@ -77,7 +79,7 @@ describe('postern audit', () => {
       loadAuditKeys: () => ring.audit.all,
       openAnchors: async () => {
         if (isStoreAway) throw new PosternError('session_store_unavailable', 'not connected')
-        return { anchors: createMemoryAnchors(anchors), close: async () => undefined }
+        return { anchors: { list: listAnchors ?? createMemoryAnchors(anchors).list }, close: async () => undefined }
       },
     })
     registerAuditPrune(audit, { now, openAdministration: openForPruning })
@@ -114,7 +116,7 @@ describe('postern audit', () => {
     expect(JSON.parse(output)).toEqual({
       verified: true,
       complete: true,
-      store: 'asked',
+      store: 'read',
       chains: [
         {
           ...{ folder, chain: 'host-0', lines: 88, segments: 4, first_seq: 1, last_seq: 88, signed_through: 88 },
@@ -130,10 +132,22 @@ describe('postern audit', () => {
     isStoreAway = true
     expect(await run('verify', '--config', config)).toBe(0)
     expect(output).toContain('verified up to the checkpoint at seq 88')
-    expect(output).toContain('the store was not asked (not connected)')
-    expect(output).not.toContain('complete:')
+    expect(output).toContain('what the store remembers could not be read (not connected)')
+    expect(output).not.toContain('and complete')
     await run('verify', '--config', config, '--json')
-    expect(JSON.parse(output)).toMatchObject({ verified: true, complete: false, store: 'not_asked' })
+    expect(JSON.parse(output)).toMatchObject({ verified: true, complete: false, store: 'unread' })
+  })
+
+  it('takes what it can where one of the anchors does not open', async () => {
+    build()
+    const whole = createMemoryAnchors(anchors)
+    isStoreAway = false
+    listAnchors = async function* () {
+      yield* whole.list()
+      throw new PosternError('record_unreadable', 'one does not open')
+    }
+    expect(await run('verify', '--config', config, '--json')).toBe(0)
+    expect(JSON.parse(output)).toMatchObject({ verified: true, complete: false, store: 'unread', chains: [{ anchored: 'reached' }] })
   })
 
   it('verifies folders with public keys alone, without a configuration', async () => {

@@ -43,7 +43,7 @@ interface Verification {
   readonly folders: readonly string[]
   readonly keys: AuditPublicKeys
   readonly anchors: ReadonlyMap<string, Anchor> | undefined
-  /** Why the store was not asked. */
+  /** Why what the store remembers was not read, or not all of it. */
   readonly unread: string | undefined
   /** The store belongs to this instance alone, so every chain that it remembers is in its folder. */
   readonly isAllHere: boolean
@@ -98,10 +98,10 @@ async function loadAnchors(
   configuration: InstanceConfiguration,
   { openAnchors }: AuditVerifyParts,
 ): Promise<Pick<Verification, 'anchors' | 'unread'>> {
+  const all = new Map<string, Anchor>()
   try {
     const { anchors, close } = await openAnchors(configuration)
     try {
-      const all = new Map<string, Anchor>()
       for await (const anchor of anchors.list()) all.set(anchor.chain, anchor)
       return { anchors: all, unread: undefined }
     } finally {
@@ -109,7 +109,8 @@ async function loadAnchors(
     }
   } catch (error) {
     if (!isPosternError(error)) throw error
-    return { anchors: undefined, unread: error.message }
+    // One that does not open comes after all that do.
+    return { anchors: error.code === 'record_unreadable' ? all : undefined, unread: error.message }
   }
 }
 
@@ -132,9 +133,8 @@ export function describeVerdict(
     )
   }
   if (unread !== undefined) {
-    lines.push(
-      `the store was not asked (${unread}): whether lines are missing at the end of a chain cannot be told, so nothing here is complete`,
-    )
+    const what = `what the store remembers could not be read (${unread})`
+    lines.push(`${what}: where it was not, lines may be missing at the end of a chain, and nobody can tell`)
   }
   const signed = chains.every(({ lines: count, signedThrough }) => count === 0 || signedThrough !== undefined)
   lines.push(!isVerified ? 'NOT VERIFIED' : signed ? 'verified' : 'verified, as far as it is signed')
@@ -170,8 +170,8 @@ function notComplete({ anchored, anchoredSeq }: ChainVerdict): string {
 export function statementOf({ chains, elsewhere, isVerified }: TrailVerdict, { unread }: Pick<Verification, 'unread'>): object {
   return {
     verified: isVerified,
-    complete: isVerified && chains.every(({ anchored }) => anchored === 'reached'),
-    store: unread === undefined ? 'asked' : 'not_asked',
+    complete: isVerified && unread === undefined && chains.every(({ anchored }) => anchored === 'reached'),
+    store: unread === undefined ? 'read' : 'unread',
     chains: chains.map((chain) => ({
       folder: chain.folder,
       chain: chain.chain,

@@ -105,8 +105,11 @@ describe.each([
     await following(place, { live, events })
     const inForce: unknown[] = []
     live.listen((event) => event.kind === 'locks_changed' && inForce.push(live.findLock(onWiki)))
+    const writtenAt: unknown[] = []
+    live.listen((event) => event.kind === 'locks_changed' && writtenAt.push(event.writtenAt))
     isHeld = true
     locks = [wikiLock]
+    const from = await place.store.loadNow()
     await place.store.publish({ kind: 'locks', detail: '' })
     await expect.poll(() => live.isCurrent(), { interval: 2 }).toBe(false)
     isHeld = false
@@ -115,6 +118,9 @@ describe.each([
     expect(live.findLock(onWiki)).toMatchObject({ on: 'app' })
     await expect.poll(kinds).toContain('locks_changed')
     expect(inForce).toEqual([{ on: 'app', until: undefined }])
+    // When the change was written, not when it was read.
+    expect(writtenAt).toHaveLength(1)
+    expect(writtenAt[0]).toBeGreaterThanOrEqual(from)
   })
 
   it('refuses while changed locks cannot be read, and goes on when they can', async () => {

@@ -20,6 +20,7 @@ let accessHost: Server
 let provider: { close(): Promise<void> }
 let issuer: URL
 let rp: RelyingParty
+const observed: { readonly operation: string; readonly seconds: number; readonly isAnswered: boolean }[] = []
 
 beforeAll(async () => {
   accessHost = createServer((request, response) => {
@@ -69,6 +70,7 @@ beforeAll(async () => {
     accessUrl,
     now: () => Date.now(),
     log: pino({ level: 'silent' }),
+    observe: (operation, seconds, isAnswered) => void observed.push({ operation, seconds, isAnswered }),
   })
   await vi.waitUntil(() => rp.isReady(), { timeout: 8000, interval: 10 })
 })
@@ -118,6 +120,17 @@ it('signs in, refreshes, and after a sign-out believes the logout token and gets
   await vi.waitUntil(() => logoutTokens.length > 0)
   expect(await rp.verifyLogoutToken(logoutTokens.at(-1) ?? '')).toMatchObject({ ...expected, sid: second.providerSid })
   expect(await rp.refresh(refreshed.signedIn.tokens.refreshToken ?? '', expected)).toEqual({ outcome: 'refused' })
+})
+
+it('tells how long each exchange took, by what was asked', async () => {
+  observed.length = 0
+  const { tokens } = await signInAs(browser(), 'alice')
+  await rp.refresh(tokens.refreshToken ?? '', { issuer: issuer.origin, sub: 'alice' })
+  const operations = observed.map(({ operation }) => operation)
+  expect(operations.filter((operation) => operation === 'token')).toHaveLength(2)
+  expect(operations.filter((operation) => operation === 'userinfo')).toHaveLength(2)
+  expect(operations.filter((operation) => !['token', 'userinfo', 'keys', 'discovery'].includes(operation))).toEqual([])
+  expect(observed.every(({ isAnswered, seconds }) => isAnswered && seconds > 0 && seconds < 10)).toBe(true)
 })
 
 it('asks for a second factor by an essential claim, gets it, and a fresh one when that is wanted too', async () => {

@@ -103,6 +103,17 @@ describe.each([
     expect(await one.sessions.findById(session.id)).toEqual({ state: 'expired' })
   })
 
+  it('is counted as in use for a minute after it was used, on the instance that it was used through', async () => {
+    const { session } = await signIn()
+    const before = one.sessions.countInUse()
+    one.sessions.recordUse(session)
+    one.sessions.recordUse(session)
+    expect([one.sessions.countInUse() - before, other.sessions.countInUse()]).toEqual([1, 0])
+    await one.sessions.close()
+    move(61)
+    expect(one.sessions.countInUse()).toBe(0)
+  })
+
   it('ends at its lifetime, whatever use there is (A123)', async () => {
     const { appSecret, session } = await signIn()
     for (let minute = 0; minute < 720; minute += 20) {

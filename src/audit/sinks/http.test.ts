@@ -103,6 +103,17 @@ describe('a JSON receiver', () => {
     expect([...early, ...receiver.calls].flatMap(linesOf)).toEqual(chain.lines)
   })
 
+  it('that closes an idle connection in the moment it is taken up again gets the batch on a new one, and that is no failure', async () => {
+    await chain.grow(1, 5)
+    const sinks = start()
+    await sent(sinks, 5)
+    receiver.answer = (_call, response, count) => void (count === 2 ? response.destroy() : response.end('{}'))
+    await chain.grow(1, 5)
+    await sent(sinks, 10)
+    expect(receiver.calls).toHaveLength(3)
+    expect(sinks.status()[0]?.failures).toBe(0)
+  })
+
   it('gets the token as a bearer token, the name of the chain, and the bytes of the lines', async () => {
     await chain.grow(1, 2)
     await sent(start(), 2)
