@@ -118,6 +118,7 @@ export async function startPostern({ configuration, log, isDemo }: StartOptions)
       log,
       now,
       onRotated: (kid) => audit.record({ event: 'keys.rotated', kid }),
+      onAuditRotated: (kid) => audit.record({ event: 'keys.rotated', kid }),
       onSealingRotated: () => resealing.request(),
     })
     const keys = watchedKeys.current

@@ -3,13 +3,13 @@
  * audit trail: each line is one JSON object, nothing in it is a control character, and none is long.
  */
 
-import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, describe, expect } from 'vitest'
 import { Client } from '../support/client.ts'
 import { type HostileProvider, startHostileProvider } from '../support/hostile-provider.ts'
 import { type RawAnswer, sendRaw } from '../support/raw.ts'
 import { type Rig, startRig, waitFor } from '../support/rig.ts'
+import { readTrail } from '../support/secret-watch.ts'
 import { attack, endRig, mustBeAlive, sendLine } from './attack.ts'
 
 const forged = '\r\n{"level":"info","event":"login","user":"root"}\r\n'
@@ -54,11 +54,9 @@ describe('words of strangers in the log and in the trail', () => {
   })
 
   async function trailLines(): Promise<readonly string[]> {
-    const folder = join(rig.instance.folder, 'audit')
-    const files = (await readdir(folder, { recursive: true })).filter((name) => name.endsWith('.ndjson'))
-    const texts = await Promise.all(files.map((name) => readFile(join(folder, name), 'utf8')))
+    const segments = await readTrail(join(rig.instance.folder, 'audit'))
     // What stands behind the last line break is still being written.
-    return texts.flatMap((text) => text.split('\n').slice(0, -1))
+    return segments.flatMap(({ text }) => text.split('\n').slice(0, -1))
   }
 
   function mustBeOneLine(line: string): void {

@@ -169,23 +169,34 @@ function openingAt(text: string, at: number): number {
   return characters & (openings.length - 1)
 }
 
-/** The same in every file of an audit folder, compressed ones included. */
+/** The same in every file of an audit folder. */
 export async function findSecretsInTrail(folder: string): Promise<readonly string[]> {
-  const found: string[] = []
+  return (await readTrail(folder)).flatMap(({ name, text }) => findSecrets(text, `the audit trail (${name})`))
+}
+
+/** Every segment of an audit folder as text, compressed ones included. One that is compressed meanwhile has another name: all is read again. */
+export async function readTrail(folder: string, attempts = 5): Promise<readonly { readonly name: string; readonly text: string }[]> {
   const entries = await readdir(folder, { recursive: true, withFileTypes: true }).catch(() => [])
-  for (const entry of entries) {
-    if (!entry.isFile() || !/\.ndjson(?:\.gz)?$/.test(entry.name)) continue
-    const bytes = await readFile(join(entry.parentPath, entry.name))
-    const text = entry.name.endsWith('.gz') ? gunzipSync(bytes).toString('utf8') : bytes.toString('utf8')
-    found.push(...findSecrets(text, `the audit trail (${entry.name})`))
+  const segments = entries.filter((entry) => entry.isFile() && /\.ndjson(?:\.gz)?$/.test(entry.name))
+  try {
+    return await Promise.all(
+      segments.map(async ({ name, parentPath }) => {
+        const bytes = await readFile(join(parentPath, name))
+        return { name, text: (name.endsWith('.gz') ? gunzipSync(bytes) : bytes).toString('utf8') }
+      }),
+    )
+  } catch (error) {
+    if (attempts === 0 || (error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
+    return await readTrail(folder, attempts - 1)
   }
-  return found
 }
 
 /** How much there is to search. */
 export async function countTrailBytes(folder: string): Promise<number> {
   const entries = await readdir(folder, { recursive: true, withFileTypes: true }).catch(() => [])
-  const sizes = await Promise.all(entries.filter((entry) => entry.isFile()).map((entry) => stat(join(entry.parentPath, entry.name))))
+  const sizes = await Promise.all(
+    entries.filter((entry) => entry.isFile()).map((entry) => stat(join(entry.parentPath, entry.name)).catch(() => ({ size: 0 }))),
+  )
   return sizes.reduce((sum, { size }) => sum + size, 0)
 }
 
