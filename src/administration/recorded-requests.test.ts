@@ -78,7 +78,7 @@ async function readAll(period: Period = {}) {
       },
     })
   }
-  return { requests: decided.map(({ request }) => request).sort(), decided, counted, lines }
+  return { requests: decided.map(({ request }) => request).sort((a, b) => (a < b ? -1 : 1)), decided, counted, lines }
 }
 
 describe('the requests of a trail', () => {

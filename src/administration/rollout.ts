@@ -121,7 +121,7 @@ function entriesOf(app: App, document: PolicyDocument, traffic: AppTraffic): rea
   const reported = [...app.rules, ...touching].filter(({ isReport }) => isReport)
   const entries = reported.map(({ name, verb }) => entryOf(app, { rule: name, verb, isReported: true }, traffic))
   const named = new Set(reported.map(({ name }) => name))
-  const others = [...traffic.rules.keys()].filter((name) => !named.has(name)).sort()
+  const others = [...traffic.rules.keys()].filter((name) => !named.has(name)).sort((a, b) => (a < b ? -1 : 1))
   if (app.report !== undefined) entries.push(ownMode(app, traffic, others))
   else for (const name of others) entries.push(entryOf(app, { rule: name, verb: undefined, isReported: false }, traffic))
   return entries

@@ -60,7 +60,17 @@ describe('the progress bar', () => {
   const drawnBy = (isTTY: boolean) => {
     let drawn = ''
     let at = 0
-    const progress = createProgress({ isTTY, columns: 120, write: (text) => void (drawn += text) }, 1000, () => at)
+    const progress = createProgress(
+      {
+        isTTY,
+        columns: 120,
+        write: (text) => {
+          drawn += text
+        },
+      },
+      1000,
+      () => at,
+    )
     progress.step({ bytes: 100, lines: 10, decided: 5 })
     at = 2000
     progress.step({ bytes: 150, lines: 10, decided: 5 })
