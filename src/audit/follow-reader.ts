@@ -9,9 +9,9 @@
 
 import { open as openFile, stat } from 'node:fs/promises'
 import { join } from 'node:path'
-import { type FollowedLine, parseSeq } from './follow-batch.ts'
+import { parseSeq } from './follow-batch.ts'
 import type { FollowPosition } from './follow-position.ts'
-import { listSegments, type RawLine, readLines, type SegmentFile } from './trail-files.ts'
+import { type LineBlock, listSegments, readBlocks, type SegmentFile } from './trail-files.ts'
 
 /** Most of a batch; one line may be longer than all its bytes. */
 export interface BatchLimits {
@@ -21,8 +21,9 @@ export interface BatchLimits {
 
 /** Lines, and where the next ones begin. */
 export interface ReadBatch {
-  readonly lines: readonly FollowedLine[]
-  readonly bytes: number
+  /** Each line with its newline. */
+  readonly block: Buffer
+  readonly lines: number
   readonly after: FollowPosition
   /** Lines that were removed before these could be read. */
   readonly lost: number
@@ -42,7 +43,9 @@ export interface ChainReader {
 
 interface OpenSegment {
   readonly file: SegmentFile
-  readonly lines: AsyncGenerator<RawLine>
+  readonly blocks: AsyncGenerator<LineBlock>
+  /** What is left of the block that was last read. */
+  rest: LineBlock | undefined
   /** Nothing will be added: a later one was there before this was opened, or it is compressed. */
   readonly isFinished: boolean
 }
@@ -61,7 +64,7 @@ export function createChainReader(folder: string, chain: string, start: FollowPo
   const release = async () => {
     const ended = current
     current = undefined
-    await ended?.lines.return(undefined)
+    await ended?.blocks.return(undefined)
   }
 
   const startAgain = (segment: number) => {
@@ -92,7 +95,7 @@ export function createChainReader(folder: string, chain: string, start: FollowPo
     }
     const isFinished = file.number < newest.number || file.isCompressed
     if (!isFinished && !file.isCompressed && position.offset > (await sizeNow(file.path))) startAgain(file.number)
-    return { file, lines: readLines(file, position.offset), isFinished }
+    return { file, blocks: readBlocks(file, position.offset), rest: undefined, isFinished }
   }
 
   const moveTo = (segment: number) => {
@@ -100,40 +103,54 @@ export function createChainReader(folder: string, chain: string, start: FollowPo
     isUnproven = false
   }
 
+  /** The next block of the segment at hand, or what is left of it; `undefined` at the segment's end. */
+  const readOn = async (segment: OpenSegment): Promise<LineBlock | undefined> => {
+    if (segment.rest !== undefined) return segment.rest
+    const read = await segment.blocks.next()
+    return read.done === true ? undefined : read.value
+  }
+
   const next = async (): Promise<ReadBatch | undefined> => {
-    const lines: FollowedLine[] = []
+    const pieces: Buffer[] = []
+    let lines = 0
     let bytes = 0
     let lost = 0
     /** A line longer than any of ours comes in pieces, and its last one looks whole. */
     let isWithinPieces = false
-    while (lines.length < limits.lines && bytes < limits.bytes) {
-      let read: IteratorResult<RawLine, unknown>
+    while (lines < limits.lines && bytes < limits.bytes) {
+      let read: LineBlock | undefined
       try {
         current ??= await openNext()
         if (current === undefined) break
-        read = await current.lines.next()
+        read = await readOn(current)
       } catch (error) {
         await release().catch(() => undefined)
         // What was read before the trouble goes out first; the trouble is met again. A file that vanished was compressed or pruned just now.
-        if (lines.length > 0 || (error as NodeJS.ErrnoException).code === 'ENOENT') break
+        if (lines > 0 || (error as NodeJS.ErrnoException).code === 'ENOENT') break
         throw error
       }
       if (position === undefined) break
       const { file, isFinished } = current
-      if (read.done === true) {
+      if (read === undefined) {
         current = undefined
         isWithinPieces = false
         if (!isFinished) break
         moveTo(file.number + 1)
         continue
       }
-      const { bytes: line, offset, isWhole } = read.value
-      if (!isWhole || isWithinPieces) {
-        isWithinPieces = !isWhole
-        if (isWhole) position = { ...position, offset: offset + line.length + 1 }
+      current.rest = undefined
+      if (!read.isWhole) {
+        isWithinPieces = true
         continue
       }
-      const seq = parseSeq(line)
+      if (isWithinPieces) {
+        isWithinPieces = false
+        const from = read.bytes.indexOf(10) + 1
+        position = { ...position, offset: read.offset + from }
+        current.rest = restOf(read, from)
+        continue
+      }
+      const seq = parseSeq(read.bytes)
       if (isUnproven && position.seq !== undefined && seq !== position.seq + 1) {
         await release()
         startAgain(file.number)
@@ -142,13 +159,17 @@ export function createChainReader(folder: string, chain: string, start: FollowPo
       isUnproven = false
       if (hasJumped && position.seq !== undefined && seq !== undefined) lost += Math.max(0, seq - position.seq - 1)
       hasJumped = false
-      // A copy: what the file's reader hands out is good until the next line only.
-      lines.push({ bytes: Buffer.from(line), seq })
-      bytes += line.length + 1
-      position = { segment: file.number, offset: offset + line.length + 1, seq: seq ?? position.seq }
+      const taken = takeLines(read.bytes, limits.lines - lines, limits.bytes - bytes)
+      // A copy: what the file's reader hands out is good until the next block only.
+      pieces.push(Buffer.from(read.bytes.subarray(0, taken.end)))
+      lines += taken.lines
+      bytes += taken.end
+      position = { segment: file.number, offset: read.offset + taken.end, seq: parseSeq(read.bytes, taken.last) ?? position.seq }
+      current.rest = restOf(read, taken.end)
     }
-    if (lines.length === 0 || position === undefined) return undefined
-    const batch = { lines, bytes, after: position, lost, isAgain }
+    const [first] = pieces
+    if (first === undefined || position === undefined) return undefined
+    const batch = { block: pieces.length === 1 ? first : Buffer.concat(pieces), lines, after: position, lost, isAgain }
     isAgain = false
     return batch
   }
@@ -171,6 +192,23 @@ export function createChainReader(folder: string, chain: string, start: FollowPo
     },
     close: release,
   }
+}
+
+/** Whole lines from the beginning of a block of them: as many as are wanted, at least one. `last`: where the last of them begins. */
+function takeLines(bytes: Buffer, mostLines: number, mostBytes: number): { readonly lines: number; readonly end: number; readonly last: number } {
+  let lines = 0
+  let end = 0
+  let last = 0
+  while (lines < mostLines && end < mostBytes && end < bytes.length) {
+    last = end
+    end = bytes.indexOf(10, last) + 1
+    lines += 1
+  }
+  return { lines, end, last }
+}
+
+function restOf({ bytes, offset, isWhole }: LineBlock, from: number): LineBlock | undefined {
+  return from < bytes.length ? { bytes: bytes.subarray(from), offset: offset + from, isWhole } : undefined
 }
 
 /** Most looks find nothing new: two questions to the file system, and no list of a folder with a year's segments. */

@@ -46,7 +46,7 @@ function batch(chain: string, firstSeq: number, events: readonly (readonly [minu
     const line = formatAuditLine(event, day + minute * 60_000, chain, linePrefix(firstSeq + index, 'A'.repeat(43)))
     return { bytes: Buffer.from(line.slice(0, -1)), seq: firstSeq + index }
   })
-  return { chain, lines, bytes: lines.reduce((sum, { bytes }) => sum + bytes.length + 1, 0) }
+  return createLineBatch(chain, Buffer.from(lines.join('')))
 }
 const signal = new AbortController().signal
 
