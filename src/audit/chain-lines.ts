@@ -55,6 +55,7 @@ export function createChainLines(options: ChainLinesOptions): ChainLines {
   let bytes = 0
   let linesSince = 0
   let isRenewalDue = false
+  let isFirstAfterStart = true
 
   const push = (line: string) => {
     const written = queue.push(line, segment)
@@ -65,12 +66,14 @@ export function createChainLines(options: ChainLinesOptions): ChainLines {
   }
   const pushEvent = (event: AuditEvent, at: number) => push(formatAuditLine(event, at, instance, linePrefix(seq + 1, hash)))
 
-  const beginSegment = (at: number): AuditKey => {
+  const beginSegment = (at: number) => {
     const { kid, publicKey } = key()
     signer = key()
     openedAt = at
     pushEvent({ event: 'audit.segment_started', chain, segment, form: lineForm, key: kid, publicKey }, at)
-    return signer
+    // What an earlier process left may not be signed: one that is killed within seconds again and again would never sign anything.
+    if (isFirstAfterStart && options.head.seq > 0) checkpoint(at)
+    isFirstAfterStart = false
   }
 
   const checkpoint = (at: number) => {

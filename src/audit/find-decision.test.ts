@@ -34,6 +34,12 @@ it.each([true, false])('finds a decision and its facts in one segment (compresse
   expect(found?.facts).toEqual({ subject: '"who"', signIn: '"how"', device: '"where"' })
 })
 
+it('finds what became of a request that was allowed, waited for its record and was refused then', async () => {
+  const refused = decided('r1', { effect: 'deny', reason: 'audit_unavailable' })
+  trail.chain('a-0').segment(at([decided('r1'), decided('r2'), refused, decided('r3')]))
+  expect((await findDecision(trail.folder, 'r1'))?.decided).toMatchObject({ effect: 'deny', reason: 'audit_unavailable' })
+})
+
 it('finds facts of an older trail in an earlier segment, and never in another chain or a later segment', async () => {
   const chain = trail.chain('a-0')
   chain.segment(at(all.slice(0, 1)), true)

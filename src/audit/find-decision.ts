@@ -20,9 +20,9 @@ export interface FoundDecision {
 /** Searches `folder` (`data_dir/audit`), with all that write into it. `undefined` if no line speaks of this request. */
 export async function findDecision(folder: string, requestId: string): Promise<FoundDecision | undefined> {
   for (const segment of await listNewestFirst(folder)) {
-    const decided = await findLine(segment, `"request":${JSON.stringify(requestId)}`, (line) => {
-      return line['event'] === 'access.decided' && line['request'] === requestId
-    })
+    // One that was allowed, waited for its record and was refused then has two: what became of it is in the last.
+    const isOfRequest = (line: TrailLine) => line['event'] === 'access.decided' && line['request'] === requestId
+    const decided = await findLine(segment, `"request":${JSON.stringify(requestId)}`, isOfRequest, 'last')
     if (decided === undefined) continue
     const hashes = (decided['facts'] ?? {}) as Readonly<Record<string, unknown>>
     const earlier = (await listSegments(folder, segment.chain)).filter(({ number }) => number <= segment.number).reverse()
@@ -48,15 +48,23 @@ async function findFacts(segments: readonly SegmentFile[], hash: unknown): Promi
   return undefined
 }
 
-async function findLine(segment: SegmentFile, needle: string, isWanted: (line: TrailLine) => boolean): Promise<TrailLine | undefined> {
+async function findLine(
+  segment: SegmentFile,
+  needle: string,
+  isWanted: (line: TrailLine) => boolean,
+  which: 'first' | 'last' = 'first',
+): Promise<TrailLine | undefined> {
+  let wanted: TrailLine | undefined
   for await (const { bytes, isWhole } of readBlocks(segment)) {
     if (!isWhole) continue
     for (let found = bytes.indexOf(needle); found !== -1; found = bytes.indexOf(needle, bytes.indexOf(10, found))) {
       const line = parseTrailLine(bytes.subarray(bytes.lastIndexOf(10, found) + 1, bytes.indexOf(10, found)))
-      if (line !== undefined && isWanted(line)) return line
+      if (line === undefined || !isWanted(line)) continue
+      if (which === 'first') return line
+      wanted = line
     }
   }
-  return undefined
+  return wanted
 }
 
 /** Every segment of every chain, the one written last first. */

@@ -9,7 +9,7 @@
 
 import { open as openFile, stat } from 'node:fs/promises'
 import { join } from 'node:path'
-import { parseSeq } from './follow-batch.ts'
+import { createLineBatch, type LineBatch, parseSeq } from './follow-batch.ts'
 import type { FollowPosition } from './follow-position.ts'
 import { type LineBlock, listSegments, readBlocks, type SegmentFile } from './trail-files.ts'
 
@@ -21,8 +21,8 @@ export interface BatchLimits {
 
 /** Lines, and where the next ones begin. */
 export interface ReadBatch {
-  /** Each line with its newline. */
-  readonly block: Buffer
+  /** The same one whenever it is sent again: a receiver may remember what it did with its lines. */
+  readonly batch: LineBatch
   readonly lines: number
   readonly after: FollowPosition
   /** Lines that were removed before these could be read. */
@@ -169,9 +169,10 @@ export function createChainReader(folder: string, chain: string, start: FollowPo
     }
     const [first] = pieces
     if (first === undefined || position === undefined) return undefined
-    const batch = { block: pieces.length === 1 ? first : Buffer.concat(pieces), lines, after: position, lost, isAgain }
+    const batch = createLineBatch(chain, pieces.length === 1 ? first : Buffer.concat(pieces))
+    const wasAgain = isAgain
     isAgain = false
-    return batch
+    return { batch, lines, after: position, lost, isAgain: wasAgain }
   }
 
   return {
@@ -195,7 +196,11 @@ export function createChainReader(folder: string, chain: string, start: FollowPo
 }
 
 /** Whole lines from the beginning of a block of them: as many as are wanted, at least one. `last`: where the last of them begins. */
-function takeLines(bytes: Buffer, mostLines: number, mostBytes: number): { readonly lines: number; readonly end: number; readonly last: number } {
+function takeLines(
+  bytes: Buffer,
+  mostLines: number,
+  mostBytes: number,
+): { readonly lines: number; readonly end: number; readonly last: number } {
   let lines = 0
   let end = 0
   let last = 0

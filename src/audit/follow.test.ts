@@ -84,7 +84,7 @@ describe('a follower hands on', () => {
     follow({ batchBytes: 10_000 })
     await received(40)
     expect(consumer.received).toEqual(chain.lines)
-    expect(Math.max(...consumer.batches.map(({ bytes }) => bytes))).toBeLessThan(10_000 + 4000)
+    expect(Math.max(...consumer.batches.map(({ block }) => block.length))).toBeLessThan(10_000 + 4000)
   })
 
   it('the same batch again until it is taken, and nothing of the next before', async () => {

@@ -8,7 +8,7 @@
  */
 
 import type { Logger } from '../log.ts'
-import { createLineBatch, DeliveryError, type LineConsumer, parseLineHead, parseSeq } from './follow-batch.ts'
+import { DeliveryError, type LineBatch, type LineConsumer, parseLineHead, parseSeq } from './follow-batch.ts'
 import { type FollowPosition, loadPosition, savePosition } from './follow-position.ts'
 import { createChainReader, type ReadBatch } from './follow-reader.ts'
 
@@ -170,12 +170,12 @@ export function createFollower(options: FollowerOptions): Follower {
   }
 
   /** Given up as soon as nobody waits any longer, also where the consumer does not listen to that. */
-  const send = ({ block }: ReadBatch): Promise<void> =>
+  const send = (batch: LineBatch): Promise<void> =>
     new Promise((resolve, reject) => {
       const giveUp = () => reject(new DeliveryError('the follower was closed'))
       abandon.signal.addEventListener('abort', giveUp)
       consumer
-        .send(createLineBatch(chain, block), abandon.signal)
+        .send(batch, abandon.signal)
         .then(resolve, reject)
         .finally(() => abandon.signal.removeEventListener('abort', giveUp))
     })
@@ -201,9 +201,9 @@ export function createFollower(options: FollowerOptions): Follower {
       newsAt = now()
       countLost(pending)
     }
-    const batch = pending
+    const read = pending
     try {
-      await send(batch)
+      await send(read.batch)
     } catch (error) {
       if (isClosing()) return undefined
       await measure()
@@ -214,9 +214,9 @@ export function createFollower(options: FollowerOptions): Follower {
     if (failuresInRow > 1) log.info({ ...who, failures: failuresInRow }, 'an audit sink takes lines again')
     failuresInRow = 0
     lastError = undefined
-    counts.sent += batch.lines
-    counts.lagBytes = Math.max(0, counts.lagBytes - batch.block.length)
-    confirmed = batch.after
+    counts.sent += read.lines
+    counts.lagBytes = Math.max(0, counts.lagBytes - read.batch.block.length)
+    confirmed = read.after
     pending = undefined
     await save(false)
     await measure()
@@ -253,7 +253,7 @@ export function createFollower(options: FollowerOptions): Follower {
       name,
       chain,
       lagLines: lagLinesOf(pending, confirmed, lastSeq),
-      lagBytes: Math.max(counts.lagBytes, pending?.block.length ?? 0),
+      lagBytes: Math.max(counts.lagBytes, pending?.batch.block.length ?? 0),
       oldestUnsentAt: oldestOf(pending),
       sent: counts.sent,
       failures: counts.failures,
@@ -281,11 +281,11 @@ function lagLinesOf(
 ): number | undefined {
   if (pending === undefined) return 0
   if (lastSeq === undefined) return undefined
-  return Math.max(pending.lines, lastSeq - (confirmed?.seq ?? (parseSeq(pending.block) ?? 1) - 1))
+  return Math.max(pending.lines, lastSeq - (confirmed?.seq ?? (parseSeq(pending.batch.block) ?? 1) - 1))
 }
 
 function oldestOf(pending: ReadBatch | undefined): number | undefined {
-  const head = pending === undefined ? undefined : parseLineHead(pending.block)
+  const head = pending === undefined ? undefined : parseLineHead(pending.batch.block)
   const at = head === undefined ? Number.NaN : Date.parse(head.at)
   return Number.isFinite(at) ? at : undefined
 }

@@ -175,8 +175,21 @@ describe('a chain that goes on after a restart', () => {
     await live()
     const { events, lines, segments } = trails.check()
     expect(segments).toEqual([1, 2])
-    expect(events.map(({ seq }) => seq)).toEqual([2, 5])
+    expect(events.map(({ seq }) => seq)).toEqual([2, 6])
     expect(lines.map(({ event }) => event)).not.toContain('audit.repaired')
+  })
+
+  it('signs what an earlier life left unsigned with its first lines', async () => {
+    await live()
+    const kept = (await readFile(path(1), 'utf8')).split('\n').slice(0, 2)
+    await writeFile(path(1), `${kept.join('\n')}\n`)
+    const trail = await trails.open({ checkpointLines: 1_000_000, checkpointMs: 86_400_000 })
+    trail.record(decided({ request: 'y' }))
+    expect(await trail.settle()).toBe(true)
+    expect(trails.check().lines.map(({ event }) => event)).toEqual([
+      ...['audit.segment_started', 'access.decided', 'audit.segment_started', 'audit.checkpoint', 'access.decided'],
+    ])
+    await trail.close()
   })
 
   it.each([1, 20, 200])('cuts off %i bytes of half a line and says so', async (missing) => {
@@ -196,11 +209,11 @@ describe('a chain that goes on after a restart', () => {
     await writeFile(path(2), '')
     await live()
     expect(trails.check().segments).toEqual([1, 2])
-    await writeFile(path(3), '{"seq":7,"prev')
+    await writeFile(path(3), '{"seq":8,"prev')
     await live()
     const { lines, segments } = trails.check()
     expect(segments).toEqual([1, 2, 3])
-    expect(lines.find(({ event }) => event === 'audit.repaired')).toMatchObject({ torn_bytes: 14, found_seq: 6 })
+    expect(lines.find(({ event }) => event === 'audit.repaired')).toMatchObject({ torn_bytes: 14, found_seq: 7 })
   })
 
   it('goes on behind a compressed segment, whatever a crash left of the compression', async () => {
@@ -224,14 +237,14 @@ describe('a chain that goes on after a restart', () => {
     const anchors = createTestAnchors()
     await live({ anchors })
     await live({ anchors })
-    expect(anchors.saved.at(-1)).toMatchObject({ chain: 'one-1', seq: 6, segment: 2 })
+    expect(anchors.saved.at(-1)).toMatchObject({ chain: 'one-1', seq: 7, segment: 2 })
     await rm(path(2))
     await live({ anchors })
     const { gaps, lines, segments } = trails.check()
-    expect(gaps).toEqual([{ from: 4, through: 6 }])
+    expect(gaps).toEqual([{ from: 4, through: 7 }])
     expect(segments).toEqual([1, 3])
-    expect(lines.find(({ event }) => event === 'audit.repaired')).toMatchObject({ torn_bytes: 0, found_seq: 3, anchored_seq: 6 })
-    expect(lines.find(({ seq }) => seq === 7)).toMatchObject({ prev: anchors.saved.find(({ seq }) => seq === 6)?.hash })
+    expect(lines.find(({ event }) => event === 'audit.repaired')).toMatchObject({ torn_bytes: 0, found_seq: 3, anchored_seq: 7 })
+    expect(lines.find(({ seq }) => seq === 8)).toMatchObject({ prev: anchors.saved.find(({ seq }) => seq === 7)?.hash })
   })
 
   it('is not the same chain again where everything is gone but the memory of it', async () => {

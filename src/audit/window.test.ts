@@ -10,6 +10,7 @@ import type { SessionStore } from '../session/store.ts'
 import { createEmbeddedStore } from '../stores/embedded.ts'
 import { linePrefix } from './chain.ts'
 import type { AuditEvent } from './event.ts'
+import { createLineBatch } from './follow-batch.ts'
 import { formatAuditLine } from './line.ts'
 import { compileQuery } from './search.ts'
 import { parseTrailLine } from './trail-files.ts'
@@ -42,10 +43,9 @@ function createWindow(keepEvents = 1_000): AuditWindow {
 }
 
 function batch(chain: string, firstSeq: number, events: readonly (readonly [minute: number, event: AuditEvent])[]) {
-  const lines = events.map(([minute, event], index) => {
-    const line = formatAuditLine(event, day + minute * 60_000, chain, linePrefix(firstSeq + index, 'A'.repeat(43)))
-    return { bytes: Buffer.from(line.slice(0, -1)), seq: firstSeq + index }
-  })
+  const lines = events.map(([minute, event], index) =>
+    formatAuditLine(event, day + minute * 60_000, chain, linePrefix(firstSeq + index, 'A'.repeat(43))),
+  )
   return createLineBatch(chain, Buffer.from(lines.join('')))
 }
 const signal = new AbortController().signal

@@ -4,6 +4,7 @@ import { afterEach, describe, expect, test } from 'vitest'
 import type { AuditEvent, AuditTrail } from '../audit/event.ts'
 import type { App } from '../policy/document.ts'
 import { type FlowRig, get, startFlow, wiki, wikiOrigin } from './enforcement.fixture.ts'
+import type { EnforcementPorts } from './ports.ts'
 
 const rigs: FlowRig[] = []
 afterEach(async () => {
@@ -39,10 +40,10 @@ function slowTrail() {
   }
 }
 
-async function begin(audit: Setting, changes: Partial<App> = {}) {
+async function begin(audit: Setting, changes: Partial<App> = {}, ports: Partial<EnforcementPorts> = {}) {
   const trail = slowTrail()
   const whole = { paths: 'full', durability: undefined, whenFull: undefined, ...audit } as const
-  const rig = await startFlow({ apps: [wiki({ audit: whole, ...changes })], ports: { audit: trail.trail } })
+  const rig = await startFlow({ apps: [wiki({ audit: whole, ...changes })], ports: { audit: trail.trail, ...ports } })
   rigs.push(rig)
   const { cookie, session } = await rig.signIn('alice')
   return { ...trail, rig, session, line: `Cookie: ${cookie}` }
@@ -130,6 +131,35 @@ describe('an allowed request', () => {
     locked.finish(true)
     expect((await second).headers['x-postern']).toBe('locked')
     expect(locked.rig.upstream.received()).toBe('')
+  })
+
+  test('whose session ended while it waited is nobody’s where strangers are let in, and on record as such', async () => {
+    const { finish, line, rig, session, someWait, told } = await begin({}, restricted)
+    const answer = rig.ask(get('/public/page', [line]))
+    await someWait()
+    await rig.sessions.endSession(session.id, 'revoked')
+    finish(true)
+    await someWait()
+    expect(rig.upstream.received()).toBe('')
+    finish(true)
+    expect((await answer).status).toBe(200)
+    expect(rig.upstream.received()).not.toMatch(/alice|x-postern-assertion/i)
+    const subjects = told.flatMap((event) => (event.event === 'access.decided' ? [`${event.effect} ${event.subject.kind}`] : []))
+    expect(subjects).toEqual(['allow person', 'allow nobody'])
+  })
+
+  test('whose device was locked while it waited is refused, although nobody had asked which it is', async () => {
+    const facts = { id: 'laptop-7', identifiedBy: 'certificate', isKnown: true, serial: undefined, tags: [], attributes: {} } as const
+    const reading = { device: { known: true, value: facts }, isChanged: false } as const
+    const devices = { recall: () => reading, read: async () => reading }
+    const { finish, line, rig, someWait } = await begin({}, restricted, { devices })
+    const answer = rig.ask(get('/page', [line]))
+    await someWait()
+    const target = { kind: 'device', id: 'laptop-7' } as const
+    rig.live.lock({ target, label: 'laptop-7', since: 0, until: undefined, reason: 'incident', by: 'os:ada@bastion' })
+    finish(true)
+    expect((await answer).headers['x-postern']).toBe('locked')
+    expect(rig.upstream.received()).toBe('')
   })
 
   test('that waited while the store went away is refused', async () => {

@@ -24,8 +24,9 @@ export async function putOnRecord(point: EnforcementPoint, arrival: Arrival, jud
   const isStill = point.news.heard === heard && point.ports.live.isCurrent()
   if (!isAwaited || isStill || isStanding(point, arrival, judged)) return judged
   const again = holdToSender(arrival, await judge(point, arrival, route, judged.target))
-  // Allowed again: what is on the disk says so already.
-  return again.decision.effect === 'allow' ? judged : recordInstead(point, arrival, again)
+  // Allowed again, to whom it was: what is on the disk says so already. As nobody, where strangers are let in, it is another decision: the
+  // app must not be told a name that has ended.
+  return again.decision.effect === 'allow' && again.session?.id === judged.session?.id ? judged : putOnRecord(point, arrival, again)
 }
 
 function recordInstead(point: EnforcementPoint, arrival: Arrival, judgement: Judgement): Judgement {
@@ -38,6 +39,8 @@ function isStanding({ ports }: EnforcementPoint, { request }: Arrival, { deviceI
   const { cookies, live, sessions } = ports
   if (!live.isCurrent() || live.findLock({ subject, deviceId, appId: route.app.id }) !== undefined) return false
   if (session === undefined) return true
+  // Which device it is was of no interest as long as none was locked.
+  if (deviceId === undefined && live.hasDeviceLocks()) return false
   const secret = cookies.readSession('app', request.headers.cookie, route.origin)
   return secret !== undefined && sessions.recallByAppSecret(secret, route.app.address.origin)?.state === 'live'
 }

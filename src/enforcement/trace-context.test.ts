@@ -69,8 +69,8 @@ describe('what goes on', () => {
     expect(seen.size).toBe(1000)
   })
 
-  test('is not sampled where spans are configured and this request has none', () => {
-    const trace = createArrivalTraces(() => undefined).traceOf({}, false)
+  test.each([{}, { traceparent: parent }])('is not sampled where spans are configured and this request has none: %o', (headers) => {
+    const trace = createArrivalTraces(() => undefined).traceOf(headers, false)
     trace.begin(() => ({ id: 'r', app: 'wiki', method: 'GET', host: 'h', port: 443, path: '/', arrivedAt: 0 }))
     expect(trace.carried().traceparent).toMatch(/-00$/)
   })

@@ -108,11 +108,12 @@ class PassingTrace implements ArrivalTrace {
   }
 
   /**
-   * Who began the trace chose. What begins here is recorded, in the trail, so that an upstream which follows its parent still traces; where
-   * spans are configured, this request was left out of them by chance, and the upstream is to leave it out as well.
+   * Who began the trace chose, and what begins here is recorded, in the trail, so that an upstream which follows its parent still traces. Where
+   * spans are configured, this request was left out of them, and the upstream is to leave it out as well: a stranger's flag would fill the
+   * very collector, by way of the upstream's spans.
    */
   #isSampled(): boolean {
-    return this.#parent === undefined ? this.#start === undefined : this.#parent.isSampled
+    return this.#start === undefined && (this.#parent?.isSampled ?? true)
   }
 }
 
