@@ -19,6 +19,7 @@ import { issuersOf } from './administration/subject-lookup.ts'
 import { createTokens, type TokenRecord, type Tokens } from './administration/tokens.ts'
 import type { Anchors } from './audit/chain.ts'
 import type { AdministrativeEvent } from './audit/event.ts'
+import { createRedaction } from './audit/redaction.ts'
 import { openAuditTrail } from './audit/trail.ts'
 import { composeAccess } from './compose-access.ts'
 import { now } from './compose-machine.ts'
@@ -57,7 +58,8 @@ export interface Administration {
 }
 
 /** What of the configuration is needed. Of the provider that is its name: it is never asked. */
-export type AdministrationConfiguration = StoreConfiguration & Pick<InstanceConfiguration, 'provider'>
+export type AdministrationConfiguration = StoreConfiguration &
+  Pick<InstanceConfiguration, 'provider'> & { readonly audit: Pick<InstanceConfiguration['audit'], 'redact'> }
 
 /** Opens the store for one command. Rejects with `PosternError`; then nothing is left open. */
 export async function openAdministration(configuration: AdministrationConfiguration, log: Logger): Promise<Administration> {
@@ -163,8 +165,14 @@ interface CommandTrail {
 }
 
 /** The running instance's trail, or one of this command's own: no two processes write into one file. */
-function openTrail({ recordEvent }: AdministeredStore, { dataDir }: AdministrationConfiguration, parts: OwnTrailParts): CommandTrail {
+function openTrail(
+  { recordEvent }: AdministeredStore,
+  { audit, dataDir, provider }: AdministrationConfiguration,
+  parts: OwnTrailParts,
+): CommandTrail {
   const folder = join(dataDir, 'audit')
+  // As a running instance does with what it is handed.
+  const redaction = createRedaction({ fields: audit.redact, groupClaims: provider.claims.groups })
   const noted = new Set<Promise<void>>()
   let refusal: unknown
   /** Opened with the first event: who only looks leaves nothing. */
@@ -174,7 +182,7 @@ function openTrail({ recordEvent }: AdministeredStore, { dataDir }: Administrati
     if (recordEvent !== undefined) return await recordEvent(event)
     own ??= openOwnTrail(folder, parts)
     const { trail } = await own
-    trail.record(event)
+    trail.record(redaction.event(event))
   }
   const unavailable = (cause: unknown) =>
     new PosternError('audit_unavailable', `what was done could not be written down in ${folder}`, { cause })

@@ -181,7 +181,12 @@ describe('races', () => {
     await use(100)
     const usedVersion = await version()
     expect(usedVersion - idleVersion).toBe(1)
-    expect(await whoami(client)).toEqual(first)
+    // But for the idle end, which moves with its use as soon as what is remembered of it is read anew.
+    const { session, ...person } = await whoami(client)
+    expect({ ...person, session: { started_at: session.started_at } }).toEqual({
+      ...first,
+      session: { started_at: first.session.started_at },
+    })
 
     // And while a refresh writes the same record.
     await new Promise((resolve) => setTimeout(resolve, useIntervalMs + 200))

@@ -1,6 +1,7 @@
 /** What becomes of a recorded request under another policy: decided, not enough, no matter of rules; and how changes are counted. */
 
 import { describe, expect, it } from 'vitest'
+import { fingerprintServices } from '../attributes/service-callers.ts'
 import { compileReplayPolicy } from '../commands/replay-policy.ts'
 import type { App, PolicyDocument, Rule, Service } from '../policy/document.ts'
 import type { Facts, SubjectFacts } from '../policy/facts.ts'
@@ -55,7 +56,7 @@ function policyOf(
   document: Partial<PolicyDocument> = {},
   live: readonly Service[] = [],
 ) {
-  return compileReplayPolicy({ ...documentWith([appWith(rules, changes)]), ...document }, { services: live })
+  return compileReplayPolicy({ ...documentWith([appWith(rules, changes)]), ...document }, { services: live, version: 'sha256-then' })
 }
 
 const at = (path: string, subject: SubjectFacts = person()): Facts => facts(subject, { path })
@@ -80,7 +81,7 @@ describe('a recorded request', () => {
       appWith([rule('allow', everyone)], { id: 'a', address: { ...address, prefix: '/a' } }),
       appWith([], { id: 'ab', address: { ...address, prefix: '/a/b' } }),
     ]
-    const policy = compileReplayPolicy(documentWith(apps), { services: [] })
+    const policy = compileReplayPolicy(documentWith(apps), { services: [], version: 'sha256-then' })
     expect(replayDecision(recorded({ from: at('/a/x') }), policy)).toMatchObject({ app: 'a', effect: 'allow' })
     expect(replayDecision(recorded({ from: at('/a/b/x') }), policy)).toMatchObject({ app: 'ab', effect: 'deny' })
     expect(replayDecision(recorded({ from: at('/c') }), policy)).toMatchObject({ effect: 'deny', reason: 'app_not_found' })
@@ -151,9 +152,53 @@ describe('a recorded request of a service', () => {
   })
 
   it('is refused where no rule takes tokens any more, unless everyone who is somebody is let in: then nobody can tell', () => {
-    expect(replayDecision(given, policyOf([rule('allow', staff)]))).toMatchObject({ outcome: 'decided', effect: 'deny' })
-    expect(replayDecision(given, policyOf([rule('allow', everyone)]))).toEqual({ outcome: 'insufficient', gap: 'token_unclear' })
-    expect(replayDecision(given, policyOf([rule('allow', { kind: 'public' })]))).toMatchObject({ outcome: 'decided', effect: 'allow' })
+    const kept = (one: Rule) => policyOf([one], {}, { services: [billing] }, [billing])
+    expect(replayDecision(given, kept(rule('allow', staff)))).toMatchObject({ outcome: 'decided', effect: 'deny' })
+    expect(replayDecision(given, kept(rule('allow', everyone)))).toEqual({ outcome: 'insufficient', gap: 'token_unclear' })
+    expect(replayDecision(given, kept(rule('allow', { kind: 'public' })))).toMatchObject({ outcome: 'decided', effect: 'allow' })
+  })
+
+  const other = { ...billing, name: 'other' }
+  const namesOther = rule('deny', { kind: 'services', names: ['other'] })
+
+  it('is refused where its token is no service any more, also where everyone is let in and tokens are taken', () => {
+    const elsewhere = { ...other, issuer: 'https://other.example' }
+    const open = [rule('allow', everyone), namesOther]
+    expect(replayDecision(given, policyOf(open, {}, { services: [elsewhere] }, [billing]))).toMatchObject({
+      outcome: 'decided',
+      effect: 'deny',
+      reason: 'invalid_token',
+    })
+    // Beside others of its issuer that stay as they are, and that it was not.
+    expect(replayDecision(given, policyOf(open, {}, { services: [other] }, [billing, other]))).toMatchObject({ reason: 'invalid_token' })
+    // Its own is written otherwise, and no rule names it.
+    const changed = { ...billing, scopesAll: ['data:read'] }
+    expect(replayDecision(given, policyOf(open, {}, { services: [changed, other] }, [billing, other]))).toEqual({
+      outcome: 'insufficient',
+      gap: 'service_changed',
+    })
+    // Nobody can tell whose it was where a stranger is let in.
+    const isPublic = policyOf([rule('allow', { kind: 'public' })], {}, { services: [] }, [billing])
+    expect(replayDecision(given, isPublic)).toEqual({ outcome: 'insufficient', gap: 'token_unclear' })
+  })
+
+  it('of an older policy is decided only where its issuer’s services are known to be the same', () => {
+    const older = { ...given, policy: 'sha256-older' }
+    const policy = policyOf([reads], {}, { services: [billing] }, [billing])
+    expect(replayDecision(older, policy)).toEqual({ outcome: 'insufficient', gap: 'service_changed' })
+    const told = (services: readonly Service[]) => {
+      const subject = { ...service, definitions: fingerprintServices(services, billing.issuer) } as SubjectFacts
+      return { ...recorded({ from: at('/api/x', subject) }), policy: 'sha256-older' }
+    }
+    expect(replayDecision(told([billing]), policy)).toMatchObject({ outcome: 'decided', effect: 'allow' })
+    expect(replayDecision(told([{ ...billing, audience: 'then' }]), policy)).toEqual({ outcome: 'insufficient', gap: 'service_changed' })
+  })
+
+  it('is insufficient where an expression looks at its names and one of them may be another', () => {
+    const looks = rule('allow', everyone, { when: [{ kind: 'expression', source: "'other' in subject.services" }] })
+    const changed = { ...other, scopesAll: ['x'] }
+    const policy = policyOf([looks, reads], {}, { services: [billing, changed] }, [billing, other])
+    expect(replayDecision(given, policy)).toEqual({ outcome: 'insufficient', gap: 'service_changed' })
   })
 })
 

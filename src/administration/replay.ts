@@ -29,8 +29,20 @@ export interface ReplayPolicy {
   readonly version: string
   /** The app of this address; `undefined`: nobody's. `unclear`: several share the host, and the path that would tell is not whole. */
   readonly find: (host: string, path: string, isPathWhole: boolean) => ReplayRoute | 'unclear' | undefined
-  /** Issuers of services that are defined otherwise than in the policy in force, by name. */
-  readonly changedServices: ReadonlyMap<string, string>
+  readonly services: ReplayServices
+}
+
+/** What is known of services, whose tokens are not recorded. */
+export interface ReplayServices {
+  /** Of this policy's services of an issuer; as `SubjectFacts` has it. */
+  readonly fingerprint: (issuer: string) => string
+  /** Whose tokens may be a service at all. */
+  readonly issuers: ReadonlySet<string>
+  /** Of the policy in force. */
+  readonly liveVersion: string
+  /** Names that are defined as in the policy in force, and those that are not. */
+  readonly kept: ReadonlySet<string>
+  readonly changed: readonly { readonly name: string; readonly issuer: string }[]
 }
 
 type Effect = 'allow' | 'challenge' | 'deny'
@@ -81,8 +93,9 @@ export function replayDecision(recorded: RecordedDecision, policy: ReplayPolicy)
   if (evidence.isPathWhole && !route.accepts(path)) {
     return { outcome: 'decided', app: route.app.id, effect: 'deny', reason: 'bad_request', rule: undefined }
   }
-  const gap = findGap(evidence, route.asked) ?? findServiceGap(evidence, route, policy)
+  const gap = findGap(evidence, route.asked)
   if (gap !== undefined) return { outcome: 'insufficient', gap }
+  if (evidence.facts.subject.kind === 'service') return replayService(recorded, evidence, route, policy.services)
   return { outcome: 'decided', app: route.app.id, ...decideFor(route.app, evidence.facts) }
 }
 
@@ -99,18 +112,47 @@ function decideFor(
 
 const nobody: SubjectFacts = { kind: 'nobody' }
 
-/** Which services a token was is recorded by name only: another definition may take in what it did not, or no longer what it did. */
-function findServiceGap({ facts, isPathWhole }: Evidence, { app, asked, takesBearer }: ReplayRoute, policy: ReplayPolicy): Gap | undefined {
-  const { request, subject } = facts
-  if (subject.kind !== 'service') return undefined
-  for (const [name, issuer] of policy.changedServices) {
-    if (asked.services.has(name) && (issuer === subject.issuer || subject.names.includes(name))) return 'service_changed'
+/** The token is not recorded: whether it would be taken, and which services it would be, has to be certain before anything is decided. */
+function replayService(
+  { policy }: RecordedDecision,
+  { facts, isPathWhole }: Evidence,
+  { app, asked, takesBearer }: ReplayRoute,
+  services: ReplayServices,
+): Replayed {
+  const standing = judgeToken(facts.subject, { asked, services, isOfLive: policy === services.liveVersion })
+  if (standing === 'unclear') return { outcome: 'insufficient', gap: 'service_changed' }
+  const decision = standing === 'refused' ? ({ effect: 'deny', reason: 'invalid_token', rule: undefined } as const) : decideFor(app, facts)
+  if (!isPathWhole || !takesBearer(facts.request.path)) {
+    // In `Postern-Authorization` it would still count; in `Authorization` it would be the app's own, and the request a stranger's.
+    const isStrangerAllowed = decide(app, { ...facts, subject: nobody }).effect === 'allow'
+    if ((decision.effect === 'allow') !== isStrangerAllowed) return { outcome: 'insufficient', gap: 'token_unclear' }
   }
-  if (isPathWhole && takesBearer(request.path)) return undefined
-  // In `Postern-Authorization` it would still count; in `Authorization` it would be the app's own, and the request a stranger's.
-  const isAllowed = decideFor(app, facts).effect === 'allow'
-  const isStrangerAllowed = decide(app, { ...facts, subject: nobody }).effect === 'allow'
-  return isAllowed === isStrangerAllowed ? undefined : 'token_unclear'
+  return { outcome: 'decided', app: app.id, ...decision }
+}
+
+interface TokenQuestion {
+  readonly asked: AskedFacts
+  readonly services: ReplayServices
+  /** Decided under the policy in force, so that what it is compared with is what was in force then. */
+  readonly isOfLive: boolean
+}
+
+/**
+ * What a token would be: `same`, as far as any rule looks at it; `refused`, no service at all; `unclear`, perhaps one that is defined otherwise.
+ * A token that is no service any more is let in nowhere, not even where no rule asks which service it is.
+ */
+function judgeToken(subject: SubjectFacts, { asked, isOfLive, services }: TokenQuestion): 'same' | 'refused' | 'unclear' {
+  if (subject.kind !== 'service') return 'unclear'
+  const { definitions, issuer, names } = subject
+  if (definitions === services.fingerprint(issuer)) return 'same'
+  if (!services.issuers.has(issuer)) return 'refused'
+  // Nothing is known of the definitions that there were then.
+  if (!isOfLive) return 'unclear'
+  const isLookedAt = (name: string) => asked.services.has(name) || asked.facts.has('services')
+  const changed = services.changed.filter((one) => one.issuer === issuer || names.includes(one.name))
+  if (changed.some(({ name }) => isLookedAt(name))) return 'unclear'
+  if (!names.some((name) => services.kept.has(name))) return changed.length > 0 ? 'unclear' : 'refused'
+  return names.every((name) => services.kept.has(name) || !isLookedAt(name)) ? 'same' : 'unclear'
 }
 
 /** Decides one recorded request and counts what became of it. */

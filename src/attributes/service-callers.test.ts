@@ -4,7 +4,7 @@ import { createHmac, generateKeyPairSync } from 'node:crypto'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { createProviderFetch } from '../oidc/provider-fetch.ts'
 import type { Service } from '../policy/document.ts'
-import { createServiceCallers, type ServiceCallers } from './service-callers.ts'
+import { createServiceCallers, fingerprintServices, type ServiceCallers } from './service-callers.ts'
 import { createSigningKey, encode, mint, type SigningKey, startIssuer, type TestIssuer } from './service-issuer.fixture.ts'
 import { parseKeySet } from './service-key-set.ts'
 
@@ -65,8 +65,27 @@ describe('an access token', () => {
     expect(await callers.identify(mint(key, claims()), services)).toEqual({
       outcome: 'identified',
       until: (Number(claims()['exp']) + 60) * 1000,
-      subject: { kind: 'service', names: ['billing'], issuer: issuer.issuer, claims: expect.objectContaining({ sub: 'billing' }) },
+      subject: {
+        kind: 'service',
+        names: ['billing'],
+        issuer: issuer.issuer,
+        claims: expect.objectContaining({ sub: 'billing' }),
+        definitions: fingerprintServices(services, issuer.issuer),
+      },
     })
+  })
+
+  test('says by which definitions it was judged: another one of its issuer is another text, one of another issuer is not', () => {
+    const [first] = services
+    if (first === undefined) throw new Error('there is no service')
+    const now = fingerprintServices(services, issuer.issuer)
+    expect(fingerprintServices([...services].reverse(), issuer.issuer)).toBe(now)
+    expect(fingerprintServices([...services, { ...first, name: 'x', issuer: 'https://other.example' }], issuer.issuer)).toBe(now)
+    expect(fingerprintServices([...services, { ...first, name: 'x' }], issuer.issuer)).not.toBe(now)
+    const claims = [{ path: ['a'], values: [1] }]
+    for (const changes of [{ audience: 'x' }, { scopesAll: ['x'] }, { claims }, { jwksUri: 'https://x.example' }, { name: 'x' }]) {
+      expect(fingerprintServices([{ ...first, ...changes }, ...services.slice(1)], issuer.issuer)).not.toBe(now)
+    }
   })
 
   test.each<[string, Record<string, unknown>]>([

@@ -104,7 +104,17 @@ export function createServiceCallers({ accessUrl, fetch, now, log }: ServiceCall
     const caller: ServiceCaller =
       names.length === 0
         ? refused('insufficient_scope')
-        : { outcome: 'identified', subject: { kind: 'service', names: names.sort(), issuer, claims: token.claims }, until: expiresAt }
+        : {
+            outcome: 'identified',
+            subject: {
+              kind: 'service',
+              names: names.sort(),
+              issuer,
+              claims: token.claims,
+              definitions: fingerprintServices(services, issuer),
+            },
+            until: expiresAt,
+          }
     dropOldest(remembered, maxRemembered)
     remembered.set(hash, { services, caller, at, until: Math.min(expiresAt, at + rememberMs), proofs })
     return caller
@@ -154,6 +164,25 @@ function isStillTrue({ at, until, proofs }: Remembered, now: number): boolean {
 export function findServicesOf(claims: ClaimSet, services: readonly Service[], jwksUri: string | undefined): readonly string[] {
   const proven = services.filter((one) => one.jwksUri === jwksUri && isMeantFor(claims, one) && isProvenBy(claims, one))
   return proven.map(({ name }) => name).sort()
+}
+
+const fingerprints = new WeakMap<readonly Service[], Map<string, string>>()
+
+/** What a list calls a service of this issuer, as a short text: the token of a recorded request is gone, and what it proved rests on nothing else of the list. */
+export function fingerprintServices(services: readonly Service[], issuer: string): string {
+  const known = fingerprints.get(services) ?? new Map<string, string>()
+  fingerprints.set(services, known)
+  const earlier = known.get(issuer)
+  if (earlier !== undefined) return earlier
+  const written = services
+    .filter((service) => service.issuer === issuer)
+    .map(({ audience, claims, jwksUri, name, scopesAll }) =>
+      JSON.stringify([name, audience, scopesAll, claims.map(({ path, values }) => [path, values]), jwksUri ?? null]),
+    )
+    .sort()
+  const fingerprint = createHash('sha256').update(JSON.stringify(written)).digest('base64url').slice(0, 22)
+  known.set(issuer, fingerprint)
+  return fingerprint
 }
 
 /** `aud` is one name or a list of them (RFC 7519 §4.1.3); anything else in it makes it no audience at all. */

@@ -52,8 +52,11 @@ export async function compressSegment({ path }: SegmentFile, signal = new AbortC
 /** Makes the copy and puts it on the disk. The hash of what was read; `undefined`, and no draft, for a file that ends in half a line. */
 async function writeDraft(path: string, draft: string, signal: AbortSignal): Promise<string | undefined> {
   const content = createContentHash()
-  const { atime, mtime } = await stat(path)
-  const file = await open(draft, 'w', 0o600)
+  const found = await stat(path)
+  if (!found.isFile()) throw new Error(`${path} is not a file`)
+  // Never through a link that somebody put there.
+  await unlinkIfThere(draft)
+  const file = await open(draft, 'wx', 0o600)
   try {
     const source = createReadStream(path, { highWaterMark: chunkBytes })
     const write = async (chunks: AsyncIterable<Buffer>) => {
@@ -64,7 +67,7 @@ async function writeDraft(path: string, draft: string, signal: AbortSignal): Pro
       await unlink(draft)
       return undefined
     }
-    await file.utimes(atime, mtime)
+    await file.utimes(found.atime, found.mtime)
     await file.sync()
     return content.digest()
   } finally {

@@ -3,7 +3,8 @@
  *
  * The oldest go first, so that an interruption leaves a beginning that the statement covers. A statement that stands in a segment which goes,
  * and that another chain still rests on, is made again, if it was signed. Of a chain that goes as a whole the anchor goes first: what the
- * store remembers and no folder has would look like a chain that somebody took away.
+ * store remembers and no folder has would look like a chain that somebody took away. One that the store remembers more of than is here stays:
+ * with its anchor the only witness would go that its end was cut off.
  */
 
 import { rmdir, unlink } from 'node:fs/promises'
@@ -26,16 +27,22 @@ export interface PruningParts {
   /** Instead of the plan's own causes. */
   readonly cause?: Pruned['cause']
   readonly keys: AuditPublicKeys
-  readonly anchors: Pick<Anchors, 'remove'>
+  readonly anchors: Pick<Anchors, 'load' | 'remove'>
   /** Resolves once all of them are signed and on the disk; rejects if they cannot be brought there. Then nothing is removed. */
   readonly state: (statements: readonly Pruned[]) => Promise<void>
   /** The chain that this process writes itself: its folder is never locked a second time, nor removed. */
   readonly ownChain: string | undefined
 }
 
-/** Carries out `plan`. Rejects where that stops half way; what is left verifies all the same. */
-export async function prune(plan: PrunePlan, parts: PruningParts): Promise<void> {
-  if (plan.chains.length === 0) return
+/** Carries out `planned`. Rejects where that stops half way; what is left verifies all the same. */
+export async function prune(planned: PrunePlan, parts: PruningParts): Promise<void> {
+  const remembered = await findRemembered(planned, parts)
+  const plan = { ...planned, chains: planned.chains.filter((one) => !remembered.includes(one.chain)) }
+  if (plan.chains.length > 0) await carryOut(plan, parts)
+  if (remembered.length > 0) throw new Error(`the store remembers more of ${remembered.join(', ')} than is here, so that it stays`)
+}
+
+async function carryOut(plan: PrunePlan, parts: PruningParts): Promise<void> {
   const { actor, cause, folder } = parts
   const stated = plan.chains.map(
     (one): Pruned => ({
@@ -56,6 +63,16 @@ export async function prune(plan: PrunePlan, parts: PruningParts): Promise<void>
     if (one.isWhole && one.chain !== parts.ownChain) await removeChain(one, parts)
     else await removeBeginning(one, folder)
   }
+}
+
+/** Chains that are to go as a whole although the store remembers a later line, or a later instant, than they end with. */
+async function findRemembered({ chains }: PrunePlan, { anchors }: PruningParts): Promise<readonly string[]> {
+  const found: string[] = []
+  for (const { chain, endedAt, isWhole, throughSeq } of chains) {
+    const anchor = isWhole ? await anchors.load(chain) : undefined
+    if (anchor !== undefined && (anchor.seq > throughSeq || anchor.at > endedAt)) found.push(chain)
+  }
+  return found
 }
 
 async function removeBeginning({ chain, segments }: ChainPlan, folder: string): Promise<void> {
@@ -92,7 +109,9 @@ async function findStillNeeded(plan: PrunePlan, { folder, keys }: PruningParts):
       const only = { from: number, through: number }
       const { pruned } = await readChain({ folder, chain, keys, anchor: 'unread', only })
       for (const one of pruned.signed) {
-        if (one.throughSeq >= (beginnings.get(one.chain) ?? Number.POSITIVE_INFINITY) - 1) found.set(`${one.chain} ${one.throughSeq}`, one)
+        const { chain: of, head, throughSeq } = one
+        if (throughSeq >= (beginnings.get(of) ?? Number.POSITIVE_INFINITY) - 1)
+          found.set(`${of} ${throughSeq}`, { chain: of, head, throughSeq })
       }
     }
   }

@@ -1,7 +1,7 @@
 /** What is kept out of the trail is out of every event and of every fact, and the rest is as it was. */
 
 import { describe, expect, test } from 'vitest'
-import { environmentWith, person, service } from '../policy/policy.fixture.ts'
+import { environmentWith, person, reportedDevice, service } from '../policy/policy.fixture.ts'
 import type { AuditEvent } from './event.ts'
 import { createRedaction, redactTrail } from './redaction.ts'
 
@@ -55,6 +55,19 @@ describe('of a subject', () => {
     expect(again.claimPaths).toBe(first.claimPaths)
     expect(redaction.subject(person(), paths).claimPaths).toBe(first.claimPaths)
   })
+})
+
+test('a device goes where it names an e-mail address, and else stays', () => {
+  const named = reportedDevice({ owner: 'alice@corp.example' })
+  const unnamed = reportedDevice({ owner: 'finance' })
+  expect(make('email').device(named)).toEqual(redacted)
+  expect(make('email').device(unnamed)).toBe(unnamed)
+  expect(make('claims', 'groups').device(named)).toBe(named)
+})
+
+test('what was locked stays, also where a provider identifies people by their address', () => {
+  const lock = { event: 'lock.set', actor: 'a', on: 'subject', target: 'alice@x', label: 'alice@x', until: undefined, reason: 'x' } as const
+  expect(make('email').event(lock)).toMatchObject({ target: 'alice@x', label: '*' })
 })
 
 test('of circumstances the place, the address and the browser can go', () => {

@@ -7,7 +7,7 @@
  */
 
 import { findClaim } from '../policy/claim-path.ts'
-import type { ClaimSet, EnvironmentFacts, RedactedField, SubjectFacts } from '../policy/facts.ts'
+import type { ClaimSet, EnvironmentFacts, Facts, RedactedField, SubjectFacts } from '../policy/facts.ts'
 import type { AuditEvent, AuditTrail } from './event.ts'
 
 type ClaimPaths = readonly (readonly string[])[]
@@ -23,6 +23,8 @@ export interface Redaction {
   readonly fields: ReadonlySet<RedactedField>
   /** The same answer for the same facts and list. */
   subject(subject: SubjectFacts, claimPaths: ClaimPaths): RecordedSubject
+  /** Management systems say whose a device is. */
+  device(device: Facts['device']): Facts['device']
   environment(facts: EnvironmentFacts): EnvironmentFacts
   event(event: AuditEvent): AuditEvent
 }
@@ -47,6 +49,7 @@ export function createRedaction({ fields: listed, groupClaims }: RedactionOption
   const fields = new Set(listed)
   const forbidden = [...(fields.has('email') ? emailClaims : []), ...(fields.has('groups') ? groupClaims : [])]
   const allowedPaths = new WeakMap<ClaimPaths, ClaimPaths>()
+  const devices = new WeakMap<Facts['device'], boolean>()
   const subjects = new WeakMap<SubjectFacts, { readonly of: ClaimPaths; readonly left: RecordedSubject }>()
 
   function allowedOf(paths: ClaimPaths): ClaimPaths {
@@ -89,6 +92,15 @@ export function createRedaction({ fields: listed, groupClaims }: RedactionOption
       subjects.set(subject, { of: claimPaths, left })
       return left
     },
+    device(device) {
+      if (!fields.has('email') || !device.known) return device
+      let hasEmail = devices.get(device)
+      if (hasEmail === undefined) {
+        hasEmail = emailAnywhere.test(JSON.stringify(device.value))
+        devices.set(device, hasEmail)
+      }
+      return hasEmail ? redacted : device
+    },
     environment(facts) {
       if (!touchesEnvironment) return facts
       return {
@@ -116,8 +128,9 @@ function redactEvent(event: AuditEvent, fields: ReadonlySet<RedactedField>): Aud
   if (fields.has('user_agent') && 'userAgent' in event) left['userAgent'] = undefined
   if (fields.has('email')) {
     if ('subject' in event && event.subject.email !== undefined) left['subject'] = { ...event.subject, email: undefined }
-    // What an administrator asked for may have been somebody's address; whose it was is in the other names.
-    for (const name of ['email', 'label', 'target']) if (isEmail(left[name])) left[name] = anything
+    // What an administrator asked for may have been somebody's address; whose it was is in the other names. What a lock is on is an identifier.
+    const isLock = event.event === 'lock.set' || event.event === 'lock.lifted'
+    for (const name of isLock ? ['label'] : ['email', 'label', 'target']) if (isEmail(left[name])) left[name] = anything
   }
   // Only values were exchanged, each for one of its own kind.
   return left as unknown as AuditEvent
@@ -125,8 +138,11 @@ function redactEvent(event: AuditEvent, fields: ReadonlySet<RedactedField>): Aud
 
 /** An address may also be what some other claim says: a user name, a list of aliases. */
 function nameEmail(claims: ClaimSet, paths: ClaimPaths): boolean {
-  return paths.some((path) => /[^\s"@]@[^\s"@]/.test(JSON.stringify(findClaim(claims, path) ?? '')))
+  return paths.some((path) => emailAnywhere.test(JSON.stringify(findClaim(claims, path) ?? '')))
 }
+
+/** In JSON text. */
+const emailAnywhere = /[^\s"@]@[^\s"@]/
 
 function isEmail(value: unknown): boolean {
   return typeof value === 'string' && /^[^\s@]+@[^\s@]+$/.test(value)

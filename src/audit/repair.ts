@@ -6,7 +6,8 @@
  * is passed over, as is a draft of one.
  */
 
-import { truncate, unlink } from 'node:fs/promises'
+import { constants } from 'node:fs'
+import { open, unlink } from 'node:fs/promises'
 import type { Logger } from '../log.ts'
 import { type Anchor, type ChainHead, genesis, hashLine } from './chain.ts'
 import { listSegments, readLines, type SegmentFile, sizeOf } from './trail-files.ts'
@@ -36,7 +37,7 @@ export async function repairChain(folder: string, chain: string, log: Pick<Logge
     if (tail === undefined) continue
     if (!tail.holdsTogether) log.error({ path: file.path }, 'lines at the end of the audit trail do not hang together')
     if (!file.isCompressed && tail.tornBytes > 0) {
-      await truncate(file.path, tail.wholeBytes)
+      await cutOff(file, tail.wholeBytes)
       tornBytes += tail.tornBytes
     }
     if (tail.head !== undefined) return { head: tail.head, segment, tornBytes }
@@ -47,6 +48,17 @@ export async function repairChain(folder: string, chain: string, log: Pick<Logge
     }
   }
   return { head: { seq: 0, hash: genesis }, segment, tornBytes }
+}
+
+/** On the disk before another file follows; and never through a link, which may lead to a file of somebody else's. */
+async function cutOff({ path }: SegmentFile, size: number): Promise<void> {
+  const file = await open(path, constants.O_WRONLY | constants.O_NOFOLLOW)
+  try {
+    await file.truncate(size)
+    await file.sync()
+  } finally {
+    await file.close()
+  }
 }
 
 /** Where the chain goes on. */

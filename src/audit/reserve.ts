@@ -28,7 +28,9 @@ export function createReserve(reserveBytes: number): Reserve {
         const { bavail, bsize } = await statfs(folder)
         // With nothing beside the reserve, the next lines would take it away again.
         if (bavail * bsize < reserveBytes * 1.25) return false
-        const file = await open(path, 'w', 0o600)
+        // Never through a link that somebody put there.
+        await unlink(path).catch(() => undefined)
+        const file = await open(path, 'wx', 0o600)
         try {
           const piece = randomFillSync(Buffer.allocUnsafe(Math.min(pieceBytes, reserveBytes)))
           for (let written = 0; written < reserveBytes; ) {

@@ -1,15 +1,16 @@
 /**
  * Which segments are to go: by age and by what the folder may take, the oldest of all chains first.
  *
- * A segment is as old as the first line after it, which its own header and hash vouch for; the clock of the file system has no say. What is
- * planned of a chain is always its beginning, so that one line can be named after which it goes on.
+ * A segment is as old as the first line after it, which a checkpoint has to vouch for; the clock of the file system has no say. Whoever can
+ * write the files could else date a line back, have what is before it removed under a signed statement, and put the line in order again.
+ * What is planned of a chain is always its beginning, so that one line can be named after which it goes on.
  */
 
 import { join } from 'node:path'
-import { hashLine } from './chain.ts'
-import { listChains, listSegments, parseTrailLine, readLines, type SegmentFile, sizeOf } from './trail-files.ts'
+import { listChains, listSegments, type SegmentFile, sizeOf } from './trail-files.ts'
 import { readFirstLine } from './verify-chain.ts'
-import type { PruneStatement } from './verify-statements.ts'
+import type { AuditPublicKeys, PruneStatement } from './verify-statements.ts'
+import { readChainEnd, readVouchedStart } from './vouched.ts'
 
 /** What may stay. */
 export interface KeepLimits {
@@ -27,6 +28,8 @@ export type ChainReach = 'closed' | 'whole' | 'none'
 export interface ChainPlan extends PruneStatement {
   readonly segments: readonly SegmentFile[]
   readonly bytes: number
+  /** When the last of them ended, epoch milliseconds. */
+  readonly endedAt: number
   /** Nothing of the chain is left then. */
   readonly isWhole: boolean
   readonly cause: 'age' | 'size'
@@ -56,39 +59,66 @@ interface Front extends Omit<PruneStatement, 'chain'> {
   readonly endedAt: number
 }
 
-/** Makes the plan and changes nothing. */
+/** Makes the plan and changes nothing. `keys`: by age goes only what they vouch for. */
 export async function planPruning(
   folder: string,
   { bytes: most, olderThan }: KeepLimits,
   reachOf: (chain: string) => ChainReach,
+  keys: AuditPublicKeys,
 ): Promise<PrunePlan> {
   const cursors: Cursor[] = []
-  let bytes = 0
+  let bytesBefore = 0
   for (const chain of await listChains(folder)) {
     const files = await listSegments(folder, chain)
-    for (const file of files) bytes += await sizeOf(file)
-    const cursor: Cursor = {
-      ...{ chain, files, reach: reachOf(chain), taken: 0, bytes: 0, isOverSize: false, next: undefined, last: undefined },
-    }
-    cursor.next = await readFront(cursor)
-    cursors.push(cursor)
+    for (const file of files) bytesBefore += await sizeOf(file)
+    cursors.push({ chain, files, reach: reachOf(chain), taken: 0, bytes: 0, isOverSize: false, next: undefined, last: undefined })
   }
-  const bytesBefore = bytes
-  for (;;) {
+  let bytes = bytesBefore
+  const take = async (cursor: Cursor, front: Front, through: number) => {
+    for (const file of cursor.files.slice(cursor.taken, through)) {
+      const size = await sizeOf(file)
+      bytes -= size
+      cursor.bytes += size
+    }
+    cursor.taken = through
+    cursor.last = front
+  }
+
+  for (const cursor of cursors) {
+    const old = olderThan === undefined ? undefined : await findOld(cursor, olderThan, keys)
+    if (old !== undefined) await take(cursor, old.front, old.through)
+    cursor.next = await readFront(cursor, cursor.taken, keys)
+  }
+  while (most !== undefined && bytes > most) {
     const oldest = findOldest(cursors)
-    const file = oldest?.files[oldest.taken]
-    if (oldest?.next === undefined || file === undefined) break
-    const isOld = olderThan !== undefined && oldest.next.endedAt < olderThan
-    if (!isOld && (most === undefined || bytes <= most)) break
-    const size = await sizeOf(file)
-    bytes -= size
-    oldest.bytes += size
-    oldest.isOverSize ||= !isOld
-    oldest.taken += 1
-    oldest.last = oldest.next
-    oldest.next = await readFront(oldest)
+    if (oldest?.next === undefined) break
+    oldest.isOverSize = true
+    await take(oldest, oldest.next, oldest.taken + 1)
+    oldest.next = await readFront(oldest, oldest.taken, keys)
   }
   return { chains: cursors.flatMap(planOf), bytesBefore, bytesAfter: bytes }
+}
+
+/** How much of the chain ended before `olderThan`. A segment whose age nothing vouches for goes with what is behind it, or stays. */
+async function findOld(cursor: Cursor, olderThan: number, keys: AuditPublicKeys) {
+  let old: { readonly front: Front; readonly through: number } | undefined
+  for (let index = 0; index < cursor.files.length; index += 1) {
+    const claimed = await readFront(cursor, index, keys)
+    if (claimed === undefined || claimed.endedAt >= olderThan) break
+    const after = cursor.files[index + 1]
+    const isOver = after !== undefined || (await isOverBefore(cursor.files, index, old?.through ?? 0, olderThan, keys))
+    const front = after === undefined ? claimed : await readVouchedFront(after, keys)
+    if (isOver && front !== undefined && front.endedAt < olderThan) old = { front, through: index + 1 }
+  }
+  return old
+}
+
+/** The last segment of a killed process may have no checkpoint. Then those before it tell whether the chain is as old as its last line says. */
+async function isOverBefore(files: readonly SegmentFile[], last: number, oldThrough: number, olderThan: number, keys: AuditPublicKeys) {
+  const before = files[last - 1]
+  if (before === undefined) return true
+  const end = oldThrough >= last - 1 ? await readChainEnd(before, keys) : undefined
+  return end !== undefined && end.at < olderThan
 }
 
 function findOldest(cursors: readonly Cursor[]): Cursor | undefined {
@@ -101,16 +131,16 @@ function findOldest(cursors: readonly Cursor[]): Cursor | undefined {
 
 function planOf({ bytes, chain, files, isOverSize, last, taken }: Cursor): ChainPlan[] {
   if (last === undefined) return []
-  const { head, throughSeq } = last
   const isWhole = taken === files.length
-  return [{ chain, throughSeq, head, segments: files.slice(0, taken), bytes, isWhole, cause: isOverSize ? 'size' : 'age' }]
+  return [{ chain, ...last, segments: files.slice(0, taken), bytes, isWhole, cause: isOverSize ? 'size' : 'age' }]
 }
 
-async function readFront({ files, reach, taken }: Cursor): Promise<Front | undefined> {
-  const file = files[taken]
+/** Where the chain goes on behind the segment at `index`, as the files say. */
+async function readFront({ files, reach }: Cursor, index: number, keys: AuditPublicKeys): Promise<Front | undefined> {
+  const file = files[index]
   if (file === undefined || reach === 'none') return undefined
-  const after = files[taken + 1]
-  if (after === undefined) return reach === 'whole' ? await readEnd(file) : undefined
+  const after = files[index + 1]
+  if (after === undefined) return reach === 'whole' ? await readEnd(file, keys) : undefined
   const line = await readFirstLine(after)
   const { at, prev, seq } = line ?? {}
   const endedAt = Date.parse(String(at))
@@ -119,22 +149,15 @@ async function readFront({ files, reach, taken }: Cursor): Promise<Front | undef
   return { throughSeq: seq - 1, head: prev, endedAt }
 }
 
+async function readVouchedFront(after: SegmentFile, keys: AuditPublicKeys): Promise<Front | undefined> {
+  const start = await readVouchedStart(after, keys)
+  return start === undefined ? undefined : { throughSeq: start.seq - 1, head: start.prev, endedAt: start.at }
+}
+
 /** The last line of a chain that nobody writes any more. */
-async function readEnd(file: SegmentFile): Promise<Front | undefined> {
-  let last: Buffer | undefined
-  try {
-    for await (const { bytes, isWhole } of readLines(file)) {
-      if (isWhole) last = Buffer.from(bytes)
-    }
-  } catch {
-    // Not even its end can be read: it stays, for whoever wants to know why.
-    return undefined
-  }
-  const line = last === undefined ? undefined : parseTrailLine(last)
-  const endedAt = Date.parse(String(line?.['at']))
-  const throughSeq = line?.['seq']
-  if (last === undefined || typeof throughSeq !== 'number' || Number.isNaN(endedAt)) return undefined
-  return { throughSeq, head: hashLine(last), endedAt }
+async function readEnd(file: SegmentFile, keys: AuditPublicKeys): Promise<Front | undefined> {
+  const end = await readChainEnd(file, keys)
+  return end === undefined ? undefined : { throughSeq: end.seq, head: end.hash, endedAt: end.at }
 }
 
 /** The chains that begin behind a line that is not here, as their first segments say, `plan` carried out. */

@@ -186,7 +186,7 @@ describe('keeping the trail', () => {
   it('states again what another chain begins with when the statement itself goes', async () => {
     const command = buildChain(folder, 'host-command', key, start)
     await write(3)
-    const plan = await planPruning(folder, { olderThan: time - 1.5 * hour }, (chain) => (chain === 'host-0' ? 'closed' : 'none'))
+    const plan = await planPruning(folder, { olderThan: time - 1.5 * hour }, (chain) => (chain === 'host-0' ? 'closed' : 'none'), keys)
     command.setClock(start + 1.7 * hour)
     const state = async (statements: readonly Parameters<typeof command.add>[0][]) => {
       for (const statement of statements) command.add(statement)
@@ -312,7 +312,7 @@ describe('keeping the trail', () => {
 
   /** As the command does it beside a running instance, and killed after some files. */
   async function pruneByCommand(age: number, failsAfter: number): Promise<void> {
-    const plan = await planPruning(folder, { olderThan: time - age * hour }, (chain) => (chain === trail.chain ? 'closed' : 'whole'))
+    const plan = await planPruning(folder, { olderThan: time - age * hour }, (chain) => (chain === trail.chain ? 'closed' : 'whole'), keys)
     const command = await openAuditTrail({
       ...{ folder, instance: 'host', process: 'command', key: () => key, anchors, now: () => time, log, gatherMs: 0, reserveBytes: 0 },
     })

@@ -26,7 +26,7 @@ export interface RetentionParts {
     onWritten(listener: () => void): () => void
   }
   readonly keys: () => AuditPublicKeys
-  readonly anchors: Pick<Anchors, 'remove'>
+  readonly anchors: Pick<Anchors, 'load' | 'remove'>
   /** Epoch milliseconds. */
   readonly now: () => number
   readonly log: Pick<Logger, 'info' | 'warn'>
@@ -117,7 +117,7 @@ export function createRetention(parts: RetentionParts): Retention {
       reaches.set(chain, isEmpty ? 'none' : ((await withChain(chain, async (reach): Promise<ChainReach> => reach)) ?? 'none'))
     }
     const limits = { olderThan: now() - keep.ageSeconds * 1000, bytes: keep.bytes }
-    return await planPruning(folder, limits, (chain) => reaches.get(chain) ?? 'none')
+    return await planPruning(folder, limits, (chain) => reaches.get(chain) ?? 'none', parts.keys())
   }
 
   async function lookOnce(): Promise<void> {

@@ -7,7 +7,7 @@
  */
 
 import type { FileHandle } from 'node:fs/promises'
-import { open, stat } from 'node:fs/promises'
+import { open, stat, unlink } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { LineBatch } from './line-queue.ts'
 
@@ -62,15 +62,24 @@ export function createSegments(options: SegmentsOptions): Segments {
       const path = join(folder(), `${String(number).padStart(8, '0')}.ndjson`)
       // Beside a compressed file of its number a plain one would hide it.
       if ((await stat(`${path}.gz`).catch(() => undefined)) !== undefined) continue
+      let file: SegmentHandle
       try {
-        const file = await openFile(path)
+        file = await openFile(path)
+      } catch (error) {
+        // Somebody put a file there: it is not ours to write to.
+        if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error
+        continue
+      }
+      try {
         checkedAt = monotonicNow()
         const { ino } = await file.stat({ bigint: true })
         await syncFolder(folder())
         return { file, path, number: wanted, inode: ino, size: 0, syncedSize: 0, isSuspect: false, syncing: Promise.resolve() }
       } catch (error) {
-        // Somebody put a file there: it is not ours to write to.
-        if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error
+        // Left there, it would be in the way of the next attempt, whose lines would stand under another number than they say.
+        await file.close().catch(() => undefined)
+        await unlink(path).catch(() => undefined)
+        throw error
       }
     }
   }

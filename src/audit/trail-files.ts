@@ -8,6 +8,7 @@
  * little more than one line at a time. What is not whole at the end of the last file is handed out as such: it may still be being written.
  */
 
+import { constants } from 'node:fs'
 import { type FileHandle, open, readdir, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { createGunzip } from 'node:zlib'
@@ -110,11 +111,20 @@ export async function* readBlocks(segment: SegmentFile, start = 0, atOnceBytes: 
 /** A segment may have been compressed since it was listed; its lines are the same. Rejects with ENOENT for one that is gone. */
 async function openSegment({ isCompressed, path }: SegmentFile): Promise<{ readonly handle: FileHandle; readonly isCompressed: boolean }> {
   try {
-    return { handle: await open(path, 'r'), isCompressed }
+    return { handle: await openRegular(path), isCompressed }
   } catch (error) {
     if (isCompressed || (error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
-    return { handle: await open(`${path}.gz`, 'r'), isCompressed: true }
+    return { handle: await openRegular(`${path}.gz`), isCompressed: true }
   }
+}
+
+/** A pipe or a device under the name of a segment would be waited for, or read, for ever. */
+async function openRegular(path: string): Promise<FileHandle> {
+  const handle = await open(path, constants.O_RDONLY | constants.O_NONBLOCK)
+  const isRegular = (await handle.stat()).isFile()
+  if (isRegular) return handle
+  await handle.close()
+  throw new Error(`${path} is not a file`)
 }
 
 /** The lines of one file, in order, from `start` on (an offset as `RawLine` has it). */

@@ -8,9 +8,9 @@
 
 import type { Anchor } from './chain.ts'
 import { linePrefix } from './chain.ts'
-import { listSegments, parseTrailLine, readBlocks, type SegmentFile } from './trail-files.ts'
+import { listSegments, parseTrailLine, readBlocks, type SegmentFile, type TrailLine } from './trail-files.ts'
 import { createOrderCheck, type PlacedLine, readOrder, type SeenLine } from './verify-order.ts'
-import { type AuditPublicKeys, createStatementCheck, type PruneStatement } from './verify-statements.ts'
+import { type AuditPublicKeys, createStatementCheck, type StatedPruning } from './verify-statements.ts'
 import { type Anchored, type ChainVerdict, createFindings, type Finding, type Findings } from './verify-verdict.ts'
 
 export interface ChainSource {
@@ -41,37 +41,62 @@ export interface ChainReading extends Omit<ChainVerdict, 'prunedThrough' | 'find
   /** What each segment begins with: number of its first line, and the hash of the line before. */
   readonly starts: ReadonlyMap<number, string>
   readonly lastHash: string | undefined
-  readonly pruned: { readonly signed: readonly PruneStatement[]; readonly unsigned: readonly PruneStatement[] }
+  /** Segments before the first that was read, and what that one says that its first line is of. Epoch milliseconds. */
+  readonly passedOver: number
+  readonly firstAt: number
+  readonly pruned: { readonly signed: readonly StatedPruning[]; readonly unsigned: readonly StatedPruning[] }
 }
 
 /** A checkpoint is due every thousand lines; one write may bring some more. So many without one were not written by the trail. */
 const mostUnsigned = 20_000
+
+/** No segment comes near: what is longer was made to be read for ever (a file of holes, or compressed zeros). */
+const longestSegmentBytes = 4 * 1024 * 1024 * 1024
 
 /** Pruning takes from the front; whoever meets it more often than this reads something that is being destroyed. */
 const mostRestarts = 5
 
 /** Reads and checks. Rejects where the folder cannot be listed. */
 export async function readChain(source: ChainSource, onProgress?: (progress: ChainProgress) => void): Promise<ChainReading> {
-  for (let restart = 0; ; restart++) {
-    const reading = await readOnce(source, onProgress, restart < mostRestarts)
-    if (reading !== 'pruned_meanwhile') return reading
+  let restarts = 0
+  for (let earlier = 0; ; ) {
+    const reading = await readOnce(source, { onProgress, mayRestart: restarts < mostRestarts, earlier })
+    if (reading === 'pruned_meanwhile') restarts += 1
+    else if (isEarlyEnough(reading, source)) return reading
+    else earlier = 2 * earlier + 1
   }
+}
+
+/**
+ * Whether a reading that was to begin at an instant did: what a segment says of its beginning counts if a checkpoint covers it. Otherwise a
+ * forged segment of an early date behind all others would hide them, and what the store remembers of them.
+ */
+function isEarlyEnough({ anchored, findings, firstAt, passedOver, signedThrough }: ChainReading, { only, since }: ChainSource): boolean {
+  if (since === undefined || only !== undefined || passedOver === 0 || findings.list().length > 0) return true
+  return signedThrough !== undefined && anchored !== 'older' && firstAt <= since
+}
+
+interface ReadingParts {
+  readonly onProgress: ((progress: ChainProgress) => void) | undefined
+  readonly mayRestart: boolean
+  /** Begins so many segments before the one that the instant to begin with seems to lie in. */
+  readonly earlier: number
 }
 
 async function readOnce(
   source: ChainSource,
-  onProgress: ((progress: ChainProgress) => void) | undefined,
-  mayRestart: boolean,
+  { earlier, mayRestart, onProgress }: ReadingParts,
 ): Promise<ChainReading | 'pruned_meanwhile'> {
   const { anchor, chain, folder, keys } = source
   const all = await listSegments(folder, chain)
-  const segments = await select(all, source)
+  const { passedOver, segments } = await select(all, source, earlier)
   const findings = createFindings()
   const statements = createStatementCheck({ chain, keys, findings })
   const starts = new Map<number, string>()
   const anchored = anchor === 'unread' ? undefined : anchor
   let anchoredHash: string | undefined
   let firstSeq: number | undefined
+  let firstAt = Number.NaN
   let beginning: PlacedLine | undefined
   let end: PlacedLine | undefined
   let lines = 0
@@ -92,6 +117,7 @@ async function readOnce(
     onLine(line, isBroken) {
       if (firstSeq === undefined) {
         firstSeq = line.seq
+        firstAt = instantOf(line.text)
         if (segments[0] === all[0]) beginning = line
         statements.noteGap({ first: 1, through: line.seq - 1, at: line })
       }
@@ -126,6 +152,7 @@ async function readOnce(
     }
     try {
       for await (const block of readBlocks(file)) {
+        if (block.offset > longestSegmentBytes) throw new Error('no segment is that long')
         if (!block.isWhole) {
           half ??= { line: line + 1, bytes: 0 }
           half.bytes += block.bytes.length
@@ -174,6 +201,8 @@ async function readOnce(
     findings,
     beginning,
     starts,
+    passedOver,
+    firstAt,
     pruned: statements.pruned(),
   }
 }
@@ -218,25 +247,30 @@ function judgeAnchor(
   return 'missed'
 }
 
-async function select(all: readonly SegmentFile[], { only, since }: ChainSource): Promise<readonly SegmentFile[]> {
-  if (only !== undefined) return all.filter(({ number }) => number >= only.from && number <= only.through)
-  return since === undefined ? all : all.slice(await findStart(all, since))
+async function select(
+  all: readonly SegmentFile[],
+  { only, since }: ChainSource,
+  earlier: number,
+): Promise<{ readonly segments: readonly SegmentFile[]; readonly passedOver: number }> {
+  if (only !== undefined) return { segments: all.filter(({ number }) => number >= only.from && number <= only.through), passedOver: 0 }
+  const passedOver = since === undefined ? 0 : Math.max(0, (await findStart(all, since)) - earlier)
+  return { segments: all.slice(passedOver), passedOver }
 }
 
 /** Index of the segment in which `since` lies: the last one that began before it. */
 async function findStart(segments: readonly SegmentFile[], since: number): Promise<number> {
   for (let index = segments.length - 1; index > 0; index--) {
     const file = segments[index]
-    const at = file === undefined ? undefined : await readFirstInstant(file)
+    const at = file === undefined ? undefined : instantOf(await readFirstLine(file))
     if (at !== undefined && at <= since) return index
   }
   return 0
 }
 
-async function readFirstInstant(file: SegmentFile): Promise<number | undefined> {
-  const line = await readFirstLine(file)
-  const at = line === undefined ? Number.NaN : Date.parse(String(line['at']))
-  return Number.isNaN(at) ? undefined : at
+/** What a line says that it is of; `NaN` where it says nothing of the kind. */
+function instantOf(line: TrailLine | string | undefined): number {
+  const fields = typeof line === 'string' ? parseTrailLine(line) : line
+  return Date.parse(String(fields?.['at']))
 }
 
 /** The first line of a segment, parsed; `undefined` where there is none that is whole. */

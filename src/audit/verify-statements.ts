@@ -21,6 +21,12 @@ export interface PruneStatement {
   readonly head: string
 }
 
+/** As it was read. */
+export interface StatedPruning extends PruneStatement {
+  /** Epoch milliseconds. */
+  readonly at: number
+}
+
 export interface StatementCheck {
   /** A line about the trail, in its place in the chain. */
   onLine(line: PlacedLine & { readonly text: string }): void
@@ -33,7 +39,7 @@ export interface StatementCheck {
   noteGap(gap: { readonly first: number; readonly through: number; readonly at: SeenLine }): void
   signedThrough(): number | undefined
   /** Signed ones, and those that no checkpoint covers yet. */
-  pruned(): { readonly signed: readonly PruneStatement[]; readonly unsigned: readonly PruneStatement[] }
+  pruned(): { readonly signed: readonly StatedPruning[]; readonly unsigned: readonly StatedPruning[] }
   lost(): number
 }
 
@@ -53,8 +59,8 @@ export function createStatementCheck({ chain, findings, keys }: StatementParts):
   const publicKeys = new Map<string, KeyObject>()
   let signedThrough: number | undefined
   let runStart: number | undefined
-  let pending: PruneStatement[] = []
-  const signed: PruneStatement[] = []
+  let pending: StatedPruning[] = []
+  const signed: StatedPruning[] = []
   let gap: { readonly first: number; readonly through: number; readonly at: SeenLine } | undefined
   let lost = 0
 
@@ -137,9 +143,9 @@ export function createStatementCheck({ chain, findings, keys }: StatementParts):
           lost += Number(fields['lost']) || 0
           return
         case 'audit.pruned': {
-          const { chain: of, head, through_seq: throughSeq } = fields
+          const { at, chain: of, head, through_seq: throughSeq } = fields
           if (typeof of === 'string' && typeof head === 'string' && typeof throughSeq === 'number') {
-            pending.push({ chain: of, head, throughSeq })
+            pending.push({ chain: of, head, throughSeq, at: Date.parse(String(at)) })
           }
           return
         }

@@ -52,8 +52,9 @@ export async function verifyTrail(source: TrailSource, onProgress?: (progress: C
   const known = new Set(chains.map(({ chain }) => chain))
   const elsewhere: string[] = []
   for (const anchor of anchors?.values() ?? []) {
-    // What was pruned as a whole may be remembered for a moment longer.
-    if (known.has(anchor.chain) || pruned.signed.some((one) => one.chain === anchor.chain && one.throughSeq >= anchor.seq)) continue
+    // What was pruned as a whole may be remembered for a moment longer; but not what was written under its name since.
+    const isPruned = pruned.signed.some((one) => one.chain === anchor.chain && one.throughSeq >= anchor.seq && one.at >= anchor.at)
+    if (known.has(anchor.chain) || isPruned) continue
     if (isExpected?.(anchor.chain) === true) chains.push(missingChain(folders[0] ?? '', anchor))
     else elsewhere.push(anchor.chain)
   }

@@ -57,9 +57,9 @@ export function registerAuditPrune(audit: Command, { now, openAdministration }: 
       await administer(options.config, openAdministration, async ({ actor, keys, recordFirst, store }, { dataDir }) => {
         const folder = join(dataDir, 'audit')
         const limits = { olderThan: olderThan === undefined ? undefined : now() - olderThan * 1000, bytes: toSize }
-        const plan = await planPruning(folder, limits, await findReaches(folder))
+        const publicKeys = keys().audit.all
+        const plan = await planPruning(folder, limits, await findReaches(folder), publicKeys)
         if (dryRun !== true) {
-          const publicKeys = keys().audit.all
           const state: PruningParts['state'] = async (statements) => {
             for (const statement of statements) await recordFirst(statement)
             await waitUntilStated(folder, publicKeys, statements)

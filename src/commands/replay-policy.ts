@@ -7,6 +7,7 @@
 
 import { isDeepStrictEqual } from 'node:util'
 import type { ReplayPolicy, ReplayRoute } from '../administration/replay.ts'
+import { fingerprintServices } from '../attributes/service-callers.ts'
 import { compileRoutes, matchRoute, type Route } from '../enforcement/route-table.ts'
 import { parsePath } from '../enforcement/target.ts'
 import { type AskedFacts, collectAskedFacts } from '../policy/asked-facts.ts'
@@ -14,7 +15,7 @@ import { compilePolicy } from '../policy/compile.ts'
 import type { PolicyDocument, Service } from '../policy/document.ts'
 
 /** Compiles a checked document. `live` is the one in force. */
-export function compileReplayPolicy(document: PolicyDocument, live: Pick<PolicyDocument, 'services'>): ReplayPolicy {
+export function compileReplayPolicy(document: PolicyDocument, live: Pick<PolicyDocument, 'services' | 'version'>): ReplayPolicy {
   const routes = compileRoutes(document, compilePolicy(document))
   const asked = collectAskedFacts(document)
   const replayed = new Map(routes.routes.map((route) => [route, describeRoute(route, asked.get(route.app.id))]))
@@ -28,7 +29,12 @@ export function compileReplayPolicy(document: PolicyDocument, live: Pick<PolicyD
       const route = matchRoute(host, path)
       return route === undefined ? undefined : replayed.get(route)
     },
-    changedServices: findChanged(document.services, live.services),
+    services: {
+      liveVersion: live.version,
+      issuers: new Set(document.services.map(({ issuer }) => issuer)),
+      fingerprint: (issuer) => fingerprintServices(document.services, issuer),
+      ...compareServices(document.services, live.services),
+    },
   }
 }
 
@@ -43,9 +49,11 @@ function isAccepted(path: string, { keeps }: Route): boolean {
   return parsePath(path)?.uses.every((unusual) => keeps.has(unusual)) === true
 }
 
-function findChanged(services: readonly Service[], live: readonly Service[]): ReadonlyMap<string, string> {
+function compareServices(services: readonly Service[], live: readonly Service[]): Pick<ReplayPolicy['services'], 'kept' | 'changed'> {
   const before = new Map(live.map((service) => [service.name, service]))
-  return new Map(
-    services.filter((service) => !isDeepStrictEqual(service, before.get(service.name))).map(({ issuer, name }) => [name, issuer]),
-  )
+  const isKept = (service: Service) => isDeepStrictEqual(service, before.get(service.name))
+  return {
+    kept: new Set(services.filter(isKept).map(({ name }) => name)),
+    changed: services.filter((service) => !isKept(service)).map(({ issuer, name }) => ({ issuer, name })),
+  }
 }

@@ -20,8 +20,8 @@ import { compileReplayPolicy } from './replay-policy.ts'
 export interface ReplayQuestion {
   /** The policy that is tried. */
   readonly document: PolicyDocument
-  /** Services of the policy in force. */
-  readonly live: Pick<PolicyDocument, 'services'>
+  /** Of the policy in force. */
+  readonly live: Pick<PolicyDocument, 'services' | 'version'>
   /** Of the public URL. */
   readonly scheme: 'https' | 'http'
   readonly period: Period

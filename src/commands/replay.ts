@@ -85,7 +85,7 @@ async function replay(options: ReplayOptions, parts: ReplayParts): Promise<0 | 1
 
 interface RunOptions extends Pick<ReplayOptions, 'threads'> {
   readonly document: PolicyDocument
-  readonly live: Pick<PolicyDocument, 'services'>
+  readonly live: Pick<PolicyDocument, 'services' | 'version'>
   readonly scheme: 'https' | 'http'
   readonly period: { readonly since: number; readonly until: number | undefined }
 }
@@ -111,11 +111,11 @@ async function loadPolicies(
   path: string | undefined,
   configuration: InstanceConfiguration,
   now: number,
-): Promise<{ readonly document: PolicyDocument; readonly live: Pick<PolicyDocument, 'services'> } | string> {
+): Promise<{ readonly document: PolicyDocument; readonly live: Pick<PolicyDocument, 'services' | 'version'> } | string> {
   const inForce = await loadPolicy(configuration.policyPath, { configuration, now })
   const tried = path === undefined ? inForce : await loadPolicy(resolve(path), { configuration, now })
   if (tried.value === undefined) return printProblems(tried.problems, 'error')
-  return { document: tried.value, live: { services: inForce.value?.services ?? [] } }
+  return { document: tried.value, live: { services: inForce.value?.services ?? [], version: inForce.value?.version ?? '' } }
 }
 
 function schemeOf({ url }: InstanceConfiguration): 'https' | 'http' {

@@ -58,11 +58,12 @@ export async function enforce(point: EnforcementPoint, arrival: Arrival): Promis
 
 async function judgeAndAct(point: EnforcementPoint, arrival: Arrival, route: Route, target: ParsedTarget): Promise<void> {
   // 6 judgement
+  const { heard } = point.news
   const judged = holdToSender(arrival, await judge(point, arrival, route, target))
 
   // 7 audit: where the app asks for it, nothing goes on before this is on the disk; what cannot be recorded may be refused here
   arrival.trace.step('audit')
-  const judgement = await putOnRecord(point, arrival, judged)
+  const judgement = await putOnRecord(point, arrival, judged, heard)
   recordResumption(point, arrival, judgement)
 
   // 8 act

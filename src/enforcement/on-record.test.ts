@@ -3,6 +3,7 @@
 import { afterEach, describe, expect, test } from 'vitest'
 import type { AuditEvent, AuditTrail } from '../audit/event.ts'
 import type { App } from '../policy/document.ts'
+import { hashSessionId } from '../session/session-record.ts'
 import { type FlowRig, get, startFlow, wiki, wikiOrigin } from './enforcement.fixture.ts'
 import type { EnforcementPorts } from './ports.ts'
 
@@ -146,6 +147,37 @@ describe('an allowed request', () => {
     expect(rig.upstream.received()).not.toMatch(/alice|x-postern-assertion/i)
     const subjects = told.flatMap((event) => (event.event === 'access.decided' ? [`${event.effect} ${event.subject.kind}`] : []))
     expect(subjects).toEqual(['allow person', 'allow nobody'])
+  })
+
+  test('that was ended between its decision and its record is not forwarded', async () => {
+    const { finish, line, rig, session, someWait } = await begin({}, restricted)
+    const { recordUse } = rig.sessions
+    // The last that a judgement does before it is handed on.
+    rig.sessions.recordUse = (used) => {
+      recordUse(used)
+      queueMicrotask(() => rig.live.noteEnds([{ kind: 'session', idHash: hashSessionId(session.id), at: rig.clock.now(), cause: 'revoked' }]))
+    }
+    const answer = rig.ask(get('/page', [line]))
+    await someWait()
+    finish(true)
+    expect((await answer).headers['x-postern']).toBe('session_ended')
+    expect(rig.upstream.received()).toBe('')
+  })
+
+  test('whose client leaves while it waits goes nowhere, and leaves nothing behind', async () => {
+    const { finish, line, rig, someWait, told } = await begin({}, restricted)
+    for (const more of [[], handshake]) {
+      const client = await rig.connect()
+      client.send(get('/page', [line, ...more]))
+      await someWait()
+      client.socket.resetAndDestroy()
+      await expect.poll(() => rig.listener.openConnections()).toBe(0)
+      finish(true)
+      await expect.poll(() => told.at(-1)).toMatchObject({ event: 'access.ended', outcome: 'client_gone' })
+      told.length = 0
+    }
+    expect(rig.upstream.received()).toBe('')
+    expect(rig.forwarding.open.size).toBe(0)
   })
 
   test('whose device was locked while it waited is refused, although nobody had asked which it is', async () => {

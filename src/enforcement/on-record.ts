@@ -11,22 +11,26 @@ import { isOffTheRecord, type Judgement, judge, withoutRecord } from './judge.ts
 import { holdToSender } from './kept-post.ts'
 import { recordDecision } from './record.ts'
 
-/** Records what was judged and resolves to what may be acted upon. */
-export async function putOnRecord(point: EnforcementPoint, arrival: Arrival, judged: Judgement): Promise<Judgement> {
+/**
+ * Records what was judged and resolves to what may be acted upon. `heardBefore` is the number of news before it was judged: what is told between
+ * the decision and its record counts too.
+ */
+export async function putOnRecord(point: EnforcementPoint, arrival: Arrival, judged: Judgement, heardBefore: number): Promise<Judgement> {
   recordDecision(point, arrival, judged)
   const { decision, route } = judged
   if (decision.effect !== 'allow') return judged
   const { isAwaited, isDemanded } = route.recording
-  const { heard } = point.news
   const isKept = isAwaited ? await point.ports.audit.settle() : true
   // The line that found no room may have been this very one.
   if ((isDemanded && !isKept) || isOffTheRecord(point, judged)) return recordInstead(point, arrival, withoutRecord(judged))
-  const isStill = point.news.heard === heard && point.ports.live.isCurrent()
+  const isStill = point.news.heard === heardBefore && point.ports.live.isCurrent()
   if (!isAwaited || isStill || isStanding(point, arrival, judged)) return judged
+  const { heard } = point.news
   const again = holdToSender(arrival, await judge(point, arrival, route, judged.target))
   // Allowed again, to whom it was: what is on the disk says so already. As nobody, where strangers are let in, it is another decision: the
   // app must not be told a name that has ended.
-  return again.decision.effect === 'allow' && again.session?.id === judged.session?.id ? judged : putOnRecord(point, arrival, again)
+  const isSame = again.decision.effect === 'allow' && again.session?.id === judged.session?.id
+  return isSame ? judged : putOnRecord(point, arrival, again, heard)
 }
 
 function recordInstead(point: EnforcementPoint, arrival: Arrival, judgement: Judgement): Judgement {

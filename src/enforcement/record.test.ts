@@ -9,9 +9,9 @@ import { formatAuditLine } from '../audit/line.ts'
 import { compilePolicy } from '../policy/compile.ts'
 import { decide } from '../policy/decide.ts'
 import type { App, Condition, Rule } from '../policy/document.ts'
-import { documentWith, rule } from '../policy/policy.fixture.ts'
+import { documentWith, reportedDevice, rule } from '../policy/policy.fixture.ts'
 import { type FlowRig, get, startFlow, wiki } from './enforcement.fixture.ts'
-import type { EnforcementSettings } from './ports.ts'
+import type { EnforcementPorts, EnforcementSettings } from './ports.ts'
 
 const rigs: FlowRig[] = []
 afterEach(async () => {
@@ -64,11 +64,12 @@ function readBack({ events, factLines }: FlowRig) {
 interface Changes {
   readonly app?: Partial<App>
   readonly recording?: Partial<EnforcementSettings['recording']>
+  readonly ports?: Partial<EnforcementPorts>
 }
 
-async function start({ app = {}, recording = {} }: Changes = {}): Promise<FlowRig> {
+async function start({ app = {}, ports = {}, recording = {} }: Changes = {}): Promise<FlowRig> {
   const settings = { recording: { query: 'drop', recordClaims: [], redact: [], groupClaims: [['groups']], ...recording } } as const
-  const rig = await startFlow({ apps: [wiki({ rules, ...app })], ports: { readEnvironment }, settings })
+  const rig = await startFlow({ apps: [wiki({ rules, ...app })], ports: { readEnvironment, ...ports }, settings })
   rigs.push(rig)
   return rig
 }
@@ -156,7 +157,9 @@ describe('what is kept out of the record', () => {
   test('is in no line, in no log and in no metric, and unknown to whoever decides again', async () => {
     const redact = ['email', 'address', 'user_agent', 'groups', 'claims', 'country', 'asn'] as const
     const loud = [rule('allow', { kind: 'groups', groups: ['staff'] }, { name: 'all', isAlert: true }), ...rules.slice(2)]
-    const rig = await start({ app: { rules: loud }, recording: { redact, recordClaims: [['nickname'], ['email'], ['groups']] } })
+    const reading = { device: reportedDevice({ owner: 'alice.secret@corp.example' }), isChanged: false }
+    const ports = { devices: { recall: () => reading, read: async () => reading } }
+    const rig = await start({ app: { rules: loud }, ports, recording: { redact, recordClaims: [['nickname'], ['email'], ['groups']] } })
     const { cookie } = await rig.signIn('alice', undefined, {
       claims: { groups: ['staff', 'moon-base'], email: 'alice.secret@corp.example', email_verified: true, nickname: 'Lissy' },
     })

@@ -96,7 +96,7 @@ function describeEvidence(
     ...outcome,
     decidedAt: environment.at,
     methodClass: request.methodClass,
-    facts: factsLedger.refer({ subject, signIn: facts.signIn, device: deviceOnRecord }, paths),
+    facts: factsLedger.refer({ subject, signIn: facts.signIn, device: redaction.device(deviceOnRecord) }, paths),
     tlsVersion: environment.tlsVersion.known ? environment.tlsVersion.value : undefined,
     circumstances: describeCircumstances(environment, route.policy.needs.has('client')),
   }

@@ -9,7 +9,8 @@ import type { App, CompanyRule, Condition, PolicyDocument, Rule, Who } from './d
 import { expressionClaims, expressionFacts } from './expression.ts'
 import type { FactGroup } from './facts.ts'
 
-export type AskedFact = 'email' | 'groups' | 'address' | 'path' | FactGroup
+/** `services`: an expression looks at all names that a token has. */
+export type AskedFact = 'email' | 'groups' | 'address' | 'path' | 'services' | FactGroup
 
 export interface AskedFacts {
   readonly facts: ReadonlySet<AskedFact>
@@ -142,7 +143,6 @@ function collectExpression(source: string, found: Collected): void {
   for (const path of expressionClaims(source)) addClaim(path.slice(0, 1), found)
 }
 
-/** A service's names are recorded with it; of whatever it is called, what a claim says is under the claim's own path. */
 function askedByExpression(fact: string): AskedFact | undefined {
   const [variable, field = ''] = fact.split('.', 2)
   if (variable === 'device') return 'device'
@@ -152,6 +152,7 @@ function askedByExpression(fact: string): AskedFact | undefined {
 const named: Readonly<Record<string, AskedFact>> = {
   'subject.email': 'email',
   'subject.groups': 'groups',
+  'subject.services': 'services',
   'request.path': 'path',
   'environment.address': 'address',
   'environment.country': 'country',

@@ -46,8 +46,15 @@ export type SubjectFacts =
       /** When the provider last stated them. */
       readonly claimsAt: number
     }
-  /** `names`: every service of the document that the token is; several may match. */
-  | { readonly kind: 'service'; readonly names: readonly string[]; readonly issuer: string; readonly claims: ClaimSet }
+  | {
+      readonly kind: 'service'
+      /** Every service of the document that the token is; several may match. */
+      readonly names: readonly string[]
+      readonly issuer: string
+      readonly claims: ClaimSet
+      /** Fingerprint of what the document calls a service of this issuer: under the same, the token is the same services. */
+      readonly definitions?: string
+    }
 
 export type ClaimSet = Readonly<Record<string, unknown>>
 

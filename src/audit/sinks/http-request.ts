@@ -57,6 +57,8 @@ export function createPoster({ ca, timeoutMs, now }: PosterOptions): Poster {
       const refuse = (error: Error) => finish(() => reject(Object.assign(describeFailure(error), { wasReused: request.reusedSocket })))
       const abort = () => request.destroy(new Error('closed'))
       const timer = setTimeout(() => request.destroy(Object.assign(new Error('no answer in time'), { code: 'ETIMEDOUT' })), timeoutMs)
+      // Some ends are no error to the runtime: an answer that changes the protocol takes the connection away, and nothing else is told of it.
+      request.on('close', () => refuse(new Error('the connection was taken away')))
       signal.addEventListener('abort', abort)
       if (signal.aborted) abort()
       request.on('error', refuse)

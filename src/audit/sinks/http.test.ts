@@ -251,6 +251,31 @@ describe('Elastic', () => {
     await sent(sinks, 3)
     expect(sinks.status()[0]?.skipped).toBe(0)
   })
+
+  it.each([1, 5])('that stores nothing at all for the setup of its index is waited for, with %i lines at a time', async (batchLines) => {
+    await chain.grow(1, 5)
+    const stored = new Map<string, Json>()
+    let isMisconfigured = true
+    elastic(stored, () => (isMisconfigured ? 'illegal_argument_exception' : undefined))
+    const sinks = start({ format: 'elastic', index: 'postern' }, batchLines)
+    await until(() => (sinks.status()[0]?.failures ?? 0) > 30)
+    isMisconfigured = false
+    await sent(sinks, 5)
+    expect([sinks.status()[0]?.skipped, stored.size]).toEqual([0, 5])
+  })
+})
+
+describe('a receiver that changes the protocol', () => {
+  it('holds up nothing for longer than one attempt: it is a failure like any other', async () => {
+    await chain.grow(1, 3)
+    receiver.answer = (_call, response, count) => {
+      if (count > 2) return void response.end('{}')
+      response.socket?.end('HTTP/1.1 101 Switching Protocols\r\nUpgrade: other\r\nConnection: Upgrade\r\n\r\n')
+    }
+    const sinks = start()
+    await sent(sinks, 3)
+    expect(sinks.status()[0]).toMatchObject({ failures: 2 })
+  })
 })
 
 describe('an OpenTelemetry collector', () => {
