@@ -16,9 +16,8 @@ import { type Rig, startRig, waitFor } from './support/rig.ts'
 
 const rounds = process.env['POSTERN_TEST_LONG'] === '1' ? 200 : 6
 
-/** What `docs/audit.md` states for a process that is killed under `relaxed`, and what a busy machine may add. */
-const statedLossMs = 100
-const marginMs = 150
+/** What `docs/audit.md` states at the most for a process that is killed under `relaxed`: lines wait for an fsync that is under way. */
+const statedLossMs = 1000
 
 /** A request as the upstream saw it. */
 interface Seen {
@@ -51,6 +50,7 @@ describe('an instance that is killed under load', () => {
 
   test(`keeps its word over ${rounds} kills`, { timeout: rounds * 15_000 }, async () => {
     let lostRelaxed = 0
+    let oldestLostMs = 0
     let repaired = 0
     for (let round = 0; round < rounds; round += 1) {
       seen.payroll = []
@@ -60,7 +60,8 @@ describe('an instance that is killed under load', () => {
       expect(seen.payroll.filter(({ path }) => !recorded.has(path))).toEqual([])
       const lost = seen.wiki.filter(({ path }) => !recorded.has(path))
       lostRelaxed += lost.length
-      expect(lost.filter(({ at }) => killedAt - at > statedLossMs + marginMs)).toEqual([])
+      oldestLostMs = Math.max(oldestLostMs, ...lost.map(({ at }) => killedAt - at))
+      expect(lost.filter(({ at }) => killedAt - at > statedLossMs)).toEqual([])
 
       const cut = round % 2 === 1 ? await loseTail(new Set(seen.payroll.map(({ path }) => path))) : 0
       await rig.instance.start()
@@ -69,7 +70,7 @@ describe('an instance that is killed under load', () => {
       const verified = await verifyAudit(rig)
       expect(verified.code, `round ${round}, ${cut} bytes cut off: ${verified.text}`).toBe(0)
     }
-    console.log(`${rounds} kills: group lost 0, relaxed lost ${lostRelaxed}; ${repaired} starts had something to mend`)
+    console.log(`${rounds} kills: group lost 0, relaxed lost ${lostRelaxed}, ${Math.round(oldestLostMs)} ms old at the most; ${repaired} starts had something to mend`)
   })
 
   /** Loads both apps and kills at a random moment; resolves to when. */
