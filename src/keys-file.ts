@@ -96,10 +96,11 @@ export function createKeysFile(file: string, now: number): boolean {
     audit: { current: createAuditKey(createdAt), retired: [] },
   }
   const draft = `${file}.${randomBytes(6).toString('hex')}`
-  writeDraft(draft, content)
+  writeDraft(draft, () => content)
   try {
     // A link fails if the name is taken, and appears with its whole content: O_EXCL for a file that is never half there.
     linkSync(draft, file)
+    syncFolderOf(file)
     return true
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'EEXIST') return false
@@ -111,19 +112,21 @@ export function createKeysFile(file: string, now: number): boolean {
 
 /** Puts the next keys in force and adds new ones to follow them. Returns the `kid` that signs assertions from now on. */
 export function rotateKeys(file: string, options: RotateOptions): string {
-  const before = parseKeysFile(file, readKeysFile(file))
-  const owner = statSync(file)
   const createdAt = new Date(options.now).toISOString()
-  const after: KeysFile = {
+  const rotate = (before: KeysFile): KeysFile => ({
     version: 1,
     sealing: options.families.includes('sealing') ? rotateSealing(before.sealing, options, createdAt) : before.sealing,
     assertion: options.families.includes('assertion') ? rotateAssertion(before.assertion, options, createdAt) : before.assertion,
     audit: options.families.includes('audit') ? rotateAudit(before.audit, createdAt) : before.audit,
-  }
-  // One name for every draft: two rotations at once cannot both succeed.
+  })
+  // Says what is wrong with a file that must not be used, before anything is made beside it.
+  readKeysFile(file)
+  const owner = statSync(file)
+  // One name for every draft, and the keys are read behind it: of two rotations at once the second neither succeeds nor undoes the first.
   const draft = `${file}.new`
+  let after: KeysFile
   try {
-    writeDraft(draft, after, owner)
+    after = writeDraft(draft, () => rotate(parseKeysFile(file, readKeysFile(file))), owner)
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error
     throw new PosternError(
@@ -132,6 +135,8 @@ export function rotateKeys(file: string, options: RotateOptions): string {
     )
   }
   renameSync(draft, file)
+  // What is signed with the new keys from now on could not be verified if a power cut brought the old file back.
+  syncFolderOf(file)
   return after.assertion.current.kid
 }
 
@@ -244,17 +249,32 @@ function readKeysFile(file: string): string {
 type Owner = Pick<Stats, 'uid' | 'gid' | 'mode'>
 
 /** Writes a new file that is on the disk when this returns; fails if the name is taken, and then or else leaves nothing of it. */
-function writeDraft(draft: string, content: KeysFile, owner?: Owner): void {
+function writeDraft(draft: string, make: () => KeysFile, owner?: Owner): KeysFile {
   const descriptor = openSync(draft, 'wx', 0o600)
   try {
     if (owner !== undefined) giveTo(descriptor, owner)
+    const content = make()
     writeSync(descriptor, `${JSON.stringify(content, null, 2)}\n`)
     fsyncSync(descriptor)
+    return content
   } catch (error) {
     unlinkSync(draft)
     throw error
   } finally {
     closeSync(descriptor)
+  }
+}
+
+/** A name is only there after a power cut if its folder is on the disk. Some file systems know no fsync of folders. */
+function syncFolderOf(file: string): void {
+  let descriptor: number | undefined
+  try {
+    descriptor = openSync(dirname(file), 'r')
+    fsyncSync(descriptor)
+  } catch {
+    // The keys are in force all the same.
+  } finally {
+    if (descriptor !== undefined) closeSync(descriptor)
   }
 }
 

@@ -56,6 +56,19 @@ describe('an access review', () => {
     ])
   })
 
+  it('gives what an app’s report mode let in to the mode, and not to the rule that came nearest', () => {
+    const entries = review([open], ({ see }) => see(used(person({ sub: 'a' }), 'staff', now, { reason: 'report_mode' })))
+    expect(entries).toMatchObject([{ rule: '', uses: 1 }])
+  })
+
+  it('counts use also where the facts behind it are gone', () => {
+    const entries = review([open], ({ addSubject, see }) => {
+      addSubject(person({ sub: 'a' }))
+      see(used(person({ sub: 'a' }), 'staff', now - day, { facts: undefined, evidence: 'missing' }))
+    })
+    expect(entries).toEqual([{ rule: 'staff', today: 'yes', uses: 1, mark: 'used' }])
+  })
+
   it('says what a rule still asks for beyond who it is, and whom a deny keeps out altogether', () => {
     const hours = rule('allow', staff, { name: 'hours', when: [timeCondition({ days: ['mon'] })] })
     expect(review([hours], ({ addSubject }) => addSubject(person()))).toMatchObject([{ rule: 'hours', today: 'conditional' }])

@@ -109,12 +109,13 @@ export function createAccessReview(
   }
 
   return {
-    see({ appId, at: decidedAt, effect, facts, reason, rule = '', subject }) {
+    see({ appId, at: decidedAt, effect, reason, rule = '', subject }) {
       knownFrom = Math.min(knownFrom, decidedAt)
-      // A preflight names nobody and opens nothing.
-      if (effect !== 'allow' || facts === undefined || reason === 'cors_preflight') return
+      // A preflight names nobody and opens nothing. Whether the facts of a use are still there is no matter: it was one.
+      if (effect !== 'allow' || reason === 'cors_preflight') return
       if (appId === undefined || (only !== undefined && only !== appId)) return
-      const entry = entryFor(subject, appId, rule)
+      // Report mode names the rule that came nearest: that one let nobody in.
+      const entry = entryFor(subject, appId, reason === 'report_mode' ? '' : rule)
       if (entry === undefined) return
       entry.uses += 1
       entry.firstAt = Math.min(entry.firstAt, decidedAt)

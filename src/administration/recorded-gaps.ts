@@ -25,7 +25,7 @@ export const gapWords = {
   country_not_recorded: 'the country was not looked up then, or is kept out of the trail',
   asn_not_recorded: 'the network was not looked up then, or is kept out of the trail',
   client_not_recorded: 'the line does not say, or not in full, which browser it was',
-  service_changed: 'a service is defined otherwise than in the policy in force, and its token is not recorded',
+  service_changed: 'services of its issuer are, or may be, defined otherwise than when it was decided, and its token is not recorded',
   token_unclear: 'a token is no longer looked at there, and whether it would still have counted is not recorded',
 } as const
 

@@ -127,6 +127,17 @@ describe('the requests of a trail', () => {
     expect(decided.filter(({ evidence }) => evidence === 'missing')).toHaveLength(1)
   })
 
+  it('have no facts where the line of them is not what its hash was made of', async () => {
+    const { decided: own, facts: lines } = decision('r1')
+    const altered = lines.replace('staff', 'admin')
+    expect(altered).not.toBe(lines)
+    await write('one-w0', 1, line(started) + altered + own)
+    await write('old', 1, altered)
+    await write('old', 2, own)
+    const { decided } = await readAll()
+    expect(decided.map(({ evidence }) => evidence)).toEqual(['missing', 'missing'])
+  })
+
   it('that were only counted are counted', async () => {
     const counted: AuditEvent = {
       event: 'access.counted',

@@ -7,7 +7,7 @@
  */
 
 import { type Period, segmentsOf } from '../audit/merged-lines.ts'
-import { createRecordedFactsReader, type RecordedFactsReader } from '../audit/recorded-facts.ts'
+import { createRecordedFactsReader, hashFacts, type RecordedFactsReader } from '../audit/recorded-facts.ts'
 import { listChains, listSegments, parseTrailLine, readBlocks, type SegmentFile, sizeOf, type TrailLine } from '../audit/trail-files.ts'
 import type { DecisionReader, RecordedDecision } from './recorded-decision.ts'
 
@@ -105,8 +105,16 @@ function seeCounted(text: string, { counted, period }: RequestsSeen): void {
 }
 
 function addFacts(facts: RecordedFactsReader, text: string): void {
-  const { facts: recorded, hash } = parseTrailLine(text) ?? {}
-  if (typeof hash === 'string' && typeof recorded === 'string') facts.add(hash, recorded)
+  const read = readFacts(text)
+  if (read !== undefined) facts.add(read.hash, read.facts)
+}
+
+/** Facts that are not those that their hash was made of are none: nothing may be decided on what somebody else wrote there. */
+function readFacts(text: string): { readonly hash: string; readonly facts: string } | undefined {
+  const { facts, hash, kind } = parseTrailLine(text) ?? {}
+  if (typeof hash !== 'string' || typeof facts !== 'string' || typeof kind !== 'string') return undefined
+  // What was cut is known to be cut, and is told apart from what is not there.
+  return hashFacts(kind, facts) === hash || facts.endsWith(cutMark) ? { hash, facts } : undefined
 }
 
 async function addEarlierFacts(facts: RecordedFactsReader, waiting: readonly TrailLine[], earlier: readonly SegmentFile[]): Promise<void> {
@@ -118,8 +126,8 @@ async function addEarlierFacts(facts: RecordedFactsReader, waiting: readonly Tra
         const text = bytes.toString('utf8')
         for (let from = 0, end = text.indexOf('\n'); end !== -1; from = end + 1, end = text.indexOf('\n', from)) {
           if (eventIn(text, from, end) !== 'facts.recorded') continue
-          const { facts: recorded, hash } = parseTrailLine(text.slice(from, end)) ?? {}
-          if (typeof hash === 'string' && typeof recorded === 'string' && wanted.delete(hash)) facts.add(hash, recorded)
+          const read = readFacts(text.slice(from, end))
+          if (read !== undefined && wanted.delete(read.hash)) facts.add(read.hash, read.facts)
         }
       }
     } catch (error) {
@@ -128,6 +136,9 @@ async function addEarlierFacts(facts: RecordedFactsReader, waiting: readonly Tra
     if (wanted.size === 0) return
   }
 }
+
+/** Ends a text that did not fit its line; facts end in a brace. */
+const cutMark = '…'
 
 const eventMark = '"event":"'
 const instantMark = '"at":"'

@@ -138,7 +138,7 @@ type Described = Pick<ChangeEntry, 'direction' | 'subject' | 'app' | 'rule' | 'r
 function findEntry(tally: ReplayTally, change: Described, most: number): ChangeEntry | undefined {
   const { app, becomes, direction, reason, rule, subject, was } = change
   const { issuer, kind, sub } = subject
-  const key = JSON.stringify([direction, becomes, kind, issuer, sub, app, rule ?? null, rule === undefined ? reason : ''])
+  const key = JSON.stringify([direction, was, becomes, kind, issuer, sub, app, rule ?? null, rule === undefined ? reason : ''])
   const known = tally.changes.get(key)
   if (known !== undefined || tally.changes.size >= most) return known
   const entry: ChangeEntry = {

@@ -203,6 +203,17 @@ describe('a recorded request of a service', () => {
 })
 
 describe('the tally', () => {
+  it('keeps apart what was refused from what was to be signed in for better', () => {
+    const tally = createTally()
+    const policy = policyOf([rule('allow', staff)])
+    replayInto(tally, recorded({ effect: 'deny', reason: 'no_rule_matched' }), policy)
+    replayInto(tally, recorded({ effect: 'challenge', reason: 'insufficient_user_authentication' }), policy)
+    expect([...tally.changes.values()].map(({ count, direction, was }) => [direction, was, count])).toEqual([
+      ['gained', 'deny', 1],
+      ['gained', 'challenge', 1],
+    ])
+  })
+
   const policy = policyOf([rule('allow', staff), rule('deny', { kind: 'groups', groups: ['guests'] })])
   const guest = facts(person({ sub: 'g', groups: { known: true, value: ['guests'] } }))
 

@@ -68,6 +68,21 @@ describe('the rollout of a rule', () => {
     expect(entry?.verdict).toBe(verdict)
   })
 
+  it('is not called safe on requests that another rule would have refused before it was asked', () => {
+    const everybody = { kind: 'everyone' } as const
+    const named = (verb: 'allow' | 'deny' | 'require', name: string) => rule(verb, everybody, { name, isReport: true })
+    const rules = [rule('allow', everybody), closing, named('deny', 'second'), named('require', 'third'), named('allow', 'fourth')]
+    const verdicts = (reason: string, by: string) =>
+      rolledOut(documentWith([appWith(rules)]), (see) => {
+        for (let index = 0; index < enough.requests * 2; index += 1)
+          see(recorded('a', now + (index % enough.days) * day), would('allow', 'open'))
+        see(recorded('b'), { would: { effect: 'deny', reason, rule: by } })
+      }).map(({ rule: name, verdict }) => `${name} ${verdict}`)
+    expect(verdicts('denied_by_rule', 'closing')).toEqual(['closing refuses', 'second hidden', 'third hidden', 'fourth safe'])
+    // Denies come first: what a require kept out, no deny did.
+    expect(verdicts('no_rule_matched', 'third')).toEqual(['closing safe', 'second safe', 'third refuses', 'fourth safe'])
+  })
+
   it('of an app in report mode is whatever would decide once the mode ends', () => {
     const app = appWith([rule('allow', { kind: 'groups', groups: ['staff'] })], {
       report: { until: undefined, pass: { kind: 'signed_in' } },

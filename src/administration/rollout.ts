@@ -53,6 +53,8 @@ export interface AffectedSubject {
 export const verdictWords = {
   safe: 'Nobody would have been refused: it is safe to put in force.',
   refuses: 'Somebody would have been refused: look at who before putting it in force.',
+  hidden:
+    'Others would have refused first: what this one would have made of those requests is not known. Put those in force, and look again.',
   too_little: 'Nobody would have been refused, but there was too little traffic to say that it is safe.',
   unseen: 'No request was held against it: nothing can be said.',
 } as const
@@ -80,7 +82,14 @@ interface AppTraffic {
   firstAt: number
   lastAt: number
   /** By the rule that would have decided; the empty name: none did. */
-  readonly rules: Map<string, { readonly refused: Affected; readonly letIn: Affected }>
+  readonly rules: Map<string, RuleTraffic>
+}
+
+interface RuleTraffic {
+  readonly refused: Affected
+  readonly letIn: Affected
+  /** Of the refused, those that no other deny was asked about any more. */
+  denied: number
 }
 
 interface Affected {
@@ -104,9 +113,10 @@ export function createRollout(document: PolicyDocument, wanted: { readonly rule?
       const difference = differenceOf(recorded.effect, would['effect'])
       if (difference === undefined) return
       const name = typeof would['rule'] === 'string' ? would['rule'] : ''
-      const rule = app.rules.get(name) ?? { refused: nobodyAffected(), letIn: nobodyAffected() }
+      const rule = app.rules.get(name) ?? { refused: nobodyAffected(), letIn: nobodyAffected(), denied: 0 }
       app.rules.set(name, rule)
       noteAffected(rule[difference], recorded)
+      if (difference === 'refused' && (would['reason'] === 'denied_by_rule' || would['effect'] === 'challenge')) rule.denied += 1
     },
     entries: () =>
       document.apps
@@ -130,8 +140,12 @@ function entriesOf(app: App, document: PolicyDocument, traffic: AppTraffic): rea
 /** Whatever decides instead once the app's report mode ends is a matter of the mode, not of one rule. */
 function ownMode(app: App, traffic: AppTraffic, names: readonly string[]): RolloutEntry {
   const parts = names.flatMap((name) => traffic.rules.get(name) ?? [])
-  const joined = { refused: join(parts.map(({ refused }) => refused)), letIn: join(parts.map(({ letIn }) => letIn)) }
-  const rules = new Map([['', joined]])
+  const joined = {
+    refused: join(parts.map(({ refused }) => refused)),
+    letIn: join(parts.map(({ letIn }) => letIn)),
+    denied: parts.reduce((sum, { denied }) => sum + denied, 0),
+  }
+  const rules = new Map([...[...traffic.rules].filter(([name]) => !names.includes(name)), ['', joined] as const])
   return entryOf(app, { rule: undefined, verb: undefined, isReported: true }, { ...traffic, rules })
 }
 
@@ -149,12 +163,23 @@ function entryOf(app: App, about: Pick<RolloutEntry, 'rule' | 'verb' | 'isReport
     lastAt: finite(lastAt),
     refused,
     letIn: describeAffected(found?.letIn ?? nobodyAffected()),
-    verdict: verdictOf(refused.requests, traffic),
+    verdict: verdictOf(refused.requests, countHidden(about, rules), traffic),
   }
 }
 
-function verdictOf(refused: number, { days, requests }: AppTraffic): Verdict {
+/**
+ * A line names the one rule that would have decided, so of a request that another one refuses it is not known what this one makes of it. An
+ * allow refuses nobody; a deny comes before everything but other denies.
+ */
+function countHidden({ rule, verb }: Pick<RolloutEntry, 'rule' | 'verb'>, rules: AppTraffic['rules']): number {
+  if (verb === 'allow') return 0
+  const others = [...rules].filter(([name]) => name !== (rule ?? ''))
+  return others.reduce((sum, [, { denied, refused }]) => sum + (verb === 'deny' ? denied : refused.requests), 0)
+}
+
+function verdictOf(refused: number, hidden: number, { days, requests }: AppTraffic): Verdict {
   if (refused > 0) return 'refuses'
+  if (hidden > 0) return 'hidden'
   if (requests === 0) return 'unseen'
   return requests >= enough.requests && days.size >= enough.days ? 'safe' : 'too_little'
 }

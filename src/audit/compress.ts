@@ -11,6 +11,7 @@ import { open, readdir, rename, stat, unlink } from 'node:fs/promises'
 import { join } from 'node:path'
 import { pipeline } from 'node:stream/promises'
 import { createGunzip, createGzip } from 'node:zlib'
+import { syncFolder } from './sync-folder.ts'
 import type { SegmentFile } from './trail-files.ts'
 
 /**
@@ -120,12 +121,4 @@ async function unlinkIfThere(path: string): Promise<void> {
   await unlink(path).catch((error: NodeJS.ErrnoException) => {
     if (error.code !== 'ENOENT') throw error
   })
-}
-
-/** A change of names is only there after a power cut if the folder is on the disk as well. */
-export async function syncFolder(path: string): Promise<void> {
-  const folder = await open(path, 'r').catch(() => undefined)
-  // Windows and some network file systems know no fsync of folders.
-  await folder?.sync().catch(() => undefined)
-  await folder?.close()
 }

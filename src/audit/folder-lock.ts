@@ -8,8 +8,9 @@
  */
 
 import { mkdir, stat } from 'node:fs/promises'
-import { join } from 'node:path'
+import { dirname, join, resolve } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
+import { syncFolder } from './sync-folder.ts'
 
 export interface FolderLock {
   /** Whether the folder is still the one that was locked, and not another of its name. */
@@ -21,7 +22,7 @@ const sqliteBusy = 5
 
 /** Makes the folder and locks it. `undefined` if another holds it. Rejects if it cannot be made or locked at all. */
 export async function lockFolder(folder: string): Promise<FolderLock | undefined> {
-  await mkdir(folder, { recursive: true, mode: 0o700 })
+  await makeFolder(folder)
   const path = join(folder, 'writer.lock')
   const database = new DatabaseSync(path, { timeout: 20 })
   try {
@@ -39,4 +40,12 @@ export async function lockFolder(folder: string): Promise<FolderLock | undefined
     if ((error as { readonly errcode?: number }).errcode === sqliteBusy) return undefined
     throw error
   }
+}
+
+/** What is written in a new folder is lost in a power cut with the folder itself, unless the folders above know of it. */
+async function makeFolder(folder: string): Promise<void> {
+  const first = await mkdir(folder, { recursive: true, mode: 0o700 })
+  if (first === undefined) return
+  const last = resolve(first)
+  for (let path = resolve(folder); path.length >= last.length; path = dirname(path)) await syncFolder(dirname(path))
 }

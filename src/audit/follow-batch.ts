@@ -15,7 +15,7 @@ export interface FollowedLine {
   readonly seq: number | undefined
 }
 
-/** Lines of one chain that follow each other. Never empty. */
+/** Lines of one chain that follow each other. Never empty. Their bytes are good until what was done with them has resolved. */
 export interface LineBatch {
   readonly chain: string
   /** As they stand in the files, each with its newline. */

@@ -10,6 +10,7 @@
 import { open as openFile, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { createLineBatch, type LineBatch, parseSeq } from './follow-batch.ts'
+import { createReadMemory, readPlainBlocks } from './follow-file.ts'
 import type { FollowPosition } from './follow-position.ts'
 import { type LineBlock, listSegments, readBlocks, type SegmentFile } from './trail-files.ts'
 
@@ -32,7 +33,10 @@ export interface ReadBatch {
 }
 
 export interface ChainReader {
-  /** The lines after those of the last batch; `undefined` while there are none. Rejects if a file cannot be read; the next call tries again. */
+  /**
+   * The lines after those of the last batch, whose bytes are overwritten; `undefined` while there are none. Rejects if a file cannot be read;
+   * the next call tries again.
+   */
   next(): Promise<ReadBatch | undefined>
   /** Gives up the segment that cannot be read; its lines count as lost. */
   skipSegment(): void
@@ -60,6 +64,7 @@ export function createChainReader(folder: string, chain: string, start: FollowPo
   let isUnproven = start !== undefined && start.offset > 0
   let isAgain = false
   let isSkipped = false
+  const memory = createReadMemory()
 
   const release = async () => {
     const ended = current
@@ -95,7 +100,8 @@ export function createChainReader(folder: string, chain: string, start: FollowPo
     }
     const isFinished = file.number < newest.number || file.isCompressed
     if (!isFinished && !file.isCompressed && position.offset > (await sizeNow(file.path))) startAgain(file.number)
-    return { file, blocks: readBlocks(file, position.offset), rest: undefined, isFinished }
+    const blocks = file.isCompressed ? readBlocks(file, position.offset) : readPlainBlocks(file.path, position.offset, memory)
+    return { file, blocks, rest: undefined, isFinished }
   }
 
   const moveTo = (segment: number) => {
@@ -111,13 +117,10 @@ export function createChainReader(folder: string, chain: string, start: FollowPo
   }
 
   const next = async (): Promise<ReadBatch | undefined> => {
-    const pieces: Buffer[] = []
-    let lines = 0
-    let bytes = 0
     let lost = 0
     /** A line longer than any of ours comes in pieces, and its last one looks whole. */
     let isWithinPieces = false
-    while (lines < limits.lines && bytes < limits.bytes) {
+    for (;;) {
       let read: LineBlock | undefined
       try {
         current ??= await openNext()
@@ -125,8 +128,8 @@ export function createChainReader(folder: string, chain: string, start: FollowPo
         read = await readOn(current)
       } catch (error) {
         await release().catch(() => undefined)
-        // What was read before the trouble goes out first; the trouble is met again. A file that vanished was compressed or pruned just now.
-        if (lines > 0 || (error as NodeJS.ErrnoException).code === 'ENOENT') break
+        // A file that vanished was compressed or pruned just now.
+        if ((error as NodeJS.ErrnoException).code === 'ENOENT') break
         throw error
       }
       if (position === undefined) break
@@ -159,20 +162,16 @@ export function createChainReader(folder: string, chain: string, start: FollowPo
       isUnproven = false
       if (hasJumped && position.seq !== undefined && seq !== undefined) lost += Math.max(0, seq - position.seq - 1)
       hasJumped = false
-      const taken = takeLines(read.bytes, limits.lines - lines, limits.bytes - bytes)
-      // A copy: what the file's reader hands out is good until the next block only.
-      pieces.push(Buffer.from(read.bytes.subarray(0, taken.end)))
-      lines += taken.lines
-      bytes += taken.end
-      position = { segment: file.number, offset: read.offset + taken.end, seq: parseSeq(read.bytes, taken.last) ?? position.seq }
-      current.rest = restOf(read, taken.end)
+      const { end, last, lines } = takeLines(read.bytes, limits)
+      position = { segment: file.number, offset: read.offset + end, seq: parseSeq(read.bytes, last) ?? position.seq }
+      current.rest = restOf(read, end)
+      const wasAgain = isAgain
+      isAgain = false
+      return { batch: createLineBatch(chain, read.bytes.subarray(0, end)), lines, after: position, lost, isAgain: wasAgain }
     }
-    const [first] = pieces
-    if (first === undefined || position === undefined) return undefined
-    const batch = createLineBatch(chain, pieces.length === 1 ? first : Buffer.concat(pieces))
-    const wasAgain = isAgain
-    isAgain = false
-    return { batch, lines, after: position, lost, isAgain: wasAgain }
+    // Who asks is done with the batch before.
+    memory.release()
+    return undefined
   }
 
   return {
@@ -196,15 +195,11 @@ export function createChainReader(folder: string, chain: string, start: FollowPo
 }
 
 /** Whole lines from the beginning of a block of them: as many as are wanted, at least one. `last`: where the last of them begins. */
-function takeLines(
-  bytes: Buffer,
-  mostLines: number,
-  mostBytes: number,
-): { readonly lines: number; readonly end: number; readonly last: number } {
+function takeLines(bytes: Buffer, limits: BatchLimits): { readonly lines: number; readonly end: number; readonly last: number } {
   let lines = 0
   let end = 0
   let last = 0
-  while (lines < mostLines && end < mostBytes && end < bytes.length) {
+  while (lines < limits.lines && end < limits.bytes && end < bytes.length) {
     last = end
     end = bytes.indexOf(10, last) + 1
     lines += 1

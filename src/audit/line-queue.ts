@@ -41,6 +41,8 @@ interface Block {
 /** An empty queue. `blockBytes` is the most that is taken at once, but for a line that is longer by itself. */
 export function createLineQueue(blockBytes: number): LineQueue {
   const blocks: Block[] = []
+  /** Of the usual size: a fresh one for each 256 KiB of lines would be one more thing for the collector to hurry about. */
+  let spare: Block | undefined
   let taken: { readonly block: Block; readonly end: number; readonly lines: number } | undefined
   let bytes = 0
   let lines = 0
@@ -54,7 +56,13 @@ export function createLineQueue(blockBytes: number): LineQueue {
     }
     // An empty block that is too small would stand in front of what waits.
     if (last?.start === last?.end) blocks.pop()
-    const block = { bytes: Buffer.allocUnsafeSlow(Math.max(blockBytes, longest)), segment, start: 0, end: 0, lines: 0 }
+    let block = spare
+    if (block === undefined || longest > block.bytes.length) {
+      block = { bytes: Buffer.allocUnsafeSlow(Math.max(blockBytes, longest)), segment, start: 0, end: 0, lines: 0 }
+    } else {
+      spare = undefined
+      block.segment = segment
+    }
     blocks.push(block)
     return block
   }
@@ -94,7 +102,8 @@ export function createLineQueue(blockBytes: number): LineQueue {
       if (block.start < block.end) return
       // The last one is filled anew: at a steady rate the same block serves for ever.
       if (blocks.length > 1) blocks.shift()
-      else block.start = block.end = 0
+      block.start = block.end = 0
+      if (blocks[0] !== block && block.bytes.length === blockBytes) spare = block
     },
   }
 }

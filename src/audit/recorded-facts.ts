@@ -48,7 +48,7 @@ export function createFactsLedger(
     const earlier = known.get(key)
     if (earlier !== undefined && earlier.claims === claims && written.has(earlier.hash)) return earlier.hash
     const text = JSON.stringify(describe())
-    const hash = createHash('sha256').update(`${kind}\n${text}`).digest('base64url').slice(0, 22)
+    const hash = hashFacts(kind, text)
     known.set(key, { claims, hash })
     if (!written.has(hash)) {
       if (written.size >= maxRemembered) written.clear()
@@ -75,6 +75,11 @@ export function createFactsLedger(
       return reference
     },
   }
+}
+
+/** What a decision names facts by. Who reads them back can tell by it whether they are what was written. */
+export function hashFacts(kind: string, text: string): string {
+  return createHash('sha256').update(`${kind}\n${text}`).digest('base64url').slice(0, 22)
 }
 
 /** Without the instant of the claims: that stands in each decision's line, and would make a new description at every refresh. */

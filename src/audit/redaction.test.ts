@@ -30,6 +30,13 @@ describe('of a subject', () => {
     expect(make('email').subject(mailing, [['owner']]).claimPaths).toEqual([])
   })
 
+  test('the e-mail address goes with groups that are called by it, and mailing lists stay', () => {
+    const email = { known: true, value: 'alice@corp.example' } as const
+    const groupsOf = (...value: readonly string[]) => make('email').subject(person({ email, groups: { known: true, value } }), []).subject
+    expect(groupsOf('staff', '/people/Alice@corp.example')).toMatchObject({ groups: redacted })
+    expect(groupsOf('team@corp.example')).toMatchObject({ groups: { known: true } })
+  })
+
   test('groups go with the claims that they come from', () => {
     const { claimPaths, subject } = make('groups').subject(alice, paths)
     expect(subject).toMatchObject({ groups: redacted, email: { known: true } })

@@ -68,11 +68,15 @@ export function createRedaction({ fields: listed, groupClaims }: RedactionOption
       return { subject, claimPaths: fields.has('email') && nameEmail(subject.claims, allowed) ? none : allowed }
     const { claims, email, groups } = subject
     const areClaimsLeftOut = fields.has('claims') || (fields.has('email') && claims.known && nameEmail(claims.value, allowed))
+    // Some providers have a group for each person, called by their address.
+    const own = fields.has('email') && email.known ? email.value.toLowerCase() : undefined
+    const areGroupsLeftOut =
+      fields.has('groups') || (own !== undefined && groups.known && groups.value.some((group) => nameAddress(group, own)))
     const left = {
       ...subject,
       // What was not known when it was decided is not known either way.
       email: fields.has('email') && email.known ? redacted : email,
-      groups: fields.has('groups') && groups.known ? redacted : groups,
+      groups: areGroupsLeftOut && groups.known ? redacted : groups,
       claims: areClaimsLeftOut && claims.known ? redacted : claims,
     }
     return { subject: left, claimPaths: allowed }
@@ -139,6 +143,10 @@ function redactEvent(event: AuditEvent, fields: ReadonlySet<RedactedField>): Aud
 /** An address may also be what some other claim says: a user name, a list of aliases. */
 function nameEmail(claims: ClaimSet, paths: ClaimPaths): boolean {
   return paths.some((path) => emailAnywhere.test(JSON.stringify(findClaim(claims, path) ?? '')))
+}
+
+function nameAddress(group: string, address: string): boolean {
+  return group.toLowerCase().includes(address)
 }
 
 /** In JSON text. */

@@ -101,24 +101,22 @@ export async function planPruning(
 
 /** How much of the chain ended before `olderThan`. A segment whose age nothing vouches for goes with what is behind it, or stays. */
 async function findOld(cursor: Cursor, olderThan: number, keys: AuditPublicKeys) {
+  const { files } = cursor
   let old: { readonly front: Front; readonly through: number } | undefined
-  for (let index = 0; index < cursor.files.length; index += 1) {
+  for (let index = 0; index < files.length; index += 1) {
     const claimed = await readFront(cursor, index, keys)
     if (claimed === undefined || claimed.endedAt >= olderThan) break
-    const after = cursor.files[index + 1]
-    const isOver = after !== undefined || (await isOverBefore(cursor.files, index, old?.through ?? 0, olderThan, keys))
+    const after = files[index + 1]
+    const before = files[index - 1]
+    if (after === undefined && before !== undefined) {
+      // The last segment of a process that was killed may have no checkpoint: then the one before it has to be old as well.
+      const end = (old?.through ?? 0) < index - 1 ? undefined : await readChainEnd(before, keys)
+      if (end === undefined || end.at >= olderThan) break
+    }
     const front = after === undefined ? claimed : await readVouchedFront(after, keys)
-    if (isOver && front !== undefined && front.endedAt < olderThan) old = { front, through: index + 1 }
+    if (front !== undefined && front.endedAt < olderThan) old = { front, through: index + 1 }
   }
   return old
-}
-
-/** The last segment of a killed process may have no checkpoint. Then those before it tell whether the chain is as old as its last line says. */
-async function isOverBefore(files: readonly SegmentFile[], last: number, oldThrough: number, olderThan: number, keys: AuditPublicKeys) {
-  const before = files[last - 1]
-  if (before === undefined) return true
-  const end = oldThrough >= last - 1 ? await readChainEnd(before, keys) : undefined
-  return end !== undefined && end.at < olderThan
 }
 
 function findOldest(cursors: readonly Cursor[]): Cursor | undefined {

@@ -10,6 +10,7 @@ import type { FileHandle } from 'node:fs/promises'
 import { open, stat, unlink } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { LineBatch } from './line-queue.ts'
+import { syncFolder } from './sync-folder.ts'
 
 export interface SegmentsOptions {
   readonly folder: () => string
@@ -149,19 +150,6 @@ export function createSegments(options: SegmentsOptions): Segments {
 
 function openExclusively(path: string): Promise<FileHandle> {
   return open(path, 'wx+', 0o600)
-}
-
-/** A new file is only there after a power cut if its folder's entry is on the disk as well. */
-async function syncFolder(path: string): Promise<void> {
-  const folder = await open(path, 'r')
-  try {
-    await folder.sync()
-  } catch (error) {
-    // Windows and some network file systems know no fsync of folders.
-    if (!['EPERM', 'EINVAL', 'ENOTSUP', 'EISDIR'].includes((error as NodeJS.ErrnoException).code ?? '')) throw error
-  } finally {
-    await folder.close()
-  }
 }
 
 async function writeFully(file: SegmentHandle, bytes: Buffer, position: number): Promise<void> {

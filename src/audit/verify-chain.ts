@@ -44,6 +44,8 @@ export interface ChainReading extends Omit<ChainVerdict, 'prunedThrough' | 'find
   /** Segments before the first that was read, and what that one says that its first line is of. Epoch milliseconds. */
   readonly passedOver: number
   readonly firstAt: number
+  /** Number of the last segment that was read; 0: none. */
+  readonly lastSegment: number
   readonly pruned: { readonly signed: readonly StatedPruning[]; readonly unsigned: readonly StatedPruning[] }
 }
 
@@ -51,7 +53,7 @@ export interface ChainReading extends Omit<ChainVerdict, 'prunedThrough' | 'find
 const mostUnsigned = 20_000
 
 /** No segment comes near: what is longer was made to be read for ever (a file of holes, or compressed zeros). */
-const longestSegmentBytes = 4 * 1024 * 1024 * 1024
+const longestSegmentBytes = 1024 * 1024 * 1024
 
 /** Pruning takes from the front; whoever meets it more often than this reads something that is being destroyed. */
 const mostRestarts = 5
@@ -203,6 +205,7 @@ async function readOnce(
     starts,
     passedOver,
     firstAt,
+    lastSegment: segments.at(-1)?.number ?? 0,
     pruned: statements.pruned(),
   }
 }
@@ -261,8 +264,7 @@ async function select(
 async function findStart(segments: readonly SegmentFile[], since: number): Promise<number> {
   for (let index = segments.length - 1; index > 0; index--) {
     const file = segments[index]
-    const at = file === undefined ? undefined : instantOf(await readFirstLine(file))
-    if (at !== undefined && at <= since) return index
+    if (file !== undefined && instantOf(await readFirstLine(file)) <= since) return index
   }
   return 0
 }

@@ -84,33 +84,31 @@ export function createAuditWindow({ keepEvents, log, open, seal, store }: AuditW
   async function send({ block, chain }: LineBatch): Promise<void> {
     const { events, last, newest, pieces } = selectEvents(block)
     if (events === 0) return
-    const plaintext = Buffer.concat([Buffer.from(`${chain}\n`), ...pieces])
+    const [first] = pieces
+    const lines = first !== undefined && pieces.length === 1 ? first : Buffer.concat(pieces)
     // The same batch again has the same place, and so is kept once.
     const position = `${newest}:${hash('sha256', `${chain}\n${events}\n${hash('sha256', last)}`, 'base64url')}`
-    const value = seal(position, await compress(plaintext.subarray(0, -1), quickly))
+    const value = seal(position, Buffer.concat([Buffer.from(`${chain}\n`), await compress(lines, quickly)]))
     await store.appendWindow({ position, value, entries: events }, keepEvents)
   }
 
   async function openBatch({ position, value }: StoredWindowBatch): Promise<readonly PlacedLine[]> {
-    const compressed = open(position, value)
-    if (compressed === undefined) {
+    const opened = open(position, value)
+    if (opened === undefined) {
       log.warn(
         { record: 'window' },
         'a batch of the recent events does not open: sealed with a key that is not in the key file, or changed',
       )
       return []
     }
-    const plaintext = await decompress(compressed)
     const lines: PlacedLine[] = []
-    const first = plaintext.indexOf(10)
-    const chain = plaintext.toString('utf8', 0, first)
-    for (let from = first + 1; from <= plaintext.length; ) {
-      const newlineAt = plaintext.indexOf(10, from)
-      const end = newlineAt === -1 ? plaintext.length : newlineAt
-      const bytes = plaintext.subarray(from, end)
+    const nameEnd = opened.indexOf(10)
+    const chain = opened.toString('utf8', 0, nameEnd)
+    const block = await decompress(opened.subarray(nameEnd + 1))
+    for (let from = 0, end = block.indexOf(10); end !== -1; from = end + 1, end = block.indexOf(10, from)) {
+      const bytes = block.subarray(from, end)
       const at = instantIn(bytes)
       lines.push({ chain, at, bytes, position, key: `${at} ${chain} ${String(seqOf(bytes)).padStart(16, '0')}` })
-      from = end + 1
     }
     return lines
   }

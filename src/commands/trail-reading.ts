@@ -5,7 +5,7 @@
  * are named with `--dir` are copies, on whatever machine: nothing is known there of a store, and whoever can read them needs no command.
  */
 
-import { existsSync } from 'node:fs'
+import { existsSync, realpathSync } from 'node:fs'
 import { join } from 'node:path'
 import type { InstanceConfiguration } from '../config/instance.ts'
 import { PosternError } from '../errors.ts'
@@ -30,7 +30,8 @@ export async function openTrail(
   if (dir !== undefined) {
     const missing = dir.find((folder) => !existsSync(folder))
     if (missing !== undefined) throw new PosternError('audit_unavailable', `there is no folder ${missing}`)
-    return dir
+    // One folder by two names would count each request twice.
+    return [...new Set(dir.map((folder) => realpathSync(folder)))]
   }
   const { actor, close, recordFirst } = await openAdministration(configuration, createLogger('warn', 'stderr'))
   try {

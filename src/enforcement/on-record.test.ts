@@ -155,7 +155,9 @@ describe('an allowed request', () => {
     // The last that a judgement does before it is handed on.
     rig.sessions.recordUse = (used) => {
       recordUse(used)
-      queueMicrotask(() => rig.live.noteEnds([{ kind: 'session', idHash: hashSessionId(session.id), at: rig.clock.now(), cause: 'revoked' }]))
+      queueMicrotask(() =>
+        rig.live.noteEnds([{ kind: 'session', idHash: hashSessionId(session.id), at: rig.clock.now(), cause: 'revoked' }]),
+      )
     }
     const answer = rig.ask(get('/page', [line]))
     await someWait()

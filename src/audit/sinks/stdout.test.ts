@@ -1,9 +1,10 @@
 /** Standard output that nobody reads: what was handed over once is not handed over again, so that waiting takes no memory. */
 
 import { describe, expect, it } from 'vitest'
+import { createLineBatch } from '../follow-batch.ts'
 import { createStdoutSink } from './stdout.ts'
 
-const batch = (chain: string) => ({ chain, lines: [{ bytes: Buffer.from(`{"seq":1,"chain":"${chain}"}`), seq: 1 }], bytes: 24 })
+const batch = (chain: string) => createLineBatch(chain, Buffer.from(`{"seq":1,"chain":"${chain}"}\n`))
 const { signal } = new AbortController()
 
 /** A writer that keeps what it is given until somebody reads. */

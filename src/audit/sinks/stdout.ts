@@ -5,7 +5,7 @@
  * once. A batch counts as sent when that writer has handed it to the system. Whoever reads tells the two apart by the first field: `"seq"`.
  */
 
-import { DeliveryError, type LineBatch, type LineConsumer } from '../follow-batch.ts'
+import { DeliveryError, type LineConsumer } from '../follow-batch.ts'
 
 /** Writes whole lines and resolves once the system has them. */
 export type WriteLines = (text: string) => Promise<void>
@@ -16,11 +16,11 @@ const usualPatienceMs = 10_000
 /** The sink. */
 export function createStdoutSink(write: WriteLines, patienceMs = usualPatienceMs): LineConsumer {
   /** What the writer has and the system has not: handed over once more it would be there twice, and each attempt would take memory. */
-  let outstanding: { readonly lines: LineBatch['lines']; readonly written: Promise<void> } | undefined
+  let outstanding: { readonly block: Buffer; readonly written: Promise<void> } | undefined
 
-  const handOver = (lines: LineBatch['lines']): Promise<void> => {
-    const written = write(lines.map(({ bytes }) => `${bytes.toString('utf8')}\n`).join(''))
-    const mine = { lines, written }
+  const handOver = (block: Buffer): Promise<void> => {
+    const written = write(block.toString('utf8'))
+    const mine = { block, written }
     outstanding = mine
     // Of a batch that failed nothing is known: it is written anew.
     written.catch(() => {
@@ -32,17 +32,17 @@ export function createStdoutSink(write: WriteLines, patienceMs = usualPatienceMs
   return {
     // What is handed over at once stands before the log's own next line.
     batchBytes: 64 * 1024,
-    send: async ({ lines }) => {
+    send: async ({ block }) => {
       let timer: NodeJS.Timeout | undefined
       const late = new Promise<never>((_, reject) => {
         timer = setTimeout(() => reject(new DeliveryError('standard output does not take lines')), patienceMs)
       })
       try {
         const earlier = outstanding
-        if (earlier?.lines === lines) return await Promise.race([earlier.written, late])
+        if (earlier?.block === block) return await Promise.race([earlier.written, late])
         // Another chain's.
         if (earlier !== undefined) await Promise.race([earlier.written.catch(() => undefined), late])
-        await Promise.race([handOver(lines), late])
+        await Promise.race([handOver(block), late])
       } finally {
         clearTimeout(timer)
       }
