@@ -70,7 +70,9 @@ describe('an instance that is killed under load', () => {
       const verified = await verifyAudit(rig)
       expect(verified.code, `round ${round}, ${cut} bytes cut off: ${verified.text}`).toBe(0)
     }
-    console.log(`${rounds} kills: group lost 0, relaxed lost ${lostRelaxed}, ${Math.round(oldestLostMs)} ms old at the most; ${repaired} starts had something to mend`)
+    console.log(
+      `${rounds} kills: group lost 0, relaxed lost ${lostRelaxed}, ${Math.round(oldestLostMs)} ms old at the most; ${repaired} starts had something to mend`,
+    )
   })
 
   /** Loads both apps and kills at a random moment; resolves to when. */

@@ -56,6 +56,31 @@ describe('the key file', () => {
   const rotate = (families: readonly KeyFamily[], at = now + day, isUrgent = false) =>
     rotateKeys(file, { now: at, families, keepSealingSeconds: 43_200, isUrgent })
 
+  it('keeps every audit key that ever signed, however many rotate at once', async () => {
+    createKeysFile(file, now)
+    const module = new URL('./keys-file.ts', import.meta.url).href
+    const script = `
+      const { rotateKeys } = await import(${JSON.stringify(module)})
+      let rotations = 0
+      for (let round = 0; round < 200; round++) {
+        try {
+          rotateKeys(${JSON.stringify(file)}, { now: ${now}, families: ['audit'], keepSealingSeconds: 1 })
+          rotations += 1
+        } catch (error) {
+          if (!error.message.includes('another rotation')) throw error
+        }
+      }
+      console.log(rotations)`
+    const run = async () => {
+      const child = spawn(process.execPath, ['--input-type=module', '-e', script], { stdio: ['ignore', 'pipe', 'inherit'] })
+      let printed = ''
+      for await (const chunk of child.stdout) printed += String(chunk)
+      return Number(printed)
+    }
+    const rotations = await Promise.all([run(), run(), run()])
+    expect(loadKeys(file, now).audit.all.size).toBe(1 + rotations.reduce((sum, count) => sum + count, 0))
+  })
+
   it('is created once, for its owner alone, and leaves nothing else behind', () => {
     expect(createKeysFile(file, now)).toBe(true)
     const text = readFileSync(file, 'utf8')

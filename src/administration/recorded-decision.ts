@@ -183,11 +183,24 @@ function createCircumstancesReader(): (text: unknown) => Circumstances {
 
 function parseCircumstances(text: string): Circumstances {
   try {
-    return mapOf(JSON.parse(text)) ?? {}
+    const { asn, client, country } = mapOf(JSON.parse(text)) ?? {}
+    const parts = mapOf(client)
+    const isClientWhole = [parts?.['browser'], parts?.['browserVersion'], parts?.['os']].every(isKnownOrNot)
+    // What has another form says nothing: it is not recorded, and no unknown fact that could be decided on.
+    return {
+      ...(isKnownOrNot(country) ? { country: country as EnvironmentFacts['country'] } : {}),
+      ...(isKnownOrNot(asn) ? { asn: asn as EnvironmentFacts['asn'] } : {}),
+      ...(isClientWhole ? { client: client as EnvironmentFacts['client'] } : {}),
+    }
   } catch {
     // Longer than a line keeps, and so cut.
     return {}
   }
+}
+
+function isKnownOrNot(value: unknown): boolean {
+  const fact = mapOf(value)
+  return fact?.['known'] === true || (fact?.['known'] === false && typeof fact['why'] === 'string')
 }
 
 /** Of the few versions there are, one object each. */

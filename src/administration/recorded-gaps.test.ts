@@ -219,6 +219,36 @@ describe('what a record lacks', () => {
     expect(gapOf([one], given, {}, levels)).toBeUndefined()
   })
 
+  it.each(['{"country":5,"asn":{},"client":{}}', '{"country":null,"client":{"browser":{"known":true}}}', '[]', '7'])(
+    'is what has another form than any that is written: %s',
+    (circumstances) => {
+      const recording: Recording = { isClientAsked: false, changes: { circumstances } }
+      expect(gapOf([when(networkCondition({ countries: ['DE'] }))], given, recording)).toBe('country_not_recorded')
+      expect(gapOf([when(networkCondition({ asns: [64_500] }))], given, recording)).toBe('asn_not_recorded')
+      expect(gapOf([when(clientCondition({ browsers: ['firefox'] }))], given, recording)).toBe('client_not_recorded')
+    },
+  )
+
+  it.each([
+    '{"kind":"person"}',
+    '{"kind":"person","email":{},"groups":{"known":true},"claims":{"known":true,"value":[5]}}',
+    '{"kind":"x"}',
+  ])('is everything where a subject has another form: %s', (text) => {
+    const reader = createRecordedFactsReader()
+    const known = '{"known":false,"why":"no_device"}'
+    for (const [hash, facts] of [
+      ['s', text],
+      ['i', known],
+      ['d', known],
+      ['odd', '{"known":true}'],
+    ] as const)
+      reader.add(hash, facts)
+    expect(reader.restore({ subject: 's', signIn: 'i', device: 'd' }, now)).toBe('unreadable')
+    reader.add('nobody', '{"kind":"nobody"}')
+    expect(reader.restore({ subject: 'nobody', signIn: 'i', device: 'd' }, now)).toMatchObject({ subject: { kind: 'nobody' } })
+    expect(reader.restore({ subject: 'nobody', signIn: 'odd', device: 'd' }, now)).toBe('unreadable')
+  })
+
   it('is none where it was looked up and not known: nobody would have known it', () => {
     const from: Facts = {
       ...given,

@@ -26,6 +26,8 @@ export interface StartedChain {
   readonly segment: number
   /** What was found wrong, if anything was. */
   readonly repaired: Extract<AuditEvent, { event: 'audit.repaired' }> | undefined
+  /** The store could not say how far the chain had come: to be asked again before it is told anything. */
+  readonly isAnchorUnread: boolean
 }
 
 /** More processes of one name than anybody runs: beyond it, locks do not work here. */
@@ -40,14 +42,16 @@ export async function startChain({ anchors, folder, log, name }: ChainStartOptio
   try {
     const found = await repairChain(folder, chain, log)
     const anchor = await loadAnchor(anchors, chain, log)
-    const isBehind = anchor !== undefined && anchor.seq > found.head.seq
+    const isAnchorUnread = anchor === 'unread'
+    const known = isAnchorUnread ? undefined : anchor
+    const isBehind = known !== undefined && known.seq > found.head.seq
     const { tornBytes } = found
     const repaired =
       tornBytes > 0 || isBehind
-        ? ({ event: 'audit.repaired', tornBytes, foundSeq: found.head.seq, anchoredSeq: anchor?.seq } as const)
+        ? ({ event: 'audit.repaired', tornBytes, foundSeq: found.head.seq, anchoredSeq: known?.seq } as const)
         : undefined
     if (repaired !== undefined) log.warn({ chain, ...repaired }, 'the audit trail was repaired')
-    return { chain, lock, repaired, ...continueChain(found, anchor) }
+    return { chain, lock, repaired, isAnchorUnread, ...continueChain(found, known) }
   } catch (error) {
     lock.release()
     throw error
@@ -63,12 +67,12 @@ async function takeFolder(folder: string, name: string): Promise<{ readonly chai
   throw new Error(`${maxChains} chains named ${name} are being written`)
 }
 
-/** `undefined` also where the store does not answer: the chain then goes on behind what was found. */
+/** Where the store does not answer, the chain goes on behind what was found. */
 async function loadAnchor(
   anchors: ChainStartOptions['anchors'],
   chain: string,
   log: ChainStartOptions['log'],
-): Promise<Anchor | undefined> {
+): Promise<Anchor | 'unread' | undefined> {
   if (anchors === undefined) return undefined
   let timer: NodeJS.Timeout | undefined
   const timeout = new Promise<never>((_resolve, reject) => {
@@ -78,7 +82,7 @@ async function loadAnchor(
     return await Promise.race([anchors.load(chain), timeout])
   } catch (error) {
     log.warn({ err: error, chain }, 'the store could not say how far the audit trail had come')
-    return undefined
+    return 'unread'
   } finally {
     clearTimeout(timer)
   }

@@ -4,7 +4,7 @@
  * A line is its bytes: nothing here is parsed but the line's own number, because a follower must cost next to nothing and a receiver that
  * keeps the bytes keeps the chain. `parseLineHead` reads the fixed beginning for those who need time and name of the event.
  * Lines travel in one block and become objects only for a receiver that asks for them one by one: reading and handing on costs
- * 0.2 µs of CPU a line that way, 2.3 µs with an object for each.
+ * 0.08 µs of CPU a line that way, 1.1 µs with an object and a copy for each.
  */
 
 /** One line of the trail. */

@@ -211,11 +211,15 @@ function restOf({ bytes, offset, isWhole }: LineBlock, from: number): LineBlock 
   return from < bytes.length ? { bytes: bytes.subarray(from), offset: offset + from, isWhole } : undefined
 }
 
-/** Most looks find nothing new: two questions to the file system, and no list of a folder with a year's segments. */
+/**
+ * Most looks find nothing new: three questions to the file system, and no list of a folder with a year's segments. The next one may be compressed
+ * while this one is not, such as one that somebody unpacked.
+ */
 async function isUnchanged(folder: string, { segment, offset }: FollowPosition): Promise<boolean> {
   const nameOf = (number: number) => join(folder, `${String(number).padStart(8, '0')}.ndjson`)
-  const [here, after] = await Promise.all([stat(nameOf(segment)).catch(() => undefined), stat(nameOf(segment + 1)).catch(() => undefined)])
-  return here?.size === offset && after === undefined
+  const next = nameOf(segment + 1)
+  const [here, ...after] = await Promise.all([nameOf(segment), next, `${next}.gz`].map((path) => stat(path).catch(() => undefined)))
+  return here?.size === offset && after.every((found) => found === undefined)
 }
 
 /** 0 for one that is gone. */

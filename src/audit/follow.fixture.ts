@@ -12,6 +12,8 @@ import { type LineBatch, type LineConsumer, parseSeq } from './follow-batch.ts'
 export interface TestChain {
   /** Appends lines to a segment; `longBytes` makes each of them longer. */
   grow(segment: number, count: number, longBytes?: number): Promise<void>
+  /** A segment that is there in its compressed form alone, from its beginning. */
+  growCompressed(segment: number, count: number): Promise<void>
   /** As the writer does with closed segments. */
   compress(segment: number): Promise<void>
   remove(segment: number): Promise<void>
@@ -44,6 +46,11 @@ export async function createTestChain(folder: string, chain: string): Promise<Te
       const text = Array.from({ length: count }, () => make(longBytes)).join('')
       bySegment.set(segment, (bySegment.get(segment) ?? '') + text)
       await appendFile(path(segment), text)
+    },
+    growCompressed: async (segment, count) => {
+      const text = Array.from({ length: count }, () => make(0)).join('')
+      bySegment.set(segment, text)
+      await writeFile(`${path(segment)}.gz`, gzipSync(text))
     },
     compress: async (segment) => {
       await writeFile(`${path(segment)}.gz`, gzipSync(bySegment.get(segment) ?? ''))

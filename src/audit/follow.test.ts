@@ -117,6 +117,17 @@ describe('a follower hands on', () => {
     expect(consumer.received).toEqual(chain.lines)
   })
 
+  it('what stands in compressed segments behind one that is not compressed', async () => {
+    await chain.grow(1, 5)
+    follow()
+    await received(5)
+    await chain.growCompressed(2, 5)
+    await received(10)
+    await chain.grow(3, 5)
+    await received(15)
+    expect(consumer.received).toEqual(chain.lines)
+  })
+
   it('what came last when it is closed, within its time', async () => {
     await chain.grow(1, 3)
     const follower = follow({ lookMs: 60_000 })

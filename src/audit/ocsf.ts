@@ -219,7 +219,7 @@ function mapEnded(line: TrailLine): Mapped {
       dst_endpoint: destinationOf(line),
       // The schema looks from the client: what came into Postern went out there.
       traffic: {
-        bytes: Number(line['bytes_in'] ?? 0) + Number(line['bytes_out'] ?? 0),
+        bytes: countOf(line['bytes_in']) + countOf(line['bytes_out']),
         bytes_in: line['bytes_out'],
         bytes_out: line['bytes_in'],
       },
@@ -295,4 +295,8 @@ function lifecycle(line: TrailLine, activityId: number): Mapped {
 /** The class has no activities of its own: other. */
 function base(message: string): Mapped {
   return { classUid: baseEvent, activityId: 99, activityName: message, attributes: { message }, used: [] }
+}
+
+function countOf(value: unknown): number {
+  return typeof value === 'number' ? value : 0
 }

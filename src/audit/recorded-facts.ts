@@ -133,6 +133,7 @@ export function createRecordedFactsReader(): RecordedFactsReader {
     const earlier = subjects.get(hash)
     if (earlier?.claimsAt === claimsAt) return earlier
     const recorded = parse(hash) as RecordedSubject
+    if (!isSubject(recorded)) throw new TypeError('no subject has this form')
     const claimPaths = earlier?.claimPaths ?? new Set(claimsOf(recorded).map(([path]) => JSON.stringify(path)))
     const restored = { claimsAt, claimPaths, subject: subjectOf(recorded, claimsAt) }
     subjects.set(hash, restored)
@@ -147,7 +148,9 @@ export function createRecordedFactsReader(): RecordedFactsReader {
       if (!texts.has(subject) || !texts.has(signIn) || !texts.has(device)) return 'missing'
       try {
         const { claimPaths, subject: restored } = restoreSubject(subject, claimsAt)
-        return { subject: restored, claimPaths, signIn: parse(signIn) as Known<SignIn>, device: parse(device) as Known<Device> }
+        const [signedIn, seen] = [parse(signIn), parse(device)]
+        if (!isFact(signedIn) || !isFact(seen)) return 'unreadable'
+        return { subject: restored, claimPaths, signIn: signedIn as Known<SignIn>, device: seen as Known<Device> }
       } catch {
         // Not JSON, or not of this form.
         return 'unreadable'
@@ -166,6 +169,33 @@ type RecordedSubject =
   | { readonly kind: 'nobody' }
   | (Omit<Extract<SubjectFacts, { kind: 'person' }>, 'claims' | 'claimsAt'> & { readonly claims: Known<RecordedClaims> })
   | (Omit<Extract<SubjectFacts, { kind: 'service' }>, 'claims'> & { readonly claims: RecordedClaims })
+
+/** A hash says that nobody changed the text, and not that this version wrote it. */
+function isSubject(recorded: RecordedSubject): boolean {
+  switch (recorded.kind) {
+    case 'nobody':
+      return true
+    case 'service':
+      return Array.isArray(recorded.names) && areClaims(recorded.claims)
+    case 'person': {
+      const { claims, email, groups } = recorded
+      if (![claims, email, groups].every(isFact)) return false
+      return (!groups.known || Array.isArray(groups.value)) && (!claims.known || areClaims(claims.value))
+    }
+    default:
+      return false
+  }
+}
+
+function isFact(value: unknown): boolean {
+  if (typeof value !== 'object' || value === null) return false
+  const { known, value: stated, why } = value as Readonly<Record<string, unknown>>
+  return known === true ? stated !== undefined && stated !== null : known === false && typeof why === 'string'
+}
+
+function areClaims(claims: unknown): boolean {
+  return Array.isArray(claims) && claims.every((one) => Array.isArray(one) && Array.isArray(one[0]))
+}
 
 function claimsOf(recorded: RecordedSubject): RecordedClaims {
   if (recorded.kind === 'nobody') return []

@@ -69,7 +69,7 @@ export async function planPruning(
   const cursors: Cursor[] = []
   let bytesBefore = 0
   for (const chain of await listChains(folder)) {
-    const files = await listSegments(folder, chain)
+    const files = await listReadable(folder, chain)
     for (const file of files) bytesBefore += await sizeOf(file)
     cursors.push({ chain, files, reach: reachOf(chain), taken: 0, bytes: 0, isOverSize: false, next: undefined, last: undefined })
   }
@@ -163,11 +163,16 @@ export async function findBeginnings(folder: string, plan: PrunePlan): Promise<R
   const planned = new Set(plan.chains.map(({ chain }) => chain))
   const found = new Map<string, number>()
   for (const chain of await listChains(folder)) {
-    const first = planned.has(chain) ? undefined : (await listSegments(folder, chain))[0]
+    const first = planned.has(chain) ? undefined : (await listReadable(folder, chain))[0]
     const seq = first === undefined ? undefined : (await readFirstLine(first))?.['seq']
     if (typeof seq === 'number' && seq > 1) found.set(chain, seq)
   }
   return found
+}
+
+/** A chain that cannot even be listed is as if it were not there: whoever verifies says so. */
+async function listReadable(folder: string, chain: string): Promise<readonly SegmentFile[]> {
+  return await listSegments(folder, chain).catch(() => [])
 }
 
 /** Folder of a chain. */

@@ -91,30 +91,44 @@ export function createRetention(parts: RetentionParts): Retention {
     }
   }
 
+  /** One that cannot be compressed, or even read, must not keep the others from it. Rejects with the first failure, at the end. */
   async function compress(): Promise<void> {
+    const failures: unknown[] = []
     for (const chain of await listChains(folder)) {
-      // A folder without a segment may be anybody's: nothing is put there.
-      if ((await listSegments(folder, chain)).length === 0) continue
-      await withChain(chain, async (reach) => {
-        await removeDrafts(chainFolder(folder, chain))
-        const files = await listSegments(folder, chain)
-        for (const file of files) {
-          if (abort.signal.aborted) return
-          if (!file.isCompressed && (file !== files.at(-1) || (reach === 'whole' && (await isResting(file))))) {
-            await compressSegment(file, abort.signal)
-          }
-        }
-      })
+      await compressChain(chain, failures).catch((error: unknown) => failures.push(error))
+      if (failures.some(isWithoutRoom)) break
     }
+    if (failures.length > 0) throw failures[0]
+  }
+
+  async function compressChain(chain: string, failures: unknown[]): Promise<void> {
+    // A folder without a segment may be anybody's: nothing is put there.
+    if ((await listSegments(folder, chain)).length === 0) return
+    await withChain(chain, async (reach) => {
+      await removeDrafts(chainFolder(folder, chain))
+      const files = await listSegments(folder, chain)
+      for (const file of files) {
+        if (abort.signal.aborted) return
+        if (!file.isCompressed && (file !== files.at(-1) || (reach === 'whole' && (await isResting(file))))) {
+          await compressSegment(file, abort.signal).catch((error: unknown) => failures.push(error))
+          // Each further attempt would take the last room from the lines.
+          if (failures.some(isWithoutRoom)) return
+        }
+      }
+    })
   }
 
   const isResting = async ({ path }: SegmentFile) => now() - (await stat(path)).mtimeMs > restsForMs
 
   async function plan(): Promise<PrunePlan> {
     const reaches = new Map<string, ChainReach>()
+    const findReach = async (chain: string): Promise<ChainReach> => {
+      if ((await listSegments(folder, chain)).length === 0) return 'none'
+      return (await withChain(chain, async (reach): Promise<ChainReach> => reach)) ?? 'none'
+    }
     for (const chain of await listChains(folder)) {
-      const isEmpty = (await listSegments(folder, chain)).length === 0
-      reaches.set(chain, isEmpty ? 'none' : ((await withChain(chain, async (reach): Promise<ChainReach> => reach)) ?? 'none'))
+      // A folder of another user's is not ours to prune, and must not stop the pruning of ours. That it cannot be read was said before.
+      reaches.set(chain, await findReach(chain).catch((): ChainReach => 'none'))
     }
     const limits = { olderThan: now() - keep.ageSeconds * 1000, bytes: keep.bytes }
     return await planPruning(folder, limits, (chain) => reaches.get(chain) ?? 'none', parts.keys())
@@ -200,4 +214,8 @@ export function createRetention(parts: RetentionParts): Retention {
       await looking
     },
   }
+}
+
+function isWithoutRoom(error: unknown): boolean {
+  return ['ENOSPC', 'EDQUOT'].includes((error as NodeJS.ErrnoException).code ?? '')
 }

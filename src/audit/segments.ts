@@ -167,6 +167,8 @@ async function writeAgain({ file, syncedSize }: OpenSegment, size: number): Prom
   for (let position = syncedSize; position < size; ) {
     const { bytesRead } = await file.read(piece, 0, Math.min(piece.length, size - position), position)
     if (bytesRead === 0) throw new Error('the file is shorter than what was written')
+    // No line holds one: the system gave up what it held (some file systems do), and what never was on the disk reads as zeros.
+    if (piece.subarray(0, bytesRead).includes(0)) throw new Error('what was written is neither on the disk nor held any more')
     await writeFully(file, piece.subarray(0, bytesRead), position)
     position += bytesRead
   }

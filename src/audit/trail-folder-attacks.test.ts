@@ -139,6 +139,49 @@ describe('whoever can write the folder of the trail', () => {
     expect(await verify(since)).toMatchObject({ isVerified: false })
   })
 
+  it('cannot stop the keeping of all chains with one that cannot be read', async () => {
+    const builder = await build('a-gone-0', 2)
+    builder.endSegment()
+    unlinkSync(path(1, 'a-gone-0'))
+    symlinkSync('/dev/zero', path(1, 'a-gone-0'))
+    await build('host-0', 2)
+    const old = buildChain(folder, 'old-0', key, start - 500 * day)
+    old.decisions(5)
+    old.checkpoint()
+    await keepOnce()
+    expect(readdirSync(join(folder, 'a-gone-0'))).toContain('00000002.ndjson.gz')
+    expect(existsSync(`${path(1)}.gz`)).toBe(true)
+    expect(existsSync(join(folder, 'old-0'))).toBe(false)
+  })
+
+  it('cannot hide a cut end by a start at which the store does not answer', async () => {
+    let isAway = false
+    const store = {
+      ...anchors,
+      load: (chain: string) => (isAway ? Promise.reject(new Error('the store is away')) : anchors.load(chain)),
+    }
+    const live = async (lines: number) => {
+      const trail = await openAuditTrail({
+        ...{ folder, instance: 'host', process: '0', key: () => key, anchors: store, now: () => start, log: quiet, reserveBytes: 0 },
+        checkpointLines: 5,
+      })
+      isAway = false
+      for (let line = 0; line < lines; line++) {
+        trail.record(decision(line))
+        await trail.settle()
+      }
+      await trail.close()
+    }
+    await live(20)
+    const [lines] = [readFileSync(path(1), 'utf8').split('\n')]
+    writeFileSync(path(1), `${lines.slice(0, 8).join('\n')}\n`)
+    isAway = true
+    await live(40)
+    expect(anchors.all.get('host-0')?.seq).toBeGreaterThan(40)
+    const [verdict] = (await verify()).chains
+    expect(verdict?.findings).toMatchObject([{ kind: 'lost_before_start', message: expect.stringContaining('lines 9 to') }])
+  })
+
   it('cannot make a reader wait for a pipe, or read a device or a file of holes for ever', async () => {
     await build('host-0', 3)
     const [pipe, device, holes] = [path(2), path(3), path(4)] as const
@@ -229,6 +272,46 @@ describe('a file that could not be put in its folder', () => {
         isVerified: true,
         chains: [{ segments: 1 }],
       })
+    } finally {
+      await trail.close()
+      rmSync(folder, { recursive: true, force: true })
+    }
+  })
+})
+
+describe('a failed fsync after which the system no longer holds what was written', () => {
+  it('is never followed by the word that it is on the disk', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'postern-zeros-'))
+    let isBroken = false
+    let reads = 0
+    const openFile = async (path: string): Promise<SegmentHandle> => {
+      const file = await open(path, 'wx+', 0o600)
+      const datasync = async () => {
+        if (!isBroken) return await file.datasync()
+        isBroken = false
+        await file.truncate(0)
+        await file.truncate(10_000)
+        throw Object.assign(new Error('the disk failed'), { code: 'EIO' })
+      }
+      const read = (...asked: [Buffer, number, number, number]) => {
+        reads += 1
+        return file.read(...asked)
+      }
+      const bound = { write: file.write.bind(file), stat: file.stat.bind(file), close: file.close.bind(file) }
+      return { ...bound, read, truncate: file.truncate.bind(file), datasync } as SegmentHandle
+    }
+    const trail = await openAuditTrail({
+      ...{ folder, instance: 'host', process: '0', key: () => key, now: () => start, log: quiet, reserveBytes: 0, retryMs: 10, openFile },
+    })
+    try {
+      isBroken = true
+      trail.record(decision(0))
+      expect(await trail.settle()).toBe(false)
+      const { syncs } = trail.status()
+      await expect.poll(() => reads).toBeGreaterThan(3)
+      expect(await trail.settle()).toBe(false)
+      expect(trail.isWritable()).toBe(false)
+      expect(trail.status().syncs).toBe(syncs)
     } finally {
       await trail.close()
       rmSync(folder, { recursive: true, force: true })

@@ -110,7 +110,21 @@ export async function openAuditTrail(options: AuditTrailOptions): Promise<Writte
 
   const queue = createLineQueue(batchBytes)
   const listeners = new Set<() => void>()
-  const anchoring = createHeadAnchoring(options.anchors, log)
+  /** The line that the chain went on behind, as long as nobody knows whether the store remembers a later one. */
+  let unreadSince: number | undefined
+  const mayReplaceAnchor = async () => {
+    if (unreadSince === undefined) return true
+    const anchor = await options.anchors?.load(chain)
+    const foundSeq = unreadSince
+    unreadSince = undefined
+    if (anchor === undefined || anchor.seq <= foundSeq) return true
+    const repaired = { event: 'audit.repaired', tornBytes: 0, foundSeq, anchoredSeq: anchor.seq } as const
+    log.warn({ chain, ...repaired }, 'the audit trail was repaired')
+    guarded(intake.accept)(repaired)
+    // The next checkpoint covers that line, and takes the place of what the store remembers.
+    return false
+  }
+  const anchoring = createHeadAnchoring(options.anchors, log, mayReplaceAnchor)
   const reserve = createReserve(options.reserveBytes ?? 16 * 1024 * 1024)
   /** `undefined` until it is known where the chain goes on. */
   let lines: ChainLines | undefined
@@ -122,6 +136,7 @@ export async function openAuditTrail(options: AuditTrailOptions): Promise<Writte
     const started = await startChain({ folder: options.folder, name: chain, anchors: options.anchors, log })
     chain = started.chain
     lock = started.lock
+    if (started.isAnchorUnread) unreadSince = started.head.seq
     lines = createChainLines({
       queue,
       chain,

@@ -27,7 +27,7 @@ import { compilePolicy } from '../policy/compile.ts'
 import type { PolicyDocument } from '../policy/document.ts'
 import type { OpenAdministration } from './administer.ts'
 import { createInstantParser } from './past-instant.ts'
-import { printJson, printLine } from './print-line.ts'
+import { printCount, printJson, printLine } from './print-line.ts'
 import { nameOf } from './replay-text.ts'
 import { openTrail } from './trail-reading.ts'
 
@@ -76,7 +76,7 @@ async function review(options: ReviewOptions, { now, openAdministration }: Acces
   const folders = await openTrail(configuration, { dir: options.dir, what: 'access_review', target: options.app }, openAdministration)
   await readTrail(folders, reviewed, options.since)
   if (options.dir === undefined) await addSubjects(reviewed, { configuration, document: policy.value, openAdministration })
-  console.log(print(reviewed, options.format))
+  console.log(print(reviewed, options.format, now()))
   const unlisted = reviewed.unlisted()
   if (unlisted > 0) console.error(`postern: ${unlisted} more found no room: review one app at a time with --app`)
   return 0
@@ -112,7 +112,7 @@ async function addSubjects(reviewed: AccessReview, { configuration, document, op
   }
 }
 
-function print(reviewed: AccessReview, format: ReviewOptions['format']): string {
+function print(reviewed: AccessReview, format: ReviewOptions['format'], at: number): string {
   const entries = reviewed.entries()
   const knownFrom = textOf(reviewed.knownFrom())
   switch (format) {
@@ -121,7 +121,7 @@ function print(reviewed: AccessReview, format: ReviewOptions['format']): string 
     case 'csv':
       return [columns.join(','), ...entries.map((entry) => Object.values(describe(entry)).map(formatCsvCell).join(','))].join('\r\n')
     case 'text':
-      return printText(entries, knownFrom)
+      return printText(entries, knownFrom, at)
   }
 }
 
@@ -153,22 +153,24 @@ function describe({
   }
 }
 
-function printText(entries: readonly AccessEntry[], knownFrom: string | undefined): string {
+function printText(entries: readonly AccessEntry[], knownFrom: string | undefined, at: number): string {
+  const isShort = knownFrom !== undefined && at - Date.parse(knownFrom) < unusedDays * 86_400_000
   const lines = [
     knownFrom === undefined
       ? 'The trail has no request.'
-      : `Use is known from ${knownFrom.slice(0, 10)} on; where that is less than ${unusedDays} days ago, what is marked as unused was not used since then.`,
+      : `Use is known from ${knownFrom.slice(0, 10)} on${isShort ? `: less than ${unusedDays} days, so that “unused” means since then` : ''}.`,
   ]
   let app: string | undefined
   for (const entry of entries) {
     if (entry.app !== app) lines.push('', entry.app)
     app = entry.app
     const used =
-      entry.lastAt === undefined
-        ? 'never used'
-        : `last used ${textOf(entry.lastAt)?.slice(0, 10)}, ${entry.uses.toLocaleString('en')} times`
+      entry.lastAt === undefined ? 'never used' : `last used ${textOf(entry.lastAt)?.slice(0, 10)}, ${printCount(entry.uses, 'time')}`
     const rule = entry.rule === '' ? 'report mode' : `rule ${JSON.stringify(entry.rule)}`
-    const mark = entry.mark === 'used' ? '' : `  [${markWords[entry.mark]}]`
+    const mark =
+      entry.mark === 'used'
+        ? ''
+        : `  [${isShort && entry.mark === 'unused' ? 'may, and has not since the record begins' : markWords[entry.mark]}]`
     lines.push(`  ${nameOf(entry.subject)}  ${rule}: ${todayWords[entry.today]}; ${used}${mark}`)
   }
   if (entries.length === 0) lines.push('Nobody may open anything, and nobody has.')

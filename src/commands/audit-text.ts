@@ -40,12 +40,12 @@ export function describeAuditLine(bytes: Buffer): string {
 function describeDecision(line: TrailLine): string[] {
   const rule = textOf(line['rule'])
   const query = textOf(line['query'])
-  const would = line['would'] as TrailLine | undefined
+  const would = line['would'] as TrailLine | null | undefined
   return [
     `${textOf(line['method'])} ${textOf(line['host'])}${textOf(line['path'])}${query === '' ? '' : `?${query}`}`,
     `${textOf(line['effect'])} ${textOf(line['reason'])}`,
     rule === '' ? '' : `by ${JSON.stringify(rule)}`,
-    would === undefined ? '' : `would ${textOf(would['effect'])} ${textOf(would['reason'])}`,
+    would === undefined || would === null ? '' : `would ${textOf(would['effect'])} ${textOf(would['reason'])}`,
     textOf(line['address']),
   ]
 }

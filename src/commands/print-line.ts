@@ -21,3 +21,8 @@ export function printJson(value: unknown): string {
 function escapeCharacter(character: string): string {
   return Array.from({ length: character.length }, (_, index) => `\\u${character.charCodeAt(index).toString(16).padStart(4, '0')}`).join('')
 }
+
+/** A number with its noun, in the plural unless it is one: `1 request`, `1,204 requests`. */
+export function printCount(value: number, noun: string): string {
+  return `${value.toLocaleString('en')} ${noun}${value === 1 ? '' : 's'}`
+}

@@ -7,7 +7,7 @@
 import type { RecordedSubject } from '../administration/recorded-decision.ts'
 import { type Gap, gapWords } from '../administration/recorded-gaps.ts'
 import type { ChangeEntry, Direction, ReplayTally } from '../administration/replay-tally.ts'
-import { printLine } from './print-line.ts'
+import { printCount, printLine } from './print-line.ts'
 
 /** Changes of one subject in one app by one rule. Instants are RFC 3339. */
 export interface ReplayChange {
@@ -142,7 +142,7 @@ function printSection(title: string, changes: readonly ReplayChange[], unlisted:
   const widths = [widthOf(shown.map(({ subject }) => subject)), widthOf(shown.map(({ app }) => app))] as const
   return [
     '',
-    `${title}: ${count(requests)} requests of ${count(new Set(changes.map(({ kind, sub }) => `${kind} ${sub}`)).size)} subjects`,
+    `${title}: ${printCount(requests, 'request')} of ${printCount(new Set(changes.map(({ kind, sub }) => `${kind} ${sub}`)).size, 'subject')}`,
     ...shown.flatMap((change) => printChange(change, widths)),
     ...(more.length === 0
       ? []

@@ -15,7 +15,7 @@ import { printProblems } from '../config/problems.ts'
 import type { PolicyDocument } from '../policy/document.ts'
 import type { OpenAdministration } from './administer.ts'
 import { createInstantParser } from './past-instant.ts'
-import { printJson, printLine } from './print-line.ts'
+import { printCount, printJson, printLine } from './print-line.ts'
 import { nameOf } from './replay-text.ts'
 import { openTrail } from './trail-reading.ts'
 
@@ -145,7 +145,7 @@ function printEntry({
   const basis =
     requests === 0
       ? 'no request'
-      : `${count(requests)} requests of ${count(subjects)} subjects on ${days} ${days === 1 ? 'day' : 'days'}, ${dayOf(firstAt)} to ${dayOf(lastAt)}`
+      : `${printCount(requests, 'request')} of ${printCount(subjects, 'subject')} on ${printCount(days, 'day')}, ${dayOf(firstAt)} to ${dayOf(lastAt)}`
   const little = verdict === 'too_little' ? ` It takes ${enough.requests} requests on ${enough.days} days.` : ''
   return [
     `${app}: ${what}${past}`,
@@ -160,7 +160,7 @@ function printDifference(title: string, { firstAt, lastAt, requests, subjectCoun
   if (requests === 0) return [`  ${title.padEnd(18)}nobody`]
   const shown = subjects.slice(0, maxShown)
   return [
-    `  ${title.padEnd(18)}${count(subjectCount)} subjects in ${count(requests)} requests, ${dayOf(firstAt)} to ${dayOf(lastAt)}`,
+    `  ${title.padEnd(18)}${printCount(subjectCount, 'subject')} in ${printCount(requests, 'request')}, ${dayOf(firstAt)} to ${dayOf(lastAt)}`,
     ...shown.map(
       (one) => `    ${count(one.count).padStart(6)} ×  ${nameOf(one.subject)}, last ${dayOf(one.lastAt)}, such as ${one.example}`,
     ),
