@@ -22,6 +22,8 @@ export interface ChainSource {
   readonly anchor: Anchor | 'unread' | undefined
   /** Only from the segment in which this instant lies. Epoch milliseconds. */
   readonly since?: number | undefined
+  /** Epoch milliseconds. With it, a chain in which nothing is signed has to be new. */
+  readonly now?: number | undefined
   /** Only these segments, by number. */
   readonly only?: { readonly from: number; readonly through: number } | undefined
 }
@@ -51,6 +53,9 @@ export interface ChainReading extends Omit<ChainVerdict, 'prunedThrough' | 'find
 
 /** A checkpoint is due every thousand lines; one write may bring some more. So many without one were not written by the trail. */
 const mostUnsigned = 20_000
+
+/** The first checkpoint is due after ten seconds, or when the process stops. */
+const longestUnsignedMs = 60_000
 
 /** No segment comes near: what is longer was made to be read for ever (a file of holes, or compressed zeros). */
 const longestSegmentBytes = 1024 * 1024 * 1024
@@ -186,6 +191,8 @@ async function readOnce(
   const unsigned = head === undefined ? 0 : head.seq - (signedThrough ?? (firstSeq ?? 1) - 1)
   if (head !== undefined && unsigned > mostUnsigned) {
     report('unsigned', head, `${unsigned} lines up to here have no checkpoint, and one is due every thousand`)
+  } else if (head !== undefined && signedThrough === undefined && isOverdue(source, firstAt)) {
+    report('unsigned', head, 'nothing in this chain is signed, and a first checkpoint is due within seconds')
   }
   return {
     folder,
@@ -208,6 +215,11 @@ async function readOnce(
     lastSegment: segments.at(-1)?.number ?? 0,
     pruned: statements.pruned(),
   }
+}
+
+/** Without any checkpoint nobody vouches for a line. An instant that is none, or in the future, is no excuse. */
+function isOverdue({ now, only }: ChainSource, firstAt: number): boolean {
+  return now !== undefined && only === undefined && !(Math.abs(now - firstAt) <= longestUnsignedMs)
 }
 
 interface AnchorQuestion {

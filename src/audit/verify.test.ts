@@ -251,6 +251,18 @@ describe('a verification', () => {
     expect((await verify()).findings).toMatchObject([{ kind: 'unsigned' }])
   })
 
+  it('finds a chain in which nothing is signed, unless it has only just begun', async () => {
+    const builder = buildChain(folder, chain, key)
+    builder.decisions(10)
+    builder.breakOff()
+    const [first = ''] = readFileSync(segmentPath(1), 'utf8').split('\n')
+    const begunAt = Date.parse((JSON.parse(first) as { readonly at: string }).at)
+    const verifyAt = async (now: number) => (await verifyChain({ folder, chain, keys, anchor: 'unread', now })).findings
+    expect(await verifyAt(begunAt + 50_000)).toEqual([])
+    expect(await verifyAt(begunAt + 70_000)).toMatchObject([{ kind: 'unsigned' }])
+    expect(await verifyAt(begunAt - 70_000)).toMatchObject([{ kind: 'unsigned' }])
+  })
+
   it('verifies with every key that ever signed', async () => {
     const later = createTestAuditKey('key-2')
     const builder = buildChain(folder, chain, key)

@@ -13,7 +13,7 @@ import { type ChainProgress, type ChainReading, type ChainSource, readChain } fr
 import { isPrunedBefore, isPrunedThrough, type PruneStatement, type StatedPruning } from './verify-statements.ts'
 import type { ChainVerdict, TrailVerdict } from './verify-verdict.ts'
 
-export interface TrailSource extends Pick<ChainSource, 'keys' | 'since'> {
+export interface TrailSource extends Pick<ChainSource, 'keys' | 'now' | 'since'> {
   /** Each a `data_dir/audit`. */
   readonly folders: readonly string[]
   /** By chain, loaded before this is called; `undefined`: there was no store to ask. */
@@ -36,12 +36,12 @@ export async function verifyChain(
 
 /** Verifies all chains of several folders. */
 export async function verifyTrail(source: TrailSource, onProgress?: (progress: ChainProgress) => void): Promise<TrailVerdict> {
-  const { anchors, folders, isExpected, keys, since } = source
+  const { anchors, folders, isExpected, keys, now, since } = source
   const readings: ChainReading[] = []
   for (const folder of folders) {
     for (const chain of await listChains(folder)) {
       const anchor = anchors === undefined ? 'unread' : anchors.get(chain)
-      readings.push(await readChain({ folder, chain, keys, anchor, since }, onProgress))
+      readings.push(await readChain({ folder, chain, keys, anchor, now, since }, onProgress))
     }
   }
   const unsigned = readings.flatMap((reading) => reading.pruned.unsigned)

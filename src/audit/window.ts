@@ -102,7 +102,11 @@ export function createAuditWindow({ keepEvents, log, open, seal, store }: AuditW
     const lines: PlacedLine[] = []
     const nameEnd = opened.indexOf(10)
     const chain = opened.toString('utf8', 0, nameEnd)
-    const block = await decompress(opened.subarray(nameEnd + 1))
+    const block = await decompress(opened.subarray(nameEnd + 1)).catch(() => undefined)
+    if (block === undefined) {
+      log.warn({ record: 'window' }, 'a batch of the recent events is of another form: another version of Postern wrote it')
+      return []
+    }
     for (let from = 0, end = block.indexOf(10); end !== -1; from = end + 1, end = block.indexOf(10, from)) {
       const bytes = block.subarray(from, end)
       if (!isEvent(bytes)) continue

@@ -65,7 +65,7 @@ export function registerAuditVerify(audit: Command, parts: AuditVerifyParts): vo
     const { anchors, folders, isAllHere, keys } = verification
     const progress = createProgress(process.stderr, parts.now)
     const isExpected = isAllHere ? () => true : undefined
-    const verdict = await verifyTrail({ folders, keys, anchors, since: options.since, isExpected }, progress.show)
+    const verdict = await verifyTrail({ folders, keys, anchors, since: options.since, now: parts.now(), isExpected }, progress.show)
     progress.clear()
     if (verdict.chains.length === 0) throw new PosternError('audit_unavailable', `there is no trail in ${folders.join(', ')}`)
     if (options.json === true) console.log(printJson(statementOf(verdict, verification)))
