@@ -1,4 +1,4 @@
-/** The log's page names only lines that are written, word for word, at the level that it says. */
+/** The log's page names only lines that are written, word for word. */
 
 import { readdirSync, readFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'

@@ -6,8 +6,8 @@
  * So a block is good until the next one is asked for, and a follower that finds nothing lends its memory to the next that does.
  */
 
-import { type FileHandle, open } from 'node:fs/promises'
-import type { LineBlock } from './trail-files.ts'
+import type { FileHandle } from 'node:fs/promises'
+import { type LineBlock, openRegular } from './trail-files.ts'
 
 /** Memory for one read. */
 export interface ReadMemory {
@@ -48,7 +48,7 @@ export function createReadMemory(): ReadMemory {
 
 /** As `readBlocks` of a file that is not compressed; blocks stand in `memory`, and the next one overwrites them. Rejects with ENOENT for one that is gone. */
 export async function* readPlainBlocks(path: string, start: number, memory: ReadMemory): AsyncGenerator<LineBlock> {
-  const file = await open(path, 'r')
+  const file = await openRegular(path)
   try {
     yield* readOpened(file, start, memory)
   } finally {

@@ -120,6 +120,7 @@ export function createChainReader(folder: string, chain: string, start: FollowPo
     let lost = 0
     /** A line longer than any of ours comes in pieces, and its last one looks whole. */
     let isWithinPieces = false
+    let hasLookedAgain = false
     for (;;) {
       let read: LineBlock | undefined
       try {
@@ -137,8 +138,10 @@ export function createChainReader(folder: string, chain: string, start: FollowPo
       if (read === undefined) {
         current = undefined
         isWithinPieces = false
-        if (!isFinished) break
-        moveTo(file.number + 1)
+        if (isFinished) moveTo(file.number + 1)
+        // Since it was opened another segment may have followed: who closes asks once, and must not stop between the two.
+        else if (hasLookedAgain) break
+        else hasLookedAgain = true
         continue
       }
       current.rest = undefined

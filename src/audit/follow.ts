@@ -57,7 +57,7 @@ export interface Follower {
   status(): FollowerStatus
   /** Says that there are new lines: one that rests looks at once. Cheap, and may be called for each write. */
   nudge(): void
-  /** Sends what is there if it is taken without fail within `drainMs`, saves the position and ends. */
+  /** Sends what is there as far as it is taken within `drainMs`, at the third try at the latest, saves the position and ends. */
   close(drainMs?: number): Promise<void>
 }
 
@@ -69,6 +69,9 @@ const loudAfter = 5
 const unreadableAfter = 10
 /** Of a chain in which nothing has happened for so long. */
 const restfulLookMs = 2000
+/** A receiver that stumbles at the very end is asked again; one that is away must not hold up the end of the process. */
+const triesAtTheEnd = 3
+const lastPauseMs = 100
 const restAfterMs = 10_000
 const measureEveryMs = 5000
 
@@ -94,6 +97,7 @@ export function createFollower(options: FollowerOptions): Follower {
   const counts = { sent: 0, failures: 0, lost: 0, lagBytes: 0 }
   let lastError: string | undefined
 
+  let lastTries = triesAtTheEnd
   const isClosing = () => closeBy !== undefined
 
   const pause = (ms: number): Promise<void> =>
@@ -205,7 +209,10 @@ export function createFollower(options: FollowerOptions): Follower {
     try {
       await send(read.batch)
     } catch (error) {
-      if (isClosing()) return undefined
+      if (isClosing()) {
+        lastTries -= 1
+        return lastTries > 0 ? lastPauseMs : undefined
+      }
       await measure()
       const refusal = error instanceof DeliveryError && error.isRefusal
       note(error, refusal ? 'an audit sink refuses what it is sent' : 'an audit sink did not take what it was sent')
@@ -240,7 +247,7 @@ export function createFollower(options: FollowerOptions): Follower {
       }
       const waitMs = await step()
       if (waitMs === undefined) break
-      if (waitMs > 0 && isClosing()) break
+      if (waitMs > 0 && isClosing() && pending === undefined) break
       if (waitMs > 0) await pause(waitMs)
     }
     await save(true)

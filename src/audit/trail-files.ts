@@ -118,8 +118,8 @@ async function openSegment({ isCompressed, path }: SegmentFile): Promise<{ reado
   }
 }
 
-/** A pipe or a device under the name of a segment would be waited for, or read, for ever. */
-async function openRegular(path: string): Promise<FileHandle> {
+/** Opens a file to read it. Rejects for a pipe or a device under its name, which would be waited for, or read, for ever. */
+export async function openRegular(path: string): Promise<FileHandle> {
   const handle = await open(path, constants.O_RDONLY | constants.O_NONBLOCK)
   const isRegular = (await handle.stat()).isFile()
   if (isRegular) return handle
