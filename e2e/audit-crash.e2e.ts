@@ -14,7 +14,7 @@ import { verifyAudit } from './support/audit-check.ts'
 import { Client } from './support/client.ts'
 import { type Rig, startRig, waitFor } from './support/rig.ts'
 
-const rounds = process.env['POSTERN_TEST_LONG'] === '1' ? 200 : 6
+const rounds = process.env['POSTERN_TEST_LONG'] === '1' ? 200 : 4
 
 /** What `docs/audit.md` states at the most for a process that is killed under `relaxed`: lines wait for an fsync that is under way. */
 const statedLossMs = 1000

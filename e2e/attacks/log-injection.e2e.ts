@@ -9,7 +9,7 @@ import { Client } from '../support/client.ts'
 import { type HostileProvider, startHostileProvider } from '../support/hostile-provider.ts'
 import { type RawAnswer, sendRaw } from '../support/raw.ts'
 import { type Rig, startRig, waitFor } from '../support/rig.ts'
-import { readTrail } from '../support/secret-watch.ts'
+import { forgiveSecret, readTrail } from '../support/secret-watch.ts'
 import { attack, endRig, mustBeAlive, sendLine } from './attack.ts'
 
 const forged = '\r\n{"level":"info","event":"login","user":"root"}\r\n'
@@ -166,6 +166,8 @@ describe('words of strangers in the log and in the trail', () => {
           body: `logout_token=${text}`,
           headers: { 'content-type': 'application/x-www-form-urlencoded' },
         })
+      // Where a secret would stand, but no secret: the cases before wrote the same where it may be read.
+      for (const part of [word, ...word.split('.')]) forgiveSecret(part)
     }
     return `${rig.instance.log().trim().split('\n').length} lines of log, each one object`
   })

@@ -7,7 +7,7 @@ import { describe, expect, it } from 'vitest'
 import { useTrails } from './opened-trail.fixture.ts'
 import { verifyTrail } from './verify.ts'
 
-const rounds = process.env['POSTERN_TEST_LONG'] === '1' ? 200 : 15
+const rounds = process.env['POSTERN_TEST_LONG'] === '1' ? 200 : 8
 const fixture = fileURLToPath(new URL('./trail.fixture.ts', import.meta.url))
 const trails = useTrails()
 

@@ -21,7 +21,7 @@ import { verifyChain, verifyTrail } from './verify.ts'
 import type { Finding } from './verify-verdict.ts'
 
 const isLong = process.env['POSTERN_TEST_LONG'] === '1'
-const rounds = isLong ? 1000 : 150
+const rounds = isLong ? 1000 : 100
 const seedOfRun = Number(process.env['POSTERN_TEST_SEED'] ?? Math.floor(Math.random() * 2 ** 31))
 const chain = 'host-0'
 const key = createTestAuditKey()
