@@ -95,7 +95,12 @@ function knownAbsences(): readonly KnownAbsence[] {
         ]
       : []),
     ...(provisions.keycloak === undefined ? [{ file: 'e2e/keycloak.e2e.ts', reason: 'nothing here can run Keycloak' }] : []),
-    ...(isLong ? [] : [{ file: 'e2e/shutdown.e2e.ts', title: /never ends/, reason: 'belongs to the long form' }]),
+    ...(isLong
+      ? []
+      : [
+          { file: 'e2e/shutdown.e2e.ts', title: /never ends/, reason: 'belongs to the long form' },
+          { file: 'src/audit/verify-mutations.test.ts', title: /a million lines/, reason: 'belongs to the long form' },
+        ]),
     ...(hasPayloads ? [] : ['src/control/return-url.test.ts', 'src/control/app.test.ts'].map((file) => ({ file, ...payloads }))),
   ]
 }
