@@ -79,6 +79,49 @@ describe('a follower hands on', () => {
     expect(numbersOf(consumer.received)).toEqual([1, 2, 3])
   })
 
+  it('what another segment brought while it stood in the one before, before it closes', async () => {
+    await chain.grow(1, 20)
+    let hasGrown = false
+    consumer.beforeSend = async () => {
+      if (hasGrown) return
+      hasGrown = true
+      // It is closed in the middle of the first segment, which was the newest when it was opened.
+      await chain.grow(2, 3)
+      closing = follower.close()
+    }
+    let closing: Promise<void> | undefined
+    const follower = follow({ batchLines: 10 })
+    await until(() => closing !== undefined)
+    await closing
+    expect(consumer.received).toEqual(chain.lines)
+  })
+
+  it('what a receiver refused once at the very end, but asks one that is away no more than thrice', async () => {
+    await chain.grow(1, 3)
+    let tries = 0
+    let closing: Promise<void> | undefined
+    consumer.beforeSend = () => {
+      tries += 1
+      closing ??= follower.close()
+      if (tries <= refusals) throw new DeliveryError('not now')
+    }
+    let refusals = 2
+    let follower = follow()
+    await until(() => closing !== undefined)
+    await closing
+    expect(consumer.received).toEqual(chain.lines)
+
+    await chain.grow(1, 1)
+    tries = 0
+    refusals = 100
+    closing = undefined
+    follower = follow()
+    await until(() => closing !== undefined)
+    await closing
+    expect(tries).toBe(3)
+    expect(consumer.received).toHaveLength(3)
+  })
+
   it('batches that are bounded in bytes, whatever the length of lines', async () => {
     await chain.grow(1, 40, 3000)
     follow({ batchBytes: 10_000 })
