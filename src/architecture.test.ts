@@ -82,6 +82,7 @@ const wiring = [
   'compose-machine.ts',
   'compose-metrics.ts',
   'compose-tracing.ts',
+  'compose-console.ts',
   'cli.ts',
   'main.ts',
 ]
@@ -91,7 +92,8 @@ const storeWiring = 'compose-store.ts'
 /** Package → files or folders that are its only doors. Node's own modules need none, except those named here. */
 const doors: Readonly<Record<string, readonly string[]>> = {
   yaml: ['config'],
-  zod: ['config'],
+  // What operations take and give is stated once, for the API, its description and the console.
+  zod: ['config', 'control/operations'],
   'openid-client': ['oidc'],
   // The demo's apps verify assertions and open sockets with what anybody's would use.
   jose: ['oidc', 'attributes', 'administration', 'demo'],

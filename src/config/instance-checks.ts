@@ -27,6 +27,7 @@ export async function checkInstance(written: Written, report: Report, absolute: 
   checkProvider(written.provider, report)
   checkTimes(written, report)
   checkRoles(written, report)
+  checkManagedKeys(written, report)
   checkRecordedClaims(written, report)
   await checkCertificates(written, report, absolute)
   await checkClientCertificates(written, report, absolute)
@@ -139,6 +140,18 @@ function checkRoles(written: Written, report: Report): void {
         report.problem(path, 'a console role is for named people, never for everybody')
       else if (part.kind === 'services') report.problem(path, 'a console role is for people')
     }
+  }
+}
+
+/** What a managed policy has and files have not. */
+function checkManagedKeys({ policy, policy_seed, policy_two_person, upstreams }: Written, report: Report): void {
+  if (policy === 'managed') return
+  const without = { suggestion: 'write `policy: managed`, or leave this out', at: 'key' } as const
+  if (policy_seed !== undefined) report.problem(['policy_seed'], 'only a managed policy is made of a seed', without)
+  if (policy_two_person === true)
+    report.problem(['policy_two_person'], 'what is published in files is approved where the files are', without)
+  if (upstreams?.allow !== undefined) {
+    report.problem(['upstreams', 'allow'], 'this holds for a managed policy only: who writes the files may lead apps anywhere', without)
   }
 }
 

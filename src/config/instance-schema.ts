@@ -8,7 +8,7 @@
 import { z } from 'zod'
 import { auditSchema } from './audit-schema.ts'
 import { attributeName } from './condition-values.ts'
-import { bool, cidr, claimPath, duration, hostPort, id, listOf, origin, path, refuse, size, text } from './plain-values.ts'
+import { bool, cidr, claimPath, duration, hostPort, id, listOf, origin, path, refuse, size, text, upstreamPattern } from './plain-values.ts'
 import { strengthsSchema } from './strength-schema.ts'
 import { tracingSchema } from './tracing-schema.ts'
 import { whoSchema } from './who-schema.ts'
@@ -192,7 +192,30 @@ export const instanceSchema = z
     limits: limits.prefault({}).meta({ description: 'Limits of the listener.' }),
     keys_file: path.default('data/keys.json').meta({ description: 'Keys that seal records and sign identity assertions.' }),
     data_dir: path.default('data').meta({ description: 'Folder for the audit trail and, with the embedded store, sessions.' }),
-    policy: path.default('policy.yaml').meta({ description: 'Policy document: a file, or a folder of *.yaml.' }),
+    policy: path.default('policy.yaml').meta({
+      description:
+        'Policy document: a file, or a folder of *.yaml. `managed`: the store holds its revisions, and the console publishes them.',
+    }),
+    policy_seed: path
+      .optional()
+      .meta({ description: 'With `policy: managed`: the file or folder that the first revision is made of; policy.yaml, if left out.' }),
+    policy_two_person: bool.default(false).meta({ description: 'With `policy: managed`: a second admin approves what is published.' }),
+    upstreams: z
+      .strictObject({
+        allow: listOf(upstreamPattern, 'a list of hosts and networks')
+          .optional()
+          .meta({
+            description:
+              'With `policy: managed`: the only hosts (`wiki.internal`, `*.apps.internal`, `10.0.0.5:8080`) and networks that apps may be forwarded to.',
+            examples: [['*.apps.internal', '10.20.0.0/16']],
+          }),
+      })
+      .prefault({})
+      .meta({ description: 'Where apps may lead.' }),
+    requests: z
+      .enum(['on', 'off'], { error: '`on` or `off`' })
+      .default('off')
+      .meta({ description: '`on`: the portal lets people ask for access; admins see what was asked.' }),
     policy_tests: z
       .enum(['optional', 'required'])
       .default('optional')
@@ -208,6 +231,13 @@ export const instanceSchema = z
           })
           .prefault({})
           .meta({ description: 'Who holds which role.' }),
+        require: z
+          .array(text('the name of a level'), { error: 'a list of levels' })
+          .default([])
+          .meta({ description: 'Levels of the policy that the console asks for besides the role.', examples: [['mfa_1h']] }),
+        sign_in_within: duration({ text: '12h', seconds: 43_200 })
+          .prefault('1h')
+          .meta({ description: 'How old the sign-in of somebody who changes something may be.' }),
       })
       .prefault({})
       .meta({ description: 'The admin console.' }),

@@ -51,21 +51,40 @@ export interface InstanceConfiguration {
   readonly limits: LimitsConfiguration
   readonly keysFile: string
   readonly dataDir: string
+  /** `managed`: the store holds the policy's revisions; `policyPath` is only what the first is made of. */
+  readonly policyMode: 'files' | 'managed'
   /** A file, or a folder of `*.yaml`. */
   readonly policyPath: string
+  /** Whether what is published of a managed policy needs a second admin's approval. */
+  readonly policyTwoPerson: boolean
+  /** With a managed policy, where apps may lead: hosts, `*.` names below one, with or without a port, and networks. `undefined`: anywhere but where no policy may. */
+  readonly upstreamsAllow: readonly string[] | undefined
+  /** Whether people may ask for access on the portal. */
+  readonly areRequestsOn: boolean
   /** `required`: a policy whose own tests fail never takes effect, neither at start nor later. */
   readonly policyTests: 'optional' | 'required'
   /** Absolute paths of `.mmdb` files. They may be missing: what they would say is unknown until they are there. */
   readonly facts: { readonly countryFile: string | undefined; readonly asnFile: string | undefined }
   /** `undefined`: nobody is asked for a certificate. */
   readonly clientCertificate: ClientCertificateConfiguration | undefined
-  readonly console: { readonly admin: Who | undefined; readonly auditor: Who | undefined; readonly helpdesk: Who | undefined }
+  readonly console: ConsoleConfiguration
   readonly audit: AuditConfiguration
   /** `undefined`: no span is made and nothing of OpenTelemetry is loaded. */
   readonly tracing: TracingConfiguration | undefined
   /** Values for `secret: ID` in the policy document. */
   readonly secrets: ReadonlyMap<string, Secret>
   readonly brand: { readonly name: string; readonly logoFile: string | undefined; readonly support: string | undefined }
+}
+
+/** Who may use the console, and how. */
+export interface ConsoleConfiguration {
+  readonly admin: Who | undefined
+  readonly auditor: Who | undefined
+  readonly helpdesk: Who | undefined
+  /** Names of levels that everybody with a role has to meet. */
+  readonly requiredLevels: readonly string[]
+  /** How old the sign-in of somebody who changes something may be. */
+  readonly signInWithinSeconds: number
 }
 
 export interface AuditConfiguration {

@@ -24,6 +24,10 @@ export interface KnownInstance {
   /** Ids of `secrets`; what they hold is nobody's business here. */
   readonly secretNames?: ReadonlySet<string> | undefined
   readonly sources?: FactSources | undefined
+  /** Levels that the console asks for: a policy without one would lock everybody out of it. */
+  readonly consoleLevels?: readonly string[] | undefined
+  /** Where a managed policy may lead; `undefined` where the policy is files. */
+  readonly managed?: { readonly allow: readonly string[] | undefined } | undefined
   readonly audit?: Pick<AuditConfiguration, 'durability' | 'whenFull' | 'redact'> | undefined
 }
 
@@ -41,6 +45,8 @@ export function describeInstance(instance: Partial<InstanceConfiguration>): Know
     strengths: instance.provider?.strengths,
     secretNames: instance.secrets === undefined ? undefined : new Set(instance.secrets.keys()),
     sources: findSources(instance),
+    consoleLevels: instance.console?.requiredLevels,
+    managed: instance.policyMode === 'managed' ? { allow: instance.upstreamsAllow } : undefined,
     audit: audit === undefined ? undefined : { durability: audit.durability, whenFull: audit.whenFull, redact: audit.redact },
   }
 }

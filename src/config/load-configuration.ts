@@ -124,7 +124,14 @@ function buildParts(
         }),
     ...(written.keys_file === undefined ? {} : { keysFile: absolute(written.keys_file) }),
     ...(written.data_dir === undefined ? {} : { dataDir: absolute(written.data_dir) }),
-    ...(written.policy === undefined ? {} : { policyPath: absolute(written.policy) }),
+    ...(written.policy === undefined
+      ? {}
+      : written.policy === 'managed'
+        ? { policyMode: 'managed', policyPath: absolute(written.policy_seed ?? 'policy.yaml') }
+        : { policyMode: 'files', policyPath: absolute(written.policy) }),
+    policyTwoPerson: written.policy_two_person ?? false,
+    upstreamsAllow: whole.upstreams?.allow,
+    areRequestsOn: written.requests === 'on',
     ...(written.policy_tests === undefined ? {} : { policyTests: written.policy_tests }),
     facts: {
       countryFile: written.facts?.country_file === undefined ? undefined : absolute(written.facts.country_file),
@@ -135,6 +142,8 @@ function buildParts(
       admin: whole.console?.roles?.admin,
       auditor: whole.console?.roles?.auditor,
       helpdesk: whole.console?.roles?.helpdesk,
+      requiredLevels: whole.console?.require ?? [],
+      signInWithinSeconds: whole.console?.sign_in_within ?? 3600,
     },
     ...(audit === undefined ? {} : { audit }),
     tracing,

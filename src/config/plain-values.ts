@@ -6,11 +6,12 @@
  */
 
 import { METHODS } from 'node:http'
+import { isIP } from 'node:net'
 import { z } from 'zod'
 import { findHeaderProblem } from './header-names.ts'
 import type { RefusalWords } from './parse-value.ts'
 import { findNearest } from './problems.ts'
-import { isRefusal, parseAppAddress, parseCidr, parseHostPort, parseOrigin, type Refusal } from './web-address.ts'
+import { isHostName, isRefusal, parseAppAddress, parseCidr, parseHostPort, parseOrigin, type Refusal, unbracket } from './web-address.ts'
 
 type Refuse = { addIssue(issue: { code: 'custom'; message: string; params?: Record<string, unknown>; path?: PropertyKey[] }): void }
 
@@ -126,6 +127,18 @@ export const origin = converted<URL>('the public URL of the access host, such as
 export const appAddress = converted('the public URL of the app, such as `https://wiki.corp.example`', parseAppAddress)
 export const hostPort = converted('an address and a port, such as `0.0.0.0:8443`', parseHostPort)
 export const cidr = converted<string>('a network such as `10.0.0.0/8`', parseCidr)
+
+/** Where apps may lead: a network, or a host (`*.` in front: every name below it), perhaps with one port. As `upstream-reach.ts` reads it. */
+export const upstreamPattern = converted<string>(
+  'a host such as `wiki.internal` or `*.apps.internal`, or a network such as `10.20.0.0/16`',
+  (value) => {
+    if (/\/\d{1,3}$/.test(value)) return parseCidr(value)
+    const [, host = '', port = '443'] = /^(?:\*\.)?(\[[0-9a-f:.]+\]|[^:[\]]+)(?::(\d{1,5}))?$/i.exec(value) ?? []
+    const isHost = isHostName(host) || isIP(unbracket(host)) !== 0
+    if (!isHost || Number(port) < 1 || Number(port) > 65_535) return { refusal: 'this is neither a host nor a network' }
+    return value.toLowerCase()
+  },
+)
 
 /** Names that reach an object's prototype: never a name that a file defines. */
 export const prototypeNames: ReadonlySet<string> = new Set(['__proto__', 'constructor', 'prototype'])

@@ -39,7 +39,11 @@ export function* findConditions({ levels, companyRules, appRules }: PolicyParts)
  * Reports names that nothing defines, circles of levels, levels that nothing uses, and issuers that are never accepted. Returns whether
  * levels come to an end, so that they may be followed.
  */
-export function checkReferences(policy: PolicyParts, { strengths }: KnownInstance, accessUrl: URL | undefined): boolean {
+export function checkReferences(
+  policy: PolicyParts,
+  { consoleLevels = [], strengths }: KnownInstance,
+  accessUrl: URL | undefined,
+): boolean {
   const used = new Set<string>()
   for (const { condition, path, report } of findConditions(policy)) {
     if (condition.kind === 'level') {
@@ -59,6 +63,7 @@ export function checkReferences(policy: PolicyParts, { strengths }: KnownInstanc
       }
     } else if (condition.kind === 'subject') checkSubject(condition.who, { condition, path, report }, policy)
   }
+  checkConsoleLevels(policy, consoleLevels, used)
   const isBounded = checkCircles(policy)
   checkIssuers(policy, accessUrl)
   for (const level of policy.levels.values()) {
@@ -149,5 +154,16 @@ function checkIssuers({ services }: PolicyParts, accessUrl: URL | undefined): vo
         expected: 'the issuer of its access tokens',
       })
     }
+  }
+}
+
+/** The console is behind levels of the document: without one of them nobody could enter it any more, not even to put it back. */
+function checkConsoleLevels({ files, levelNames }: PolicyParts, consoleLevels: readonly string[], used: Set<string>): void {
+  for (const name of consoleLevels) {
+    used.add(name)
+    if (levelNames.has(name)) continue
+    files[0]?.report.problem([], `there is no level ${quote(name)}, which \`console.require\` of the instance configuration names`, {
+      suggestion: suggestNearest(name, levelNames) ?? 'define it below `levels:`',
+    })
   }
 }
