@@ -23,10 +23,10 @@ interface Allowance {
 const everything = ['*']
 const house: Readonly<Record<string, Allowance>> = {
   config: {
-    values: ['policy/expression.ts'],
+    values: ['policy/expression.ts', 'administration/policy-bundle.ts'],
     types: ['policy', 'oidc', 'administration/given.ts'],
     because:
-      'it turns text into checked values and does nothing with them; only the checker of expressions is shared, so that what loads is what compiles',
+      'it turns text into checked values and does nothing with them; the checker of expressions is shared, so that what loads is what compiles, and what a bundle is',
   },
   policy: {
     values: [],
@@ -83,6 +83,7 @@ const wiring = [
   'compose-metrics.ts',
   'compose-tracing.ts',
   'compose-console.ts',
+  'compose-people.ts',
   'cli.ts',
   'main.ts',
 ]

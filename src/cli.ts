@@ -24,7 +24,7 @@ const commands: Readonly<Record<string, (program: Command) => Promise<void>>> = 
   demo: async (program) => (await import('./commands/demo.ts')).registerDemo(program, { startPostern, serveUntilSignal }),
   init: async (program) => (await import('./commands/init.ts')).registerInit(program),
   async check(program) {
-    const { liveProbes } = await import('./compose.ts')
+    const { liveProbes } = await import('./compose-life.ts')
     const { registerCheck } = await import('./commands/check.ts')
     registerCheck(program, { probes: liveProbes(createLogger('error', 'stderr')), now })
   },
@@ -36,15 +36,18 @@ const commands: Readonly<Record<string, (program: Command) => Promise<void>>> = 
   },
   token: async (program) => (await import('./commands/token.ts')).registerToken(program, { openAdministration, now }),
   device: async (program) => (await import('./commands/device.ts')).registerDevice(program, { openAdministration, now }),
+  console: async (program) => (await import('./commands/console.ts')).registerConsole(program, { openAdministration }),
   sessions: async (program) => (await import('./commands/sessions.ts')).registerSessions(program, { openAdministration, now }),
   lock: registerLocks,
   unlock: registerLocks,
+  store: async (program) => (await import('./commands/store.ts')).registerStore(program, { openAdministration }),
   'break-glass': async (program) => (await import('./commands/break-glass.ts')).registerBreakGlass(program, { openAdministration }),
   async audit(program) {
     const { loadAuditKeys, openAnchors } = await import('./compose-administration.ts')
     const { registerAudit } = await import('./commands/audit.ts')
     registerAudit(program, { now, openAdministration, loadAuditKeys, openAnchors })
   },
+  policy: async (program) => (await import('./commands/policy.ts')).registerPolicy(program, { openAdministration, now }),
   replay: async (program) => (await import('./commands/replay.ts')).registerReplay(program, { now, openAdministration }),
   rollout: async (program) => (await import('./commands/rollout.ts')).registerRollout(program, { now, openAdministration }),
   access: async (program) => (await import('./commands/access.ts')).registerAccess(program, { now, openAdministration }),

@@ -71,7 +71,13 @@ export function tellOfDevice(store: Pick<SessionStore, 'publish'>, id: string): 
 }
 
 /** What must be on the disk before a command goes on: an emergency sign-in, a look at other people's data, the removal of evidence. */
-const recordedFirst: ReadonlySet<string> = new Set<AdministrativeEvent['event']>(['break_glass.issued', 'data.read', 'audit.pruned'])
+const recordedFirst: ReadonlySet<string> = new Set<AdministrativeEvent['event']>([
+  'break_glass.issued',
+  'console.invited',
+  'data.read',
+  'audit.pruned',
+  'store.adopted',
+])
 
 /**
  * What takes the events of commands that use this instance's store into its trail; `false` for one that it does not take. Others than those of

@@ -11,6 +11,7 @@ import { join } from 'node:path'
 import type { AccessOrders } from './administration/access-orders.ts'
 import { createAuditAnchors } from './administration/audit-anchors.ts'
 import { type BreakGlassDesk, createBreakGlassDesk } from './administration/break-glass.ts'
+import { type ConsoleInvitations, createConsoleInvitations, type InvitationRecord } from './administration/console-invites.ts'
 import type { Devices } from './administration/devices.ts'
 import { createDurableRecords } from './administration/durable-records.ts'
 import type { Locks } from './administration/locks.ts'
@@ -49,6 +50,8 @@ export interface Administration {
   /** Locks and ends of sessions, in the administrator's words. */
   readonly orders: AccessOrders
   readonly breakGlass: BreakGlassDesk
+  /** Roles of the console for a while. */
+  readonly invitations: ConsoleInvitations
   /** Resolves once the running instance has it, or it waits for `close` to write it. */
   record(event: AdministrativeEvent): Promise<void>
   /** As `record`, and resolves once it is written; rejects with `audit_unavailable` if it cannot be: for what must not be done off the record. */
@@ -103,6 +106,13 @@ export async function openAdministration(configuration: AdministrationConfigurat
       people: access.people,
       locks: access.locks,
       issuers: issuersOf(configuration.provider.issuer),
+      recordFirst: trail.recordFirst,
+    }),
+    invitations: createConsoleInvitations({
+      records: createDurableRecords<InvitationRecord>('console_invite', durable),
+      loadNow: () => store.loadNow(),
+      now,
+      monotonicNow: () => performance.now(),
       recordFirst: trail.recordFirst,
     }),
     people: access.people,

@@ -143,7 +143,9 @@ it('lets the last lines reach the receivers that take them, from positions that 
     .map((name) => readFileSync(join(folder(), chain, name), 'utf8'))
   expect(readFileSync(path, 'utf8')).toBe(written.join(''))
   expect(sinks()).toMatchObject([{ name: 'copy', type: 'file' }])
-  const recent = (await window().load({ limit: 10 })).lines.map(({ bytes }) => (JSON.parse(bytes.toString()) as { request: string }).request)
+  const recent = (await window().load({ limit: 10 })).lines.map(
+    ({ bytes }) => (JSON.parse(bytes.toString()) as { request: string }).request,
+  )
   expect(recent).toEqual(['the-last', 'the-first'])
   expect(readdirSync(folder())).toEqual([chain])
   expect(readdirSync(join(dataDir, 'audit-positions')).length).toBeGreaterThan(0)

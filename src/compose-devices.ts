@@ -8,7 +8,7 @@ import { createDeviceDirectory } from './administration/device-directory.ts'
 import type { Devices } from './administration/devices.ts'
 import { createDurableRecords } from './administration/durable-records.ts'
 import { createPostureReports } from './administration/posture-report.ts'
-import { createTokens, type TokenRecord } from './administration/tokens.ts'
+import { createTokens, type TokenRecord, type Tokens } from './administration/tokens.ts'
 import type { CertificateReader } from './attributes/client-certificate.ts'
 import type { DeviceReader } from './attributes/device-facts.ts'
 import { createDeviceReader } from './attributes/device-record.ts'
@@ -28,6 +28,8 @@ export interface DeviceParts {
   readonly reader: DeviceReader
   /** For the API. */
   readonly reports: DeviceReportsPorts
+  /** One memory of what was verified, for reports, API and console. */
+  readonly tokens: Tokens
   /** Hears what other instances did: what is remembered of a device may be out of date. */
   hear(event: LiveEvent): void
 }
@@ -74,6 +76,7 @@ export function composeDevices({
   return {
     reader: createDeviceReader({ certificates, directory, claims: configuration.provider.claims }),
     reports: { reports: postureReports, tokens },
+    tokens,
     hear(event) {
       if (event.kind === 'device_changed') directory.forgetHash(event.deviceHash)
       else if (event.kind === 'regained') directory.forgetAll()

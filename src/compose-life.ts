@@ -1,5 +1,5 @@
 /**
- * The part of the composition root that lets `check` look at people and devices seen, and do nothing else.
+ * The part of the composition root that lets commands look at what the store holds (people and devices seen, the policy), and do nothing else.
  *
  * Unlike `compose-administration.ts` it makes nothing that is not there: no key file, no store, no trail. What is read comes out of `check`
  * as numbers and as names that many share, so nothing of it is recorded as an access to anybody.
@@ -8,13 +8,24 @@
 import { existsSync } from 'node:fs'
 import { createDevices, type DeviceRecord } from './administration/devices.ts'
 import { createDurableRecords } from './administration/durable-records.ts'
-import type { OpenedLife } from './commands/live-probes.ts'
-import { hasStore, openAdministeredStore } from './compose-store.ts'
+import { createLiveProbes, type OpenedLife } from './commands/live-probes.ts'
+import { now as clock } from './compose-machine.ts'
+import { hasStore, loadStoreReport, openAdministeredStore } from './compose-store.ts'
 import type { InstanceConfiguration } from './config/instance.ts'
 import { loadKeys } from './keys-file.ts'
 import type { Logger } from './log.ts'
 import { createPeople } from './session/people.ts'
 import { createSealedRecords } from './session/sealed-records.ts'
+
+/** Probes for `postern check --live`. */
+export function liveProbes(log: Logger) {
+  return createLiveProbes({
+    now: clock,
+    log,
+    storeReport: (configuration) => loadStoreReport(configuration, log),
+    openLife: (configuration) => openLife(configuration, { now: clock, log }),
+  })
+}
 
 /** Opens the store of a configuration. `undefined` where none was ever made; rejects with `PosternError` if it does not open. */
 export async function openLife(
@@ -37,6 +48,27 @@ export async function openLife(
       lock: async () => undefined,
       unlock: async () => undefined,
     }),
+    close: () => store.close(),
+  }
+}
+
+/** The revisions of a managed policy, for reading. */
+export interface OpenedHistory {
+  readonly revisions: Pick<PolicyRevisions, 'head' | 'load' | 'list'>
+  close(): Promise<void>
+}
+
+/** Opens them. `undefined` where no store was ever made; rejects with `PosternError` if it does not open. */
+export async function openPolicyHistory(
+  configuration: Pick<InstanceConfiguration, 'session' | 'dataDir' | 'keysFile'>,
+  log: Logger,
+): Promise<OpenedHistory | undefined> {
+  if (!hasStore(configuration) || !existsSync(configuration.keysFile)) return undefined
+  const ring = loadKeys(configuration.keysFile, now())
+  const { store } = await openAdministeredStore(configuration, { now, log })
+  const nothing = () => Promise.reject(new TypeError('nothing is published here'))
+  return {
+    revisions: createPolicyRevisions({ store, keys: () => ring, log, recordFirst: nothing, tell: nothing }),
     close: () => store.close(),
   }
 }

@@ -19,15 +19,14 @@ import { createServiceCallers } from './attributes/service-callers.ts'
 import { compileSubjectReader } from './attributes/subject-facts.ts'
 import type { AuditEvent } from './audit/event.ts'
 import { createRedaction, redactTrail } from './audit/redaction.ts'
-import { createLiveProbes } from './commands/live-probes.ts'
 import { composeAccess, createEventIntake } from './compose-access.ts'
 import { composeAudit } from './compose-audit.ts'
+import { composeConsole } from './compose-console.ts'
 import { composeDevices } from './compose-devices.ts'
-import { openLife } from './compose-life.ts'
 import { now, readVersion } from './compose-machine.ts'
 import { composeMetrics, countEvent, measureStore } from './compose-metrics.ts'
-import { composePolicy } from './compose-policy.ts'
-import { checkStore, listenForAdministration, loadStoreReport, openStore, storeAddresses } from './compose-store.ts'
+import { composePolicy, findReach } from './compose-policy.ts'
+import { checkStore, listenForAdministration, openStore, storeAddresses } from './compose-store.ts'
 import { composeTracing } from './compose-tracing.ts'
 import type { InstanceConfiguration } from './config/instance.ts'
 import { createControlPlane } from './control/app.ts'
@@ -227,6 +226,7 @@ export async function startPostern({ configuration, log, isDemo }: StartOptions)
       configuration,
       log,
       now,
+      revisions: { store, keys, live, audit, record, monotonicNow },
       lookEveryMs: policyLookMs,
       onReload: (outcome, snapshot, problems, change) => {
         record({ event: outcome === 'loaded' ? 'policy.loaded' : 'policy.refused', policy: snapshot.version, problems, ...change })
@@ -245,6 +245,10 @@ export async function startPostern({ configuration, log, isDemo }: StartOptions)
     const pages = createPageRenderer({ viewsFolder, brand: configuration.brand, isDemo })
     const logos = createAppLogos(pages)
     logos.publish(policy.document().apps)
+    const { tokens } = devices
+    const parts = { configuration, store, keys, log, now, monotonicNow, live, policy, access, tokens }
+    const console = composeConsole({ ...parts, audit: { ...audit, record } })
+    closers.push(() => console.close())
     const answerAccessHost = createControlPlane({
       accessUrl,
       relyingParty,
@@ -264,9 +268,10 @@ export async function startPostern({ configuration, log, isDemo }: StartOptions)
       devices: devices.reader,
       binding: certificates === undefined ? noBinding : createDeviceBinding(certificates, devices.reader),
       deviceReports: devices.reports,
-      accessApi: { orders: access.orders, tokens: devices.reports.tokens, audit: { ...audit, record } },
+      accessApi: { orders: access.orders, tokens: devices.tokens, audit: { ...audit, record } },
       breakGlass: createBreakGlassDoor({ ...access, sessions, now }),
       countBreakGlass: () => metrics.countAlert('break_glass'),
+      console: console.settings,
     })
 
     const handleAccessHost = tracing.accessHost(answerAccessHost)
@@ -307,6 +312,7 @@ export async function startPostern({ configuration, log, isDemo }: StartOptions)
       accessUrl,
       limits: configuration.limits,
       forbiddenAddresses: [configuration.operations, ...storeAddresses(configuration)],
+      mayConnect: findReach(configuration),
     })
     closers.push(() => forwarding.close())
     const listener = createListener({
@@ -338,7 +344,7 @@ export async function startPostern({ configuration, log, isDemo }: StartOptions)
         { name: 'serving', isReady: !isStopping, detail: 'stopping' },
         await checkStore(store),
         { name: 'provider', isReady: relyingParty.isReady(), detail: 'discovery has not succeeded yet' },
-        { name: 'policy', isReady: true, detail: undefined },
+        policy.checkReady(),
         { name: 'audit', isReady: audit.isWritable(), detail: 'lines are being lost' },
       ],
       findWarnings,
@@ -364,6 +370,7 @@ export async function startPostern({ configuration, log, isDemo }: StartOptions)
       },
       stop: async (drainMs) => {
         isStopping = true
+        console.close()
         const startedAt = monotonicNow()
         await listener.close(drainMs)
         const isClean = monotonicNow() - startedAt < drainMs
@@ -376,16 +383,6 @@ export async function startPostern({ configuration, log, isDemo }: StartOptions)
     await closeAll()
     throw error
   }
-}
-
-/** Probes for `postern check --live`. */
-export function liveProbes(log: Logger) {
-  return createLiveProbes({
-    now,
-    log,
-    storeReport: (configuration) => loadStoreReport(configuration, log),
-    openLife: (configuration) => openLife(configuration, { now, log }),
-  })
 }
 
 /**

@@ -186,12 +186,12 @@ describe('a loader that', () => {
     await write('networks.txt', '10.0.0.0/8\n')
     const question = await ask(policy)
     const spinning = await broken(asked('for (;;);'), { timeLimitMs: 300 })
-    const { files, value } = await judgePolicy(question)
+    const { files, named, value } = await judgePolicy(question)
     if (value === undefined) throw new Error('it has problems')
     const outcomes: string[] = []
     let current = spinning
     const source = await openPolicySource(
-      { value, files },
+      { value, files, named },
       {
         path: question.path,
         load: () => current.load(question),
@@ -217,12 +217,12 @@ describe('a large policy', () => {
     const text = writeLargePolicy({ apps: 250, rulesOfAnApp: 20, levels: 50 })
     const question = await ask(text)
     const before = process.cpuUsage()
-    const { files, value } = await judgePolicy(question)
+    const { files, named, value } = await judgePolicy(question)
     const { system, user } = process.cpuUsage(before)
     const workMs = (system + user) / 1000
     if (value === undefined) throw new Error('it has problems')
     const source = await openPolicySource(
-      { value, files },
+      { value, files, named },
       {
         path: question.path,
         load: () => loader.load(question),

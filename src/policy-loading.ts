@@ -5,24 +5,39 @@
  * document takes seconds. So the question is plain data without a secret, and the answer can be taken in piece by piece.
  */
 
+import type { TestOutcome } from './administration/policy-history.ts'
+import type { TrialTest } from './administration/policy-trial.ts'
 import { readBareEnvironment } from './attributes/environment-facts.ts'
 import { printPolicyTests, runPolicyTests } from './commands/policy-tests.ts'
 import type { KnownInstance } from './config/known-instance.ts'
-import { loadPolicyBeside } from './config/load-policy.ts'
+import { loadPolicyBeside, type PolicyForm } from './config/load-policy.ts'
 import { findPolicyTests, loadPolicyTests } from './config/load-policy-tests.ts'
-import { describeProblem, type Loaded } from './config/problems.ts'
+import { describeProblem, type Loaded, type Problem } from './config/problems.ts'
 import { compileRoutes } from './enforcement/route-table.ts'
 import { compilePolicy } from './policy/compile.ts'
 import type { PolicyDocument } from './policy/document.ts'
 
 export interface PolicyQuestion {
-  /** A file, or a folder of `*.yaml`. */
+  /** A file, a folder of `*.yaml`, or the folder of a bundle. */
   readonly path: string
+  /** `files`, if left out. */
+  readonly form?: PolicyForm | undefined
   readonly instance: KnownInstance
   /** Whether a policy that has no tests, or fails one, is refused. */
   readonly areTestsRequired: boolean
+  /** Whether its tests are run although nothing depends on them, for somebody who wants to see what they say. */
+  readonly areTestsShown?: boolean | undefined
   /** Epoch milliseconds. */
   readonly now: number
+}
+
+/** What the tests of a policy said. */
+export interface JudgedTests {
+  /** Each, or where there are very many, those that failed first. */
+  readonly results: readonly TrialTest[]
+  readonly outcome: TestOutcome | undefined
+  /** Why they could not be run, or what is odd about them. */
+  readonly problems: readonly Problem[]
 }
 
 /** A document that may be in force: exactly if there are neither problems nor objections. */
@@ -31,30 +46,55 @@ export interface JudgedPolicy extends Loaded<PolicyDocument> {
   readonly objections: readonly string[]
   /** Files besides the document's own that the verdict rests on: a change of one is a reason to ask again. */
   readonly files: readonly string[]
+  /** Every file that the document names, its pictures and authorities too, by absolute path. */
+  readonly named: readonly string[]
+  /** `undefined` where they were not run. */
+  readonly tests?: JudgedTests | undefined
 }
 
 /** Loads and judges. What is wrong is in the answer; rejects only where that cannot be said. */
 export async function judgePolicy(question: PolicyQuestion): Promise<JudgedPolicy> {
-  const { instance, now, path } = question
-  const { files, ...loaded } = await loadPolicyBeside(path, instance, now)
-  if (!question.areTestsRequired) return { ...loaded, objections: [], files }
-  const testsFile = await findPolicyTests(path)
-  const objections = loaded.value === undefined ? [] : await findObjections(loaded.value, testsFile, question)
-  return { ...loaded, objections, files: testsFile === undefined ? files : [...files, testsFile] }
+  const { form, instance, now, path } = question
+  const { files, ...loaded } = await loadPolicyBeside(path, instance, now, form)
+  if (!question.areTestsRequired && question.areTestsShown !== true) return { ...loaded, objections: [], files }
+  const testFiles = await findPolicyTests(path, form)
+  const { objections, tests } = loaded.value === undefined ? nothingSaid : await askTests(loaded.value, testFiles, question)
+  return { ...loaded, objections: question.areTestsRequired ? objections : [], files: [...files, ...testFiles], tests }
 }
 
-async function findObjections(
-  document: PolicyDocument,
-  file: string | undefined,
-  { instance, now }: PolicyQuestion,
-): Promise<readonly string[]> {
-  if (file === undefined) return ['`policy_tests: required`, and there is no policy.test.yaml beside the policy']
+interface Said {
+  readonly objections: readonly string[]
+  readonly tests: JudgedTests | undefined
+}
+
+const nothingSaid: Said = { objections: [], tests: undefined }
+
+async function askTests(document: PolicyDocument, files: readonly string[], { form, instance, now }: PolicyQuestion): Promise<Said> {
+  const [file] = files
+  if (file === undefined) {
+    const where = form === 'bundle' ? 'with' : 'beside'
+    return { ...nothingSaid, objections: [`\`policy_tests: required\`, and there is no policy.test.yaml ${where} the policy`] }
+  }
   const context = { strengths: instance.strengths ?? new Map(), services: document.services, at: now }
-  const { problems, value: tests } = await loadPolicyTests(file, context)
-  if (tests === undefined) return problems.map(describeProblem)
-  if (tests.length === 0) return [`${file} holds no test`]
+  const { problems, value: tests, warnings } = await loadPolicyTests(files, context)
+  const unrun = { results: [], outcome: undefined }
+  if (tests === undefined) return { objections: problems.map(describeProblem), tests: { ...unrun, problems: [...problems, ...warnings] } }
+  if (tests.length === 0) return { objections: [`${file} holds no test`], tests: { ...unrun, problems: warnings } }
   const results = runPolicyTests({ routes: compileRoutes(document, compilePolicy(document)) }, tests, readBareEnvironment)
-  return results.every(({ isPassed }) => isPassed) ? [] : [printPolicyTests(results)]
+  const failed = results.filter(({ isPassed }) => !isPassed)
+  const shown = results.length > mostSaid ? [...failed, ...results.filter(({ isPassed }) => isPassed)].slice(0, mostSaid) : results
+  return {
+    objections: failed.length === 0 ? [] : [printPolicyTests(results)],
+    tests: {
+      results: shown.map((result) => ({
+        name: result.test.name,
+        isPassed: result.isPassed,
+        detail: result.isPassed ? undefined : [`got ${result.got}`, ...result.why].join('\n'),
+      })),
+      outcome: { passed: results.length - failed.length, failed: failed.length },
+      problems: warnings,
+    },
+  }
 }
 
 /** A judged policy on its way between processes: pieces of the document, at last everything else. */

@@ -69,7 +69,7 @@ async function open({ files = [], object = () => [], whileLoading }: Verdict = {
       changes.push(change)
     },
   }
-  source = await openPolicySource({ value: first.value, files: first.files }, options)
+  source = await openPolicySource({ value: first.value, files: first.files, named: first.named }, options)
   return source
 }
 

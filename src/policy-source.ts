@@ -10,17 +10,19 @@
 import { createHash } from 'node:crypto'
 import { readdir, readFile, realpath, stat } from 'node:fs/promises'
 import { join } from 'node:path'
-import { setImmediate as nextTurn } from 'node:timers/promises'
+import type { Bundle } from './administration/policy-bundle.ts'
+import type { PolicyInForce } from './administration/policy-history.ts'
+import { collectBundle } from './config/bundle-files.ts'
 import type { Problem } from './config/problems.ts'
 import type { Snapshot } from './enforcement/ports.ts'
-import { compileRoutesInSteps, type RecordingDefaults } from './enforcement/route-table.ts'
+import type { RecordingDefaults } from './enforcement/route-table.ts'
 import type { Logger } from './log.ts'
-import { compilePolicyInSteps } from './policy/compile.ts'
 import { describeDifferenceInSteps } from './policy/difference.ts'
 import type { PolicyDocument } from './policy/document.ts'
-import { type Steps, takeSteps } from './policy/steps.ts'
+import { takeSteps } from './policy/steps.ts'
 import { findPolicyAuthor } from './policy-author.ts'
 import type { JudgedPolicy } from './policy-loading.ts'
+import { compileSnapshot, takeStepsInTurn } from './policy-snapshot.ts'
 
 export interface PolicySourceOptions {
   /** A file, or a folder of `*.yaml`. */
@@ -52,15 +54,17 @@ export interface PolicySource {
   document(): PolicyDocument
   /** Loads now, whatever the files' state. Resolves to whether the files are what is in force. */
   reload(): Promise<boolean>
-  /** When the files last could not be used: how many problems there were. `undefined` while all is well. */
+  /** When the files, or the last revision, could not be used: how many problems there were. `undefined` while all is well. */
   failure(): number | undefined
+  /** The same with the files that it is made of, for whoever shows or changes it. */
+  inForce(): PolicyInForce
   /** Whose files the first policy came in; `undefined` where that cannot be found out. */
   readonly firstAuthor: string | undefined
   close(): void
 }
 
 /** A document that may be in force, with the files besides its own that it rests on. */
-export type FirstPolicy = Pick<JudgedPolicy, 'files'> & { readonly value: PolicyDocument }
+export type FirstPolicy = Pick<JudgedPolicy, 'files' | 'named'> & { readonly value: PolicyDocument }
 
 /** Loads that were overtaken by a change; after so many in a row it is said that the policy is not in force. */
 const patienceLoads = 5
@@ -78,7 +82,8 @@ export async function openPolicySource(first: FirstPolicy, options: PolicySource
   let document = first.value
   const { recording } = options
   let snapshot = takeSteps(compileSnapshot(document, recording))
-  let failure: number | undefined
+  let failure: { readonly count: number; readonly why: string } | undefined
+  let bundle = await bundleOf(first)
   let loading: Promise<boolean> | undefined
   let isClosed = false
   let overtaken = 0
@@ -92,6 +97,7 @@ export async function openPolicySource(first: FirstPolicy, options: PolicySource
       // Before reading: what changes meanwhile differs from this and is looked at again.
       seen = await fingerprint(options.path, files)
       const loaded = await options.load()
+      const loadedBundle = loaded.value === undefined ? bundle : await bundleOf(loaded)
       if (isClosed) return false
       if ((await fingerprint(options.path, files)) !== seen) return await waitUntilSettled()
       overtaken = 0
@@ -109,6 +115,8 @@ export async function openPolicySource(first: FirstPolicy, options: PolicySource
       if (isClosed) return false
       logWarnings(loaded.warnings, options)
       failure = undefined
+      // Also where it means the same: comments and order are somebody's.
+      bundle = loadedBundle
       if (next.version !== snapshot.version) {
         document = loaded.value
         snapshot = next
@@ -131,7 +139,7 @@ export async function openPolicySource(first: FirstPolicy, options: PolicySource
   }
 
   async function refuse(count: number, problems: readonly string[]): Promise<false> {
-    failure = count
+    failure = { count, why: summarise(problems) }
     const author = await findPolicyAuthor(options.path, files)
     if (isClosed) return false
     options.log.error(
@@ -140,6 +148,11 @@ export async function openPolicySource(first: FirstPolicy, options: PolicySource
     )
     options.onReload('refused', snapshot, count, { from: snapshot.version, author, difference: undefined })
     return false
+  }
+
+  /** What lies outside of the policy's folder is not in it: then it is shown without, and tried without. */
+  async function bundleOf({ named }: Pick<JudgedPolicy, 'named'>): Promise<Bundle> {
+    return (await collectBundle(options.path, named)).bundle
   }
 
   function reload(): Promise<boolean> {
@@ -171,7 +184,8 @@ export async function openPolicySource(first: FirstPolicy, options: PolicySource
     current: () => snapshot,
     document: () => document,
     reload,
-    failure: () => failure,
+    failure: () => failure?.count,
+    inForce: () => ({ mode: 'files', policyVersion: snapshot.version, revision: undefined, bundle, failure: failure?.why }),
     firstAuthor,
     close() {
       isClosed = true
@@ -180,25 +194,17 @@ export async function openPolicySource(first: FirstPolicy, options: PolicySource
   }
 }
 
+/** What speaks against a policy, as a sentence for a page. */
+export function summarise(problems: readonly string[]): string {
+  const [first = 'it could not be judged'] = problems
+  return problems.length > 1 ? `${first} (and ${problems.length - 1} more)` : first
+}
+
 /** Says what the warnings of a load are, as far as anybody reads a log. */
 export function logWarnings(warnings: readonly Problem[], { log, describe }: Pick<PolicySourceOptions, 'log' | 'describe'>): void {
   for (const warning of warnings.slice(0, mostWarnings)) log.warn({ warning: describe(warning) }, 'policy warning')
   const more = warnings.length - mostWarnings
   if (more > 0) log.warn({ more }, 'more policy warnings than are logged; `postern check` shows them')
-}
-
-function* compileSnapshot(document: PolicyDocument, recording: RecordingDefaults | undefined): Steps<Snapshot> {
-  const policy = yield* compilePolicyInSteps(document)
-  return { version: document.version, policy, routes: yield* compileRoutesInSteps(document, policy, recording) }
-}
-
-/** Requests get their turn after each step. */
-async function takeStepsInTurn<T>(steps: Steps<T>): Promise<T> {
-  for (;;) {
-    const step = steps.next()
-    if (step.done === true) return step.value
-    await nextTurn()
-  }
 }
 
 /** Contents, not times: a symlink swap, a touch and a restored backup all tell the truth this way. Unreadable is a state as well. */

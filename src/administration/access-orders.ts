@@ -236,7 +236,8 @@ async function* stateSessions(
   for (const subject of subjects) for await (const facts of sessions.list(subject)) yield stateSession(facts)
 }
 
-function stateSession({ idleEndsAt, session }: SessionFacts): SessionStatement {
+/** A session as JSON has it. */
+export function stateSession({ idleEndsAt, session }: SessionFacts): SessionStatement {
   const { claims, device, id, lastUsedAt, origin, signIn, startedAt, sub } = session
   const text = (claim: unknown) => (typeof claim === 'string' && claim !== '' ? claim : null)
   return {
@@ -255,7 +256,8 @@ function stateSession({ idleEndsAt, session }: SessionFacts): SessionStatement {
   }
 }
 
-function stateLock({ by, label, reason, since, target, until }: Lock): LockStatement {
+/** A lock as JSON has it. */
+export function stateLock({ by, label, reason, since, target, until }: Lock): LockStatement {
   return {
     on: target.kind,
     target: nameOf(target),

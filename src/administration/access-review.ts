@@ -10,6 +10,7 @@ import type { CompiledApp, CompiledPolicy } from '../policy/compile.ts'
 import type { Facts, SubjectFacts } from '../policy/facts.ts'
 import type { CompiledRule } from '../policy/rule.ts'
 import type { RecordedDecision, RecordedSubject } from './recorded-decision.ts'
+import { type RecordedUse, useOf } from './recorded-uses.ts'
 
 /** Whether the subject may open the app by this rule, as the policy is now. */
 export const todayWords = {
@@ -47,6 +48,8 @@ export interface AccessEntry {
 export interface AccessReview {
   /** A recorded decision; those that let nobody in are passed over. */
   see(recorded: RecordedDecision): void
+  /** What was counted elsewhere. `knownFrom`: of the earliest decision that was looked at there. */
+  addUses(uses: readonly RecordedUse[], knownFrom: number | undefined): void
   /** Somebody who might come today. */
   addSubject(facts: SubjectFacts): void
   /** By app, subject and rule. */
@@ -100,6 +103,15 @@ export function createAccessReview(
     return made
   }
 
+  function addUse({ app, firstAt, lastAt, rule, subject, uses }: RecordedUse): void {
+    if (only !== undefined && only !== app) return
+    const entry = entryFor(subject, app, rule)
+    if (entry === undefined) return
+    entry.uses += uses
+    entry.firstAt = Math.min(entry.firstAt, firstAt)
+    entry.lastAt = Math.max(entry.lastAt, lastAt)
+  }
+
   function judge(use: Use & { readonly today: Claim | undefined }): AccessEntry {
     const { app, firstAt, lastAt, rule, subject, today: claim, uses } = use
     const openApps = known.get(keyOf(subject))
@@ -109,17 +121,14 @@ export function createAccessReview(
   }
 
   return {
-    see({ appId, at: decidedAt, effect, reason, rule = '', subject }) {
-      knownFrom = Math.min(knownFrom, decidedAt)
-      // A preflight names nobody and opens nothing. Whether the facts of a use are still there is no matter: it was one.
-      if (effect !== 'allow' || reason === 'cors_preflight') return
-      if (appId === undefined || (only !== undefined && only !== appId)) return
-      // Report mode names the rule that came nearest: that one let nobody in.
-      const entry = entryFor(subject, appId, reason === 'report_mode' ? '' : rule)
-      if (entry === undefined) return
-      entry.uses += 1
-      entry.firstAt = Math.min(entry.firstAt, decidedAt)
-      entry.lastAt = Math.max(entry.lastAt, decidedAt)
+    see(recorded) {
+      knownFrom = Math.min(knownFrom, recorded.at)
+      const use = useOf(recorded)
+      if (use !== undefined) addUse(use)
+    },
+    addUses(uses, from = Number.POSITIVE_INFINITY) {
+      knownFrom = Math.min(knownFrom, from)
+      for (const use of uses) addUse(use)
     },
     addSubject(facts) {
       const subject = describeSubject(facts)

@@ -49,6 +49,11 @@ export function isDeviceId(id: string): boolean {
   return /^[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?$/.test(id)
 }
 
+/** Whether these may be the tags of a device. */
+export function areDeviceTags(tags: readonly string[]): boolean {
+  return tags.length <= 32 && tags.every((tag) => /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/.test(tag))
+}
+
 /** The definition, or everything that is wrong with it. */
 export function parseDeviceDefinition(input: DeviceInput): DeviceDefinition | { readonly problems: readonly string[] } {
   const problems: string[] = []
@@ -70,10 +75,7 @@ export function parseDeviceDefinition(input: DeviceInput): DeviceDefinition | { 
   check(serial === undefined || !isPlaceholder(serial), 'this serial number is what a maker writes where there is none: leave it out')
   check(isLine(name, 128), 'the name must be one line of at most 128 characters')
   check(owner === undefined || isLine(owner, 254), 'the owner must be one line of at most 254 characters')
-  check(
-    tags.length <= 32 && tags.every((tag) => /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/.test(tag)),
-    'a tag is a word of letters, digits, `.`, `_` and `-`; at most 32 of them',
-  )
+  check(areDeviceTags(tags), 'a tag is a word of letters, digits, `.`, `_` and `-`; at most 32 of them')
   check(
     fingerprints.length <= 8 && fingerprints.every((text) => /^[0-9a-f]{64}$/.test(text)),
     'a fingerprint is the SHA-256 of a certificate, 64 hexadecimal digits; at most 8 of them',

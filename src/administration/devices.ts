@@ -58,6 +58,8 @@ export interface Devices {
    */
   block(id: string, reason: string, actor: string): Promise<boolean>
   unblock(id: string, actor: string): Promise<boolean>
+  /** Replaces its tags, by which rules look at it; `false` if there is no such device. They are to be tags as a definition has them. */
+  setTags(id: string, tags: readonly string[], actor: string): Promise<boolean>
   /** Forgets the device and all that was heard of it. */
   remove(id: string, actor: string): Promise<boolean>
   /** Reads, changes and replaces until nobody came between; `change` returns `undefined` to leave it as it is. */
@@ -217,6 +219,17 @@ export function createDevices({ endSessions, lock, records, onEvent, now, tell, 
       })
       if (record !== undefined) await unlock(id)
       if (record !== undefined && isNew) await heard(id, { event: 'device.unblocked', device: id, actor, reason: undefined })
+      return record !== undefined
+    },
+    async setTags(id, tags, actor) {
+      let isNew = false
+      const record = await update(id, (present) => {
+        isNew = JSON.stringify(present.tags) !== JSON.stringify(tags)
+        return isNew ? { ...present, tags } : undefined
+      })
+      if (record !== undefined && isNew) {
+        await heard(id, { event: 'device.tagged', device: id, actor, reason: `tags: ${tags.length === 0 ? 'none' : tags.join(', ')}` })
+      }
       return record !== undefined
     },
     async remove(id, actor) {

@@ -17,7 +17,17 @@ import { hashOf } from '../session/secret.ts'
 import type { DurableStore } from '../session/store.ts'
 
 /** The kinds there are; each is also the beginning of its records' names. */
-export type DurableKind = 'device' | 'lock' | 'token' | 'audit_anchor'
+export type DurableKind =
+  | 'device'
+  | 'lock'
+  | 'token'
+  | 'audit_anchor'
+  | 'console_invite'
+  | 'policy_head'
+  | 'policy_revision'
+  | 'policy_draft'
+  | 'policy_files'
+  | 'policy_writing'
 
 /** The records of one kind. Every method rejects with `session_store_unavailable` when the store does. */
 export interface DurableRecords<T> {

@@ -91,7 +91,9 @@ export interface DraftFacts {
   /** `hashBundle` of its files: what is approved. A change of the draft makes approvals void. */
   readonly hash: string
   readonly approvals: readonly Authorship[]
-  /** Of the record: what a change compares. */
+  /** Whoever began it or changed it since, as `Authorship.by`: none of them approves it. */
+  readonly contributors: readonly string[]
+  /** Grows with each change of files, comment or state: what a change compares. An approval is none. */
   readonly version: number
   /** The revision that it became. */
   readonly published: number | undefined
@@ -128,7 +130,15 @@ export interface PolicyDrafts {
     },
   ): Promise<DraftChange>
   /** `open` ⇄ `proposed`; ends it with `published` or `discarded`. */
-  setState(id: string, state: DraftState, by: Omit<Authorship, 'at'>, version: number, published?: number): Promise<DraftChange>
+  setState(
+    id: string,
+    change: {
+      readonly state: DraftState
+      readonly by: Omit<Authorship, 'at'>
+      readonly version: number
+      readonly published?: number | undefined
+    },
+  ): Promise<DraftChange>
   /** Adds an approval of exactly this hash by somebody who neither began nor changed the draft. */
   approve(id: string, hash: string, by: Omit<Authorship, 'at'>): Promise<DraftChange | 'same_person' | 'other_hash'>
 }

@@ -54,7 +54,10 @@ export type EvidenceLack = 'none' | 'missing' | 'unreadable'
 export type DecisionReader = (line: TrailLine, facts: RecordedFactsReader) => RecordedDecision
 
 /** Reads what `findDecision` found. */
-export function readRecordedDecision({ decided, facts }: FoundDecision, scheme: 'https' | 'http'): RecordedDecision {
+export function readRecordedDecision(
+  { decided, facts }: Pick<FoundDecision, 'decided' | 'facts'>,
+  scheme: 'https' | 'http',
+): RecordedDecision {
   const reader = createRecordedFactsReader()
   const hashes = mapOf(decided['facts'])
   for (const [name, text] of [

@@ -46,6 +46,12 @@ export interface Why {
 export interface AdministeredSessions {
   /** Live sessions; of everybody seen, or of one subject. Each person's newest first. */
   list(subject: Subject | undefined): AsyncIterable<SessionFacts>
+  /** The live session of this hash of its id; `undefined` for one that ended, ran out or never was. */
+  findByHash(sessionHash: string): Promise<SessionFacts | undefined>
+  /** Whose session this is, also of one that ran out. `unreadable`: its record does not open, so nobody can tell. */
+  findOwner(id: string): Promise<Subject | 'unreadable' | undefined>
+  /** The origins that the session's browser was let into, each as `hashOrigin`. */
+  listOrigins(id: string): Promise<readonly string[]>
   /** Ends these sessions. An id of nothing is told apart and ends nothing. */
   revoke(ids: readonly string[], why: Why): Promise<Revocation>
   /** Ends every session that this subject has at this moment; resolves to the ids found. */
@@ -122,6 +128,15 @@ export function createAdministeredSessions(parts: AdministeredSessionsParts): Ad
 
   return {
     list,
+    findByHash: findLive,
+    async findOwner(id) {
+      if (!sessionIdForm.test(id)) return undefined
+      const name = recordNames.session(hashSessionId(id))
+      const record = await records.load<SessionRecord>(name)
+      if (record !== undefined) return { issuer: record.value.session.issuer, sub: record.value.session.sub }
+      return (await store.loadRecord(name)) === undefined ? undefined : 'unreadable'
+    },
+    listOrigins: (id) => store.loadIndex(recordNames.appSessionsIndex(hashSessionId(id))),
     async revoke(ids, why) {
       const outcome = { revoked: [] as string[], endedBefore: [] as string[], unknown: [] as string[] }
       const named = [...new Set(ids)]

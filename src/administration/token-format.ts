@@ -23,13 +23,16 @@ const secretLength = 43
 const checksumLength = 6
 const form = /^pst_([0-9A-Za-z]{12})_([0-9A-Za-z]{43})([0-9A-Za-z]{6})$/
 
-/** A new token, and the text that is shown once. */
-export function createTokenText(): TokenParts & { readonly text: string } {
-  // 71 bits, reduced from twice as many: evenly spread, and never two of one name.
-  const id = encode(BigInt(`0x${randomBytes(18).toString('hex')}`) % base ** BigInt(idLength), idLength)
+/** A new token, and the text that is shown once; with an `id`, another secret for the token of that id. */
+export function createTokenText(id: string = createTokenId()): TokenParts & { readonly text: string } {
   const secret = encode(BigInt(`0x${randomBytes(32).toString('hex')}`), secretLength)
   const body = `pst_${id}_${secret}`
   return { id, secret, text: `${body}${checksumOf(body)}` }
+}
+
+/** 71 bits, reduced from twice as many: evenly spread, and never two of one name. */
+function createTokenId(): string {
+  return encode(BigInt(`0x${randomBytes(18).toString('hex')}`) % base ** BigInt(idLength), idLength)
 }
 
 /** The parts of a token; `undefined` for anything else, a token with a typing error included. Never throws, reads nothing long. */

@@ -1,19 +1,32 @@
 /**
- * What a service token may do: one permission, perhaps for some devices only. Pure; what is not named is not permitted.
+ * What a service token may do: permissions of `asker.ts`, one of them perhaps for some devices only. Pure; what is not named is not permitted.
  *
- * Written `devices:report`, `devices:report:tag=mobile` or `devices:report:id=laptop-7,laptop-8`; and, to cut people off, `locks:read`,
- * `locks:write`, `sessions:read`, `sessions:revoke`. None includes another. Text that is not one of these is refused when a token is made;
- * a stored scope that this version does not know permits nothing.
+ * Written as the permissions are (`locks:write`, `policy:publish`), and `devices:report:tag=mobile` or `devices:report:id=laptop-7,laptop-8` for
+ * reports on some devices. None includes another. A token never approves: where two people are needed, a program is none of them. Text that is
+ * not one of these is refused when a token is made; a stored scope that this version does not know permits nothing.
  */
 
-/** The permissions of an API that cuts somebody off. */
-export const accessPermissions = ['locks:read', 'locks:write', 'sessions:read', 'sessions:revoke'] as const
+import { type Permission, permissions } from './asker.ts'
+
+/** What a token can be given. */
+export type TokenPermission = Exclude<Permission, 'policy:approve'>
+
+/** Every one of them, in the order of `permissions`. */
+export const tokenPermissions: readonly TokenPermission[] = permissions.filter((permission) => permission !== 'policy:approve')
+
+/** The permissions of the API that cuts somebody off. */
+export const accessPermissions = [
+  'locks:read',
+  'locks:write',
+  'sessions:read',
+  'sessions:revoke',
+] as const satisfies readonly TokenPermission[]
 
 export type AccessPermission = (typeof accessPermissions)[number]
 
 /** One permission. With neither `tag` nor `devices`, `devices:report` is for every device; the others have neither. */
 export interface TokenScope {
-  readonly permission: 'devices:report' | AccessPermission
+  readonly permission: TokenPermission
   /** Only devices that carry this tag. */
   readonly tag?: string
   /** Only these devices. */
@@ -34,10 +47,9 @@ const mostDevices = 100
 
 /** The scope that `text` describes; `undefined` if it describes none. */
 export function parseTokenScope(text: string): TokenScope | undefined {
-  const access = accessPermissions.find((one) => one === text)
-  if (access !== undefined) return { permission: access }
+  const whole = tokenPermissions.find((one) => one === text)
+  if (whole !== undefined) return { permission: whole }
   const permission = 'devices:report'
-  if (text === permission) return { permission }
   if (!text.startsWith(`${permission}:`)) return undefined
   const [, kind, value = ''] = /^(tag|id)=(.+)$/su.exec(text.slice(permission.length + 1)) ?? []
   if (kind === 'tag') return wordForm.test(value) ? { permission, tag: value } : undefined
@@ -63,6 +75,11 @@ export function permitsReport(scopes: readonly TokenScope[], device: ScopedDevic
 }
 
 /** Whether one of the scopes is this permission, and nothing narrower. */
-export function permitsAccess(scopes: readonly TokenScope[], wanted: AccessPermission): boolean {
+export function permitsAccess(scopes: readonly TokenScope[], wanted: TokenPermission): boolean {
   return scopes.some(({ permission, tag, devices }) => permission === wanted && tag === undefined && devices === undefined)
+}
+
+/** The permissions that its bearer holds as an asker: whole ones that this version knows. */
+export function permissionsOf(scopes: readonly TokenScope[]): ReadonlySet<Permission> {
+  return new Set(tokenPermissions.filter((permission) => permitsAccess(scopes, permission)))
 }

@@ -41,6 +41,8 @@ export type AuditEvent =
       readonly methodClass?: MethodClass | undefined
       /** Hashes of `facts.recorded` lines, in this file or an earlier one. */
       readonly facts?: { readonly subject: string; readonly signIn: string; readonly device: string } | undefined
+      /** Id of the device, where one was looked up and known: what a search by device finds without its facts. */
+      readonly device?: string | undefined
       readonly tlsVersion?: string | undefined
       /** Country and network where a database could tell, and of the user agent what a rule of the app asked for: JSON. */
       readonly circumstances?: string | undefined
@@ -127,6 +129,17 @@ export type AuditEvent =
       readonly target: string | undefined
       readonly reason: string | undefined
     }
+  /** An administrator cuts one open connection; its `access.ended` line follows where it still was open. */
+  | {
+      readonly event: 'connection.cut'
+      readonly actor: string
+      /** Request of the `access.decided` line that it began with. */
+      readonly request: string
+      readonly app: string
+      /** The `sub`, or the service's name; left out: nobody was signed in. */
+      readonly target: string | undefined
+      readonly reason: string | undefined
+    }
   /** Written before the one-time address exists. */
   | {
       readonly event: 'break_glass.issued'
@@ -165,17 +178,78 @@ export type AuditEvent =
       /** What changed, in a line each, at most a hundred. */
       readonly difference?: readonly string[] | undefined
     }
+  /** Written before the revision is in force: a policy was published to the store. `approvals` are the actors who approved exactly `hash`. */
+  | {
+      readonly event: 'policy.published'
+      readonly actor: string
+      readonly revision: number
+      readonly policy: string
+      readonly hash: string
+      /** The version before; left out of the first. */
+      readonly from: string | undefined
+      readonly comment: string
+      readonly difference: readonly string[]
+      readonly approvals: readonly string[]
+      readonly restores: number | undefined
+    }
+  /** Somebody would have published, and another revision had come in between. */
+  | {
+      readonly event: 'policy.publication_refused'
+      readonly actor: string
+      readonly hash: string
+      readonly comment: string
+      /** What it was made from, and what was published meanwhile; 0: none. */
+      readonly predecessor: number
+      readonly head: number
+    }
+  /** A draft was begun or its files changed, put before others, approved, or given up. */
+  | {
+      readonly event: 'policy.drafted' | 'policy.proposed' | 'policy.approved' | 'policy.discarded'
+      readonly actor: string
+      readonly draft: string
+      /** Of its files: what an approval approves. */
+      readonly hash: string
+      readonly comment: string
+    }
+  /** Before it is done: a store that had lost revisions of the policy is given back what a machine remembers, or its loss is accepted. */
+  | {
+      readonly event: 'store.adopted'
+      readonly actor: string
+      readonly kept: 'mirror' | 'store'
+      /** The newest revision that the machine remembers; left out where that could not be read. */
+      readonly revision: number | undefined
+      readonly policy: string | undefined
+      readonly hash: string | undefined
+    }
   | { readonly event: 'keys.rotated'; readonly kid: string }
   | {
-      readonly event: 'token.created' | 'token.revoked'
+      readonly event: 'token.created' | 'token.rotated' | 'token.revoked'
       readonly actor: string
       readonly token: string
       readonly name: string
       readonly scopes: readonly string[] | undefined
       readonly expiresAt: number | undefined
+      /** Of a rotation: until when the secret before is good as well. */
+      readonly until?: number | undefined
+    }
+  /** Written before it holds: a role of the console for whoever signs in with this address. And that it was taken back. */
+  | {
+      readonly event: 'console.invited' | 'console.uninvited'
+      readonly actor: string
+      readonly email: string
+      readonly role: string
+      readonly until?: number | undefined
     }
   | {
-      readonly event: 'device.registered' | 'device.imported' | 'device.blocked' | 'device.unblocked' | 'device.removed' | 'device.reported'
+      readonly event:
+        | 'device.registered'
+        | 'device.imported'
+        | 'device.blocked'
+        | 'device.unblocked'
+        /** `reason` says which tags it has now. */
+        | 'device.tagged'
+        | 'device.removed'
+        | 'device.reported'
       readonly actor: string
       readonly device: string
       /** Of a report that came over the network; a command has neither. */

@@ -16,6 +16,9 @@ const device = { actor, device: 'laptop-7', request: 'r1', address: '192.0.2.1',
 const session = { request: 'r1', session: 's1', subject, address: '192.0.2.1', acr: 'mfa', amr: ['pwd', 'mfa'] } as const
 const lock = { actor, on: 'subject', target: 'u1', label: 'ada@corp.example', until: at, reason: 'left' } as const
 const token = { actor, token: 't1', name: 'mdm', scopes: ['devices:report'], expiresAt: at } as const
+const invitation = { actor, email: 'ada@corp.example', role: 'admin' } as const
+const draft = { actor, draft: 'd1', hash: 'h1', comment: 'wiki for contractors' } as const
+const firstRevision = { from: undefined, comment: 'as in the files', difference: [], approvals: [], restores: undefined } as const
 const post = { request: 'r1', session: 's1', app: 'wiki', bytes: 12 } as const
 
 /** By kind; several where a kind has forms that differ. */
@@ -26,6 +29,7 @@ export const everyEvent: { readonly [K in Kind]: readonly [Of<K>, ...Of<K>[]] } 
       decidedAt: at,
       methodClass: 'read',
       facts: { subject: 'A', signIn: 'B', device: 'C' },
+      device: 'laptop-7',
       tlsVersion: 'TLSv1.3',
       circumstances: '{"country":{"known":true,"value":"DE"}}',
       trace: '0af7651916cd43dd8448eb211c80319c',
@@ -90,6 +94,10 @@ export const everyEvent: { readonly [K in Kind]: readonly [Of<K>, ...Of<K>[]] } 
   ],
   'lock.lifted': [{ event: 'lock.lifted', ...lock, on: 'app', target: 'wiki', reason: undefined }],
   'sessions.revoked': [{ event: 'sessions.revoked', actor, sessions: ['s1'], target: 'u1', reason: 'left' }],
+  'connection.cut': [
+    { event: 'connection.cut', actor, request: 'r1', app: 'wiki', target: 'u1', reason: 'left' },
+    { event: 'connection.cut', actor, request: 'r2', app: 'wiki', target: undefined, reason: undefined },
+  ],
   'break_glass.issued': [
     { event: 'break_glass.issued', actor, issuer: 'https://op.example', sub: 'u1', email: 'ada@corp.example', until: at, reason: 'outage' },
   ],
@@ -102,13 +110,43 @@ export const everyEvent: { readonly [K in Kind]: readonly [Of<K>, ...Of<K>[]] } 
     { event: 'policy.loaded', policy: 'sha256-1', problems: 0 },
   ],
   'policy.refused': [{ event: 'policy.refused', policy: 'sha256-1', problems: 2 }],
+  'policy.published': [
+    {
+      event: 'policy.published',
+      actor,
+      revision: 8,
+      policy: 'sha256-1',
+      hash: 'h1',
+      from: 'sha256-0',
+      comment: 'wiki for contractors',
+      difference: ['app wiki added'],
+      approvals: ['person:u2'],
+      restores: 6,
+    },
+    { event: 'policy.published', actor, revision: 1, policy: 'sha256-1', hash: 'h1', ...firstRevision },
+  ],
+  'policy.publication_refused': [
+    { event: 'policy.publication_refused', actor, hash: 'h1', comment: 'wiki for contractors', predecessor: 7, head: 8 },
+  ],
+  'policy.drafted': [{ event: 'policy.drafted', ...draft }],
+  'policy.proposed': [{ event: 'policy.proposed', ...draft }],
+  'policy.approved': [{ event: 'policy.approved', ...draft, actor: 'person:u2' }],
+  'policy.discarded': [{ event: 'policy.discarded', ...draft }],
+  'store.adopted': [
+    { event: 'store.adopted', actor, kept: 'mirror', revision: 8, policy: 'sha256-1', hash: 'h1' },
+    { event: 'store.adopted', actor, kept: 'store', revision: undefined, policy: undefined, hash: undefined },
+  ],
   'keys.rotated': [{ event: 'keys.rotated', kid: 'k1' }],
   'token.created': [{ event: 'token.created', ...token }],
+  'token.rotated': [{ event: 'token.rotated', ...token, until: at }],
   'token.revoked': [{ event: 'token.revoked', ...token, scopes: undefined, expiresAt: undefined }],
+  'console.invited': [{ event: 'console.invited', ...invitation, until: at }],
+  'console.uninvited': [{ event: 'console.uninvited', ...invitation }],
   'device.registered': [{ event: 'device.registered', ...device }],
   'device.imported': [{ event: 'device.imported', actor, device: 'laptop-7', reason: undefined }],
   'device.blocked': [{ event: 'device.blocked', ...device }],
   'device.unblocked': [{ event: 'device.unblocked', ...device }],
+  'device.tagged': [{ event: 'device.tagged', ...device, reason: 'tags: finance, loaner' }],
   'device.removed': [{ event: 'device.removed', ...device }],
   'device.reported': [{ event: 'device.reported', ...device, actor: 'device:laptop-7' }],
   'instance.started': [{ event: 'instance.started', version: '1.0.0' }],

@@ -7,6 +7,7 @@
  */
 
 import { stat } from 'node:fs/promises'
+import { segmentsOf } from './merged-lines.ts'
 import { listChains, listSegments, parseTrailLine, readBlocks, type SegmentFile, type TrailLine } from './trail-files.ts'
 
 export type { TrailLine } from './trail-files.ts'
@@ -15,11 +16,16 @@ export interface FoundDecision {
   readonly decided: TrailLine
   /** JSON text of the facts by kind; `undefined` for one whose line is not there. */
   readonly facts: { readonly subject: string | undefined; readonly signIn: string | undefined; readonly device: string | undefined }
+  /** The segment that holds it. */
+  readonly place: { readonly chain: string; readonly segment: number }
 }
 
-/** Searches `folder` (`data_dir/audit`), with all that write into it. `undefined` if no line speaks of this request. */
-export async function findDecision(folder: string, requestId: string): Promise<FoundDecision | undefined> {
-  for (const segment of await listNewestFirst(folder)) {
+/**
+ * Searches `folder` (`data_dir/audit`), with all that write into it. `undefined` if no line speaks of this request. `near`: only the segments in
+ * which this instant lies, epoch milliseconds.
+ */
+export async function findDecision(folder: string, requestId: string, near?: number): Promise<FoundDecision | undefined> {
+  for (const segment of near === undefined ? await listNewestFirst(folder) : await listNear(folder, near)) {
     // One that was allowed, waited for its record and was refused then has two: what became of it is in the last.
     const isOfRequest = (line: TrailLine) => line['event'] === 'access.decided' && line['request'] === requestId
     const decided = await findLine(segment, `"request":${JSON.stringify(requestId)}`, isOfRequest, 'last')
@@ -33,9 +39,29 @@ export async function findDecision(folder: string, requestId: string): Promise<F
         signIn: await findFacts(earlier, hashes['sign_in']),
         device: await findFacts(earlier, hashes['device']),
       },
+      place: { chain: segment.chain, segment: segment.number },
     }
   }
   return undefined
+}
+
+/** The line that says how a request which was let through ended: in the segment of its decision, or in a later one of the chain. */
+export async function findEnd(
+  folder: string,
+  requestId: string,
+  { chain, segment }: FoundDecision['place'],
+): Promise<TrailLine | undefined> {
+  const isOfRequest = (line: TrailLine) => line['event'] === 'access.ended' && line['request'] === requestId
+  for (const later of (await listSegments(folder, chain)).filter(({ number }) => number >= segment)) {
+    const found = await findLine(later, `"request":${JSON.stringify(requestId)}`, isOfRequest, 'last').catch(undefinedIfMissing)
+    if (found !== undefined) return found
+  }
+  return undefined
+}
+
+/** Pruned meanwhile. */
+function undefinedIfMissing(error: unknown): undefined {
+  if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
 }
 
 async function findFacts(segments: readonly SegmentFile[], hash: unknown): Promise<string | undefined> {
@@ -65,6 +91,14 @@ async function findLine(
     }
   }
   return wanted
+}
+
+async function listNear(folder: string, near: number): Promise<readonly SegmentFile[]> {
+  const segments: SegmentFile[] = []
+  for (const chain of await listChains(folder)) {
+    segments.push(...(await segmentsOf(await listSegments(folder, chain), { since: near, until: near + 1 })))
+  }
+  return segments
 }
 
 /** Every segment of every chain, the one written last first. */

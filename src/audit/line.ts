@@ -27,13 +27,72 @@ function formatRest(event: AuditEvent): string {
 type Decided = Extract<AuditEvent, { event: 'access.decided' }>
 
 function formatDecided(event: Decided): string {
+  const { whose, outcome, facts } = formatRepeated(event)
   return (
-    `,"request":${quote(event.request, 128)},"subject":${formatSubject(event.subject)}` +
-    (event.session === undefined ? '' : `,"session":${quoteAgain(event.session, 128)}`) +
-    (event.app === undefined ? '' : `,"app":${quoteAgain(event.app, 128)}`) +
-    `,"host":${quoteAgain(event.host, 255)},"method":${quoteAgain(event.method, 32)},"path":${quote(event.path, 2048)}` +
+    `,"request":${quote(event.request, 128)}${whose},"path":${quote(event.path, 2048)}` +
     (event.pathRedacted === undefined ? '' : `,"path_redacted":"${event.pathRedacted}"`) +
     optional('query', event.query, 2048) +
+    outcome +
+    (event.decidedAt === undefined ? '' : `,"decided_at":"${formatLineInstant(event.decidedAt)}"`) +
+    facts +
+    formatEvidence(event)
+  )
+}
+
+/** Parts of a decision's line, and what they say. */
+interface Repeated {
+  readonly of: Decided
+  readonly whose: string
+  readonly outcome: string
+  readonly facts: string
+}
+
+/**
+ * By the subject, as its last line has them: who is at work asks for much of one app, by one rule, from one browser, and a line of a dozen pieces
+ * is put together and flattened sooner than one of fifty.
+ */
+const repeatedParts = new WeakMap<AuditSubject, Repeated>()
+
+function formatRepeated(event: Decided): Repeated {
+  const last = repeatedParts.get(event.subject)
+  if (last !== undefined && repeats(event, last.of)) return last
+  const parts = { of: event, whose: formatWhose(event), outcome: formatOutcome(event), facts: formatFactsReference(event.facts) }
+  repeatedParts.set(event.subject, parts)
+  return parts
+}
+
+/** Every field that `formatWhose`, `formatOutcome` and `formatFactsReference` write. */
+function repeats(event: Decided, last: Decided): boolean {
+  return (
+    event.session === last.session &&
+    event.app === last.app &&
+    event.host === last.host &&
+    event.method === last.method &&
+    event.effect === last.effect &&
+    event.reason === last.reason &&
+    event.rule === last.rule &&
+    event.policy === last.policy &&
+    event.address === last.address &&
+    event.userAgent === last.userAgent &&
+    event.claimsAt === last.claimsAt &&
+    event.claimsState === last.claimsState &&
+    event.methodClass === last.methodClass &&
+    event.tlsVersion === last.tlsVersion &&
+    event.facts === last.facts
+  )
+}
+
+function formatWhose({ app, host, method, session, subject }: Decided): string {
+  return (
+    `,"subject":${formatSubject(subject)}` +
+    (session === undefined ? '' : `,"session":${quoteAgain(session, 128)}`) +
+    (app === undefined ? '' : `,"app":${quoteAgain(app, 128)}`) +
+    `,"host":${quoteAgain(host, 255)},"method":${quoteAgain(method, 32)}`
+  )
+}
+
+function formatOutcome(event: Decided): string {
+  return (
     `,"effect":"${event.effect}","reason":"${event.reason}"` +
     (event.rule === undefined ? '' : `,"rule":${quoteAgain(event.rule, 256)}`) +
     `,"policy":${quoteAgain(event.policy, 128)}` +
@@ -42,17 +101,19 @@ function formatDecided(event: Decided): string {
     (event.userAgent === undefined ? '' : `,"user_agent":${quoteAgain(event.userAgent, 512)}`) +
     (event.claimsAt === undefined ? '' : `,"claims_at":"${formatInstant(event.claimsAt)}"`) +
     (event.claimsState === undefined ? '' : `,"claims_state":"${event.claimsState}"`) +
-    formatEvidence(event)
+    (event.methodClass === undefined ? '' : `,"method_class":"${event.methodClass}"`) +
+    (event.tlsVersion === undefined ? '' : `,"tls_version":${quoteAgain(event.tlsVersion, 32)}`)
   )
 }
 
-/** What a decision was made from and what else became of it, beyond what a search looks for. */
-function formatEvidence({ alert, circumstances, decidedAt, facts, lock, methodClass, tlsVersion, trace, would }: Decided): string {
+function formatFactsReference(facts: Decided['facts']): string {
+  return facts === undefined ? '' : `,"facts":{"subject":"${facts.subject}","sign_in":"${facts.signIn}","device":"${facts.device}"}`
+}
+
+/** What else was known and what else became of it, beyond what a search looks for. */
+function formatEvidence({ alert, circumstances, device, lock, trace, would }: Decided): string {
   return (
-    (methodClass === undefined ? '' : `,"method_class":"${methodClass}"`) +
-    (tlsVersion === undefined ? '' : `,"tls_version":${quoteAgain(tlsVersion, 32)}`) +
-    (decidedAt === undefined ? '' : `,"decided_at":"${formatLineInstant(decidedAt)}"`) +
-    (facts === undefined ? '' : `,"facts":{"subject":"${facts.subject}","sign_in":"${facts.signIn}","device":"${facts.device}"}`) +
+    (device === undefined ? '' : `,"device":${quoteAgain(device, 256)}`) +
     (circumstances === undefined ? '' : `,"circumstances":${quoteAgain(circumstances, 1024)}`) +
     (trace === undefined ? '' : `,"trace":"${trace}"`) +
     (lock === undefined ? '' : formatLock(lock)) +
@@ -104,6 +165,7 @@ const fieldLimits: Readonly<Record<string, number>> = {
   address: 64,
   error: 128,
   reason: 512,
+  comment: 512,
   facts: 65_536,
 }
 const instantFields: ReadonlySet<string> = new Set(['since', 'until', 'claimsAt', 'expiresAt'])

@@ -23,11 +23,19 @@ export interface FactsReference {
 export type RecordedFacts = Extract<AuditEvent, { event: 'facts.recorded' }>
 
 export interface FactsLedger {
-  /** The references to write with a decision; records what no line has yet. `claims` are the paths that the policy speaks of. */
+  /**
+   * The references to write with a decision, one object as long as the facts are the same; records what no line has yet. `claims` are the paths that
+   * the policy speaks of.
+   */
   refer(facts: Pick<Facts, 'subject' | 'signIn' | 'device'>, claims: readonly (readonly string[])[]): FactsReference
 }
 
 const maxRemembered = 20_000
+
+interface Referred extends Pick<Facts, 'signIn' | 'device'> {
+  readonly claims: unknown
+  readonly reference: FactsReference
+}
 
 /**
  * A ledger that writes through `record`. `isWritable` and `segment` are the trail's: after a time in which it could not be written, and in
@@ -43,6 +51,13 @@ export function createFactsLedger(
   let writtenIn = segment()
   /** By the identity of facts, and for subjects also of the list of claims: a reload may ask for others. */
   const known = new WeakMap<object, { readonly claims: unknown; readonly hash: string }>()
+  /** By the subject, what was last referred to with it; empty where something has to be written again. */
+  let references = new WeakMap<SubjectFacts, Referred>()
+
+  function forgetWritten(): void {
+    written.clear()
+    references = new WeakMap()
+  }
 
   function referTo(kind: RecordedFacts['kind'], key: object, claims: unknown, describe: () => unknown): string {
     const earlier = known.get(key)
@@ -51,7 +66,7 @@ export function createFactsLedger(
     const hash = hashFacts(kind, text)
     known.set(key, { claims, hash })
     if (!written.has(hash)) {
-      if (written.size >= maxRemembered) written.clear()
+      if (written.size >= maxRemembered) forgetWritten()
       written.add(hash)
       record({ event: 'facts.recorded', kind, hash, facts: text })
     }
@@ -62,16 +77,21 @@ export function createFactsLedger(
     refer({ subject, signIn, device }, claims) {
       // What was recorded while lines were lost may be among them, and decisions would name hashes that no line has.
       if (segment() !== writtenIn || (hasGap && isWritable())) {
-        written.clear()
+        forgetWritten()
         writtenIn = segment()
         hasGap = false
       }
-      const reference = {
-        subject: referTo('subject', subject, claims, () => describeSubject(subject, claims)),
-        signIn: referTo('sign_in', signIn, undefined, () => signIn),
-        device: referTo('device', device, undefined, () => device),
-      }
+      const last = references.get(subject)
+      const isAgain = last !== undefined && last.signIn === signIn && last.device === device && last.claims === claims
+      const reference = isAgain
+        ? last.reference
+        : {
+            subject: referTo('subject', subject, claims, () => describeSubject(subject, claims)),
+            signIn: referTo('sign_in', signIn, undefined, () => signIn),
+            device: referTo('device', device, undefined, () => device),
+          }
       hasGap ||= !isWritable()
+      if (!isAgain && !hasGap) references.set(subject, { signIn, device, claims, reference })
       return reference
     },
   }

@@ -99,6 +99,9 @@ export function eventIn(line: Buffer): string {
   return line.toString('latin1', from, Math.max(from, line.indexOf(34, from)))
 }
 
+/** Events whose `target` is a person. */
+const aboutSomebody: ReadonlySet<unknown> = new Set(['sessions.revoked', 'connection.cut', 'data.read'])
+
 /** Whom a line is about: the one who did it, the one it was done to, the one that was asked about. */
 function compileSubject(wanted: string): (line: TrailLine) => boolean {
   const email = wanted.includes('@') ? wanted.toLowerCase() : undefined
@@ -107,7 +110,7 @@ function compileSubject(wanted: string): (line: TrailLine) => boolean {
     const subject = (line['subject'] ?? {}) as Readonly<Record<string, unknown>>
     const names = email === undefined ? [subject['sub'], line['sub']] : [subject['email'], line['email']]
     if (names.some(isWanted)) return true
-    const isOnPerson = line['on'] === 'subject' || line['event'] === 'sessions.revoked' || line['event'] === 'data.read'
+    const isOnPerson = line['on'] === 'subject' || aboutSomebody.has(line['event'])
     return isOnPerson && (isWanted(line['target']) || isWanted(line['label']))
   }
 }
@@ -141,7 +144,7 @@ function createDeviceFinder(id: string) {
     },
     isAbout(line: TrailLine): boolean {
       const hash = deviceOf(line)
-      if (typeof hash === 'string') return hashes.has(hash)
+      if (typeof hash === 'string') return line['device'] === id || hashes.has(hash)
       return line['device'] === id || isOn(line, 'device', id) || (line['event'] === 'data.read' && line['target'] === id)
     },
   }

@@ -16,8 +16,9 @@ import { constants, zstdCompress, zstdDecompress } from 'node:zlib'
 import type { Logger } from '../log.ts'
 import type { StoredWindowBatch, WindowStore } from '../session/store.ts'
 import { type LineBatch, type LineConsumer, parseLineHead } from './follow-batch.ts'
-import { instantIn, type LineSelection } from './merged-lines.ts'
+import { instantIn, type LineSelection, type Period } from './merged-lines.ts'
 import { holdsTrailTogether } from './search.ts'
+import { formatWindowCursor, mostHeld, parseWindowCursor } from './window-cursor.ts'
 
 /**
  * What a follower for the window is made with, besides the consumer: a batch is one record, and a second late is recent. From reading to storing
@@ -49,13 +50,17 @@ export interface WindowPage {
   readonly lines: readonly WindowLine[]
   /** What to ask the next page with; `undefined` at the end. */
   readonly next: string | undefined
+  /** Where it was stopped before the page was full or the end was reached: everything newer than this instant was looked at. As lines say it. */
+  readonly searchedTo?: string | undefined
 }
 
-export interface WindowQuery {
+export interface WindowQuery extends Period {
   readonly limit: number
   /** `next` of the page before. */
   readonly after?: string | undefined
-  readonly selection?: Pick<LineSelection, 'isWanted'> | undefined
+  readonly selection?: LineSelection | undefined
+  /** Asked before each batch but the first, with the bytes of lines that were looked at so far: `false` ends the page there. */
+  readonly mayGoOn?: ((scannedBytes: number) => boolean) | undefined
 }
 
 export interface AuditWindow {
@@ -90,14 +95,18 @@ export function createAuditWindow({ keepEvents, log, open, seal, store }: AuditW
     await store.appendWindow({ position, value, entries: events }, keepEvents)
   }
 
-  async function openBatch({ position, value }: StoredWindowBatch): Promise<readonly PlacedLine[]> {
+  async function openBatch(
+    { position, value }: StoredWindowBatch,
+    isTaken: (at: string) => boolean,
+    selection?: LineSelection,
+  ): Promise<Opened> {
     const opened = open(position, value)
     if (opened === undefined) {
       log.warn(
         { record: 'window' },
         'a batch of the recent events does not open: sealed with a key that is not in the key file, or changed',
       )
-      return []
+      return { lines: [], bytes: value.length }
     }
     const lines: PlacedLine[] = []
     const nameEnd = opened.indexOf(10)
@@ -105,44 +114,81 @@ export function createAuditWindow({ keepEvents, log, open, seal, store }: AuditW
     const block = await decompress(opened.subarray(nameEnd + 1)).catch(() => undefined)
     if (block === undefined) {
       log.warn({ record: 'window' }, 'a batch of the recent events is of another form: another version of Postern wrote it')
-      return []
+      return { lines: [], bytes: value.length }
     }
-    for (let from = 0, end = block.indexOf(10); end !== -1; from = end + 1, end = block.indexOf(10, from)) {
-      const bytes = block.subarray(from, end)
-      if (!isEvent(bytes)) continue
+    for (let from = 0; from < block.length; ) {
+      const found = selection?.jump === undefined ? from : selection.jump(block, from)
+      if (found === -1) break
+      const start = found === from ? from : block.lastIndexOf(10, found) + 1
+      const end = block.indexOf(10, found)
+      if (end === -1) break
+      from = end + 1
+      const bytes = block.subarray(start, end)
+      // The selection also sees what holds the trail together: a later line may refer to it.
+      if (selection?.isWanted(bytes) === false || !isEvent(bytes)) continue
       const at = instantIn(bytes)
-      lines.push({ chain, at, bytes, position, key: `${at} ${chain} ${String(seqOf(bytes)).padStart(16, '0')}` })
+      if (isTaken(at)) lines.push({ chain, at, bytes, position, key: `${at} ${chain} ${String(seqOf(bytes)).padStart(16, '0')}` })
     }
-    return lines
+    return { lines, bytes: block.length }
   }
 
-  async function load({ after, limit, selection }: WindowQuery): Promise<WindowPage> {
-    const cursor = parseCursor(after)
+  async function load({ after, limit, mayGoOn, selection, since, until }: WindowQuery): Promise<WindowPage> {
+    const cursor = parseWindowCursor(after)
+    const isAfter = since === undefined ? '' : new Date(since).toISOString()
+    const isBefore = until === undefined ? '~' : new Date(until).toISOString()
+    const isTaken = (at: string) => at >= isAfter && at < isBefore
     /** The earliest first, so that the newest is taken from the end. */
     let waiting: PlacedLine[] = []
     let before = cursor?.before
     let isAtEnd = false
     let atOnce = batchesAtFirst
+    let listed: readonly StoredWindowBatch[] = []
+    let scannedBytes = 0
     const page: PlacedLine[] = []
     let last = cursor?.key
-
+    async function take(batch: StoredWindowBatch): Promise<void> {
+      const { bytes, lines } = await openBatch(batch, isTaken, selection)
+      scannedBytes += bytes
+      waiting.push(...lines.filter(({ key }) => last === undefined || key < last))
+    }
+    /** Opens one batch; they are asked for by several. */
     async function readOn(): Promise<void> {
-      const batches = await store.listWindow(before, atOnce)
-      isAtEnd = batches.length < atOnce
-      atOnce = batchesAtOnce
-      for (const batch of batches) {
-        before = batch.position
-        const lines = await openBatch(batch)
-        waiting.push(...lines.filter(({ bytes, key }) => (last === undefined || key < last) && selection?.isWanted(bytes) !== false))
+      if (listed.length === 0) {
+        listed = await store.listWindow(before, atOnce)
+        isAtEnd = listed.length < atOnce
+        atOnce = batchesAtOnce
       }
+      const [batch, ...rest] = listed
+      listed = rest
+      // What is older than the period is not even opened.
+      if (batch === undefined || newestOf(batch.position) < isAfter) {
+        isAtEnd = true
+        listed = []
+        return
+      }
+      before = batch.position
+      await take(batch)
       waiting.sort((a, b) => (a.key < b.key ? -1 : a.key > b.key ? 1 : 0))
     }
 
+    for (const position of cursor?.held ?? []) {
+      const [batch] = await store.listWindow(`${position}~`, 1)
+      if (batch?.position === position) await take(batch)
+    }
+    waiting.sort((a, b) => (a.key < b.key ? -1 : a.key > b.key ? 1 : 0))
+    let opened = 0
     while (page.length < limit) {
       const newest = waiting.at(-1)
       // A batch that is still to come ends at or before the place of the last one that was read.
-      if (!isAtEnd && (newest === undefined || newest.at <= newestOf(before))) {
+      if ((!isAtEnd || listed.length > 0) && (newest === undefined || newest.at <= newestOf(before))) {
+        if (opened > 0 && mayGoOn?.(scannedBytes) === false) {
+          // Lines that wait for their turn are read again with their batches, so that the next page begins where this one stopped.
+          const held = [...new Set(waiting.map(({ position }) => position))]
+          if (held.length <= mostHeld)
+            return { lines: page, next: formatWindowCursor(before, last ?? '~', held), searchedTo: newestOf(before) }
+        }
         await readOn()
+        opened += 1
         continue
       }
       if (newest === undefined) return { lines: page, next: undefined }
@@ -154,7 +200,8 @@ export function createAuditWindow({ keepEvents, log, open, seal, store }: AuditW
     // The next page begins with the highest batch of which a line is left; what was handed out is passed over by its key.
     const left = waiting.reduce((highest, { position }) => (position > highest ? position : highest), '')
     waiting = []
-    return { lines: page, next: left === '' && isAtEnd ? undefined : formatCursor(left === '' ? before : `${left}~`, last) }
+    const isOver = left === '' && isAtEnd && listed.length === 0
+    return { lines: page, next: isOver ? undefined : formatWindowCursor(left === '' ? before : `${left}~`, last) }
   }
 
   return { consumer: { send, batchBytes: windowFollowing.batchBytes }, load }
@@ -251,23 +298,8 @@ function seqOf(line: Buffer): number {
   return Number(/^\{"seq":(\d{1,16}),/.exec(line.toString('latin1', 0, 32))?.[1] ?? 0)
 }
 
-interface Cursor {
-  readonly before: string | undefined
-  readonly key: string | undefined
-}
-
-function formatCursor(before: string | undefined, key: string | undefined): string {
-  return Buffer.from(JSON.stringify([before ?? null, key ?? null])).toString('base64url')
-}
-
-/** It comes back by a browser: whatever is none begins at the beginning. */
-function parseCursor(text: string | undefined): Cursor | undefined {
-  if (text === undefined || text.length > 2_048) return undefined
-  try {
-    const [before, key] = JSON.parse(Buffer.from(text, 'base64url').toString()) as readonly unknown[]
-    return typeof before === 'string' && before.length <= 1_024 && typeof key === 'string' ? { before, key } : undefined
-  } catch {
-    // Cut, or made up.
-    return undefined
-  }
+interface Opened {
+  /** Those that are wanted. */
+  readonly lines: readonly PlacedLine[]
+  readonly bytes: number
 }

@@ -10,10 +10,11 @@ import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { type Command, InvalidArgumentError } from 'commander'
 import type { Anchor, Anchors } from '../audit/chain.ts'
+import { describeChain } from '../audit/verdict-words.ts'
 import { verifyTrail } from '../audit/verify.ts'
 import type { ChainProgress } from '../audit/verify-chain.ts'
 import type { AuditPublicKeys } from '../audit/verify-statements.ts'
-import type { ChainVerdict, TrailVerdict } from '../audit/verify-verdict.ts'
+import type { TrailVerdict } from '../audit/verify-verdict.ts'
 import type { InstanceConfiguration } from '../config/instance.ts'
 import { loadConfiguration, printProblems } from '../config/load-configuration.ts'
 import { isPosternError, PosternError } from '../errors.ts'
@@ -139,31 +140,6 @@ export function describeVerdict(
   const signed = chains.every(({ lines: count, signedThrough }) => count === 0 || signedThrough !== undefined)
   lines.push(!isVerified ? 'NOT VERIFIED' : signed ? 'verified' : 'verified, as far as it is signed')
   return lines
-}
-
-function describeChain(chain: ChainVerdict): string {
-  const { anchored, anchoredSeq, firstSeq, findings, lastSeq, lines, lost, moreFindings, prunedThrough, segments, signedThrough } = chain
-  const count = findings.length + moreFindings
-  const read = `lines ${firstSeq ?? 0} to ${lastSeq ?? 0} in ${segments} ${segments === 1 ? 'segment' : 'segments'}`
-  if (count > 0)
-    return `NOT VERIFIED: ${count} ${count === 1 ? 'finding' : 'findings'} in ${lines === 0 ? 'a chain that is not here' : read}`
-  if (lastSeq === undefined) return 'nothing in it yet'
-  const unsigned = lastSeq - (signedThrough ?? (firstSeq ?? 1) - 1)
-  return [
-    signedThrough === undefined
-      ? `not signed yet, and ${read} hang together`
-      : anchored === 'reached'
-        ? `verified and complete: ${read}; the store remembers line ${anchoredSeq}`
-        : `verified up to the checkpoint at seq ${signedThrough}: ${read}; ${notComplete(chain)}`,
-    ...(signedThrough !== undefined && unsigned > 0 ? [`${unsigned} after seq ${signedThrough} are chained but not signed yet`] : []),
-    ...(prunedThrough === undefined ? [] : [`pruned through seq ${prunedThrough}, by a signed statement`]),
-    ...(lost > 0 ? [`says itself that it lost ${lost} lines for want of room or a disk that failed`] : []),
-  ].join('; ')
-}
-
-function notComplete({ anchored, anchoredSeq }: ChainVerdict): string {
-  if (anchored === 'older') return `not complete: the store remembers only line ${anchoredSeq}, which is before it`
-  return anchored === 'none' ? 'not complete: the store remembers nothing of this chain' : 'not complete: the store was not asked'
 }
 
 /** The verdict for programs. */

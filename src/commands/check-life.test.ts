@@ -14,7 +14,7 @@ import { createSigningKey, reportClaims, signAs } from '../administration/device
 import { createDevices, type DeviceRecord } from '../administration/devices.ts'
 import { createDurableRecords } from '../administration/durable-records.ts'
 import { createPostureReports } from '../administration/posture-report.ts'
-import { liveProbes } from '../compose.ts'
+import { liveProbes } from '../compose-life.ts'
 import { now } from '../compose-machine.ts'
 import { listenForAdministration, openAdministeredStore, openStore } from '../compose-store.ts'
 import type { InstanceConfiguration } from '../config/instance.ts'

@@ -30,7 +30,8 @@ export async function checkPolicyTests(
 ): Promise<CheckedPolicyTests> {
   const isRequired = configuration.policyTests === 'required'
   const nothing = { summary: undefined, problems: [], warnings: [] }
-  const file = await findPolicyTests(policyPath)
+  const files = await findPolicyTests(policyPath)
+  const [file] = files
   if (file === undefined) {
     if (!isRequired) return nothing
     return { ...nothing, problems: [problemOf(policyPath, '`policy_tests: required`, and there is no test beside the policy', writeTests)] }
@@ -38,7 +39,7 @@ export async function checkPolicyTests(
   // Without strengths a test that names one would be blamed for what is missing elsewhere.
   const strengths = configuration.provider?.strengths
   if (strengths === undefined) return nothing
-  const { problems, value: tests, warnings } = await loadPolicyTests(file, { strengths, services: document.services, at })
+  const { problems, value: tests, warnings } = await loadPolicyTests(files, { strengths, services: document.services, at })
   if (tests === undefined) return sorted(isRequired, problems, warnings, undefined)
   if (tests.length === 0 && isRequired)
     return sorted(true, [problemOf(file, '`policy_tests: required`, and there is no test in this file', writeTests)], [], undefined)

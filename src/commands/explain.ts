@@ -8,9 +8,8 @@
 
 import { isIP } from 'node:net'
 import type { Command } from 'commander'
+import { explainRecorded } from '../administration/decision-explanation.ts'
 import { factsOf, type Given, type GivenSignIn, type GivenSubject } from '../administration/given.ts'
-import { readRecordedDecision } from '../administration/recorded-decision.ts'
-import { findGap, gapWords } from '../administration/recorded-gaps.ts'
 import { stateDevice } from '../attributes/device-record.ts'
 import { createEnvironmentReader } from '../attributes/environment-facts.ts'
 import { watchPlaces } from '../attributes/place-files.ts'
@@ -27,7 +26,6 @@ import { isPosternError, PosternError } from '../errors.ts'
 import type { Lock, LockQuestion } from '../live/lock.ts'
 import { createLockSet } from '../live/lock-set.ts'
 import type { Logger } from '../log.ts'
-import { collectAskedFacts } from '../policy/asked-facts.ts'
 import { compilePolicy } from '../policy/compile.ts'
 import { reasons } from '../policy/decision.ts'
 import type { PolicyDocument } from '../policy/document.ts'
@@ -300,31 +298,10 @@ async function findRecorded(
     const hint = requestId.includes('@') ? '; to explain what a person may do, say what URL' : ''
     return `the audit trail of this machine has no decision about a request ${JSON.stringify(requestId)}${hint}`
   }
-  const recorded = readRecordedDecision(found, scheme)
-  const { appId, at, effect, evidence, facts, policy, reason, rule } = recorded
-  const by = rule === undefined ? '' : `, by the rule ${JSON.stringify(rule)}`
-  const notes = [`recorded: ${effect} ${reason}${by}, ${new Date(at).toISOString()}, policy ${policy}`]
-  const app = appId === undefined ? undefined : compilePolicy(document).apps.get(appId)
+  const inForce = { document, compiled: compilePolicy(document) }
+  const { explanation, facts, notes, recorded } = explainRecorded(found, inForce, scheme)
+  const { appId, at, effect, policy, reason, rule } = recorded
   const json = { recorded: { request: requestId, effect, reason, rule, policy, at: new Date(at).toISOString() }, app: appId }
-  const asked = appId === undefined ? undefined : collectAskedFacts(document).get(appId)
-  if (app === undefined || asked === undefined) {
-    notes.push('its app is not in the present policy')
-    return { effect, notes, explanation: undefined, facts, at, json }
-  }
-  if (facts === undefined || typeof evidence === 'string') {
-    notes.push('its facts are not in the trail, so it cannot be decided again')
-    return { effect, notes, explanation: undefined, facts, at, json }
-  }
-  const gap = findGap(evidence, asked)
-  if (gap !== undefined) {
-    notes.push(`it cannot be decided again: ${gapWords[gap]}`)
-    return { effect, notes, explanation: undefined, facts, at, json }
-  }
-  if (policy !== document.version) notes.push(`the policy has changed since: what follows is the present one, ${document.version}`)
-  const explanation = explainDecision(app, facts)
-  const again = explanation.decision.effect
-  if (policy === document.version && again !== effect)
-    notes.push(`the rules alone say ${again}: it was decided outside of them, or by strengths that the instance has changed since`)
   return { effect, notes, explanation, facts, at, json }
 }
 

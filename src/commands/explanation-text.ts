@@ -1,14 +1,11 @@
 /**
  * An explanation as text for an admin: the decision, then each rule with each condition, what it was given, where that came from and how
- * old it is.
- *
- * Values come from tokens and devices, and are shown as JSON so that none of them can write to a terminal or pass for two.
+ * old it is. The rows are made by `decision-tree.ts`, which also sees to it that no value writes to a terminal or passes for two.
  */
 
-import type { ConditionTrace } from '../policy/compose-condition.ts'
-import type { TraceInput } from '../policy/condition.ts'
+import { type ConditionRow, type PartRow, partsOf, treeOf } from '../administration/decision-tree.ts'
 import { reasons } from '../policy/decision.ts'
-import { type Explanation, type PartTrace, type RuleTrace, standingWords } from '../policy/explain.ts'
+import type { Explanation, RuleTrace } from '../policy/explain.ts'
 import type { Outcome } from '../policy/outcome.ts'
 
 const marks: Readonly<Record<Outcome, string>> = { true: '✓', false: '✗', unknown: '?' }
@@ -27,13 +24,12 @@ export function printExplanation({ decision, rules }: Explanation, at: number): 
     const { effect, reason, rule } = decision.would
     lines.push(`    without report mode: ${effect} ${reason}${rule === undefined ? '' : ` (${rule})`}`)
   }
-  for (const rule of [...rules].sort((a, b) => Number(b.isDeciding) - Number(a.isDeciding))) {
-    const { isDeciding, isReport, name, origin, standing, verb } = rule
+  for (const { isDeciding, isReport, name, origin, parts, says, verb } of treeOf({ rules }, at)) {
     const more = [origin === 'company' ? 'for the company' : '', isReport ? 'report only' : '', isDeciding ? 'this decided' : ''].filter(
       (word) => word !== '',
     )
-    lines.push('', `${verb} ${JSON.stringify(name)}${more.length === 0 ? '' : `  (${more.join(', ')})`}`, `    ${standingWords[standing]}`)
-    lines.push(...printConditions(rule, at).map((line) => `    ${line}`))
+    lines.push('', `${verb} ${JSON.stringify(name)}${more.length === 0 ? '' : `  (${more.join(', ')})`}`, `    ${says}`)
+    lines.push(...parts.flatMap(printPart).map((line) => `    ${line}`))
   }
   if (rules.length === 0) lines.push('', 'No rule speaks of this app: nobody may open it.')
   return lines.join('\n')
@@ -41,34 +37,21 @@ export function printExplanation({ decision, rules }: Explanation, at: number): 
 
 /** The parts of one rule, a line each. */
 export function printConditions(rule: RuleTrace, at?: number): readonly string[] {
-  return rule.parts.flatMap((part) => printPart(part, at))
+  return partsOf(rule, at).flatMap(printPart)
 }
 
-function printPart({ condition, inputs, outcome, place }: PartTrace, at: number | undefined): readonly string[] {
+function printPart({ of, outcome, place }: PartRow): readonly string[] {
   const head = `${marks[outcome]} ${place}`
-  const lines = condition === undefined ? inputs.map((input) => printInput(input, at)) : printCondition(condition, at)
+  const lines = of.flatMap(printRow)
   const [only] = lines
   return lines.length === 1 && only !== undefined ? [`${head}: ${only}`] : [head, ...lines.map((line) => `    ${line}`)]
 }
 
-function printCondition({ inputs, kind, name, of, outcome }: ConditionTrace, at: number | undefined): readonly string[] {
-  const own = inputs.map((input) => printInput(input, at))
-  const inner = of.flatMap((one) => printCondition(one, at))
-  if (kind !== 'level' && of.length === 0) return own
-  const label = kind === 'level' ? `level ${name ?? ''}` : kind
-  return [`${marks[outcome]} ${label}`, ...[...own, ...inner].map((line) => `    ${line}`)]
-}
-
-function printInput({ at: observedAt, fact, outcome, source, value, wanted }: TraceInput, at: number | undefined): string {
-  const got = value.known ? printValue(value.value) : `unknown (${value.why})`
-  const age = observedAt === undefined || at === undefined ? '' : `, ${printAge(at - observedAt)} old`
-  return `${marks[outcome]} ${fact} is ${got}, wanted ${wanted}  [${source}${age}]`
-}
-
-function printValue(value: unknown): string {
-  const text = value === undefined ? 'none' : JSON.stringify(value)
-  const safe = (text ?? 'none').replace(/[\u007f-\u009f\u200e\u200f\u2028-\u202e\u2066-\u2069]/g, '?')
-  return safe.length > 300 ? `${safe.slice(0, 300)}…` : safe
+function printRow(row: ConditionRow): readonly string[] {
+  const mark = marks[row.outcome]
+  if (row.kind === 'group') return [`${mark} ${row.label}`, ...row.of.flatMap(printRow).map((line) => `    ${line}`)]
+  const age = row.ageMs === undefined ? '' : `, ${printAge(row.ageMs)} old`
+  return [`${mark} ${row.fact} is ${row.got}, wanted ${row.wanted}  [${row.source}${age}]`]
 }
 
 /** Milliseconds as a person would say them. */

@@ -9,7 +9,7 @@ import type { Command } from 'commander'
 import { readBareEnvironment } from '../attributes/environment-facts.ts'
 import { loadConfiguration } from '../config/load-configuration.ts'
 import { loadPolicy } from '../config/load-policy.ts'
-import { findPolicyTests, loadPolicyTests } from '../config/load-policy-tests.ts'
+import { loadPolicyTests } from '../config/load-policy-tests.ts'
 import { printProblems } from '../config/problems.ts'
 import { compileRoutes } from '../enforcement/route-table.ts'
 import { compilePolicy } from '../policy/compile.ts'
@@ -42,18 +42,31 @@ async function runTests(options: TestOptions, now: () => number): Promise<0 | 1 
     console.error(printProblems(problems, 'error'))
     return 2
   }
-  const policy = await loadPolicy(parts.policyPath, { configuration: parts })
+  const policy = await openPolicyInForce({ ...parts, policyPath: parts.policyPath })
+  try {
+    return await runTestsOf(policy, { ...options, strengths: parts.provider.strengths, at: now() })
+  } finally {
+    await policy.close()
+  }
+}
+
+interface RunOptions extends TestOptions {
+  readonly strengths: ReadonlyMap<string, Strength>
+  readonly at: number
+}
+
+async function runTestsOf(policy: PolicyInForceForCommand, options: RunOptions): Promise<0 | 1 | 2> {
   if (policy.value === undefined) {
     console.error(printProblems(policy.problems, 'error'))
     return 2
   }
-  const file = options.tests ?? (await findPolicyTests(parts.policyPath))
-  if (file === undefined) {
-    console.error(`postern: there are no tests beside ${parts.policyPath}; docs/policy.md says how to write policy.test.yaml`)
+  const files = options.tests === undefined ? policy.testFiles : [options.tests]
+  if (files.length === 0) {
+    console.error(`postern: there are no tests ${policy.revision === undefined ? `beside ${policy.path}` : `in revision ${policy.revision}`}; docs/policy.md says how to write policy.test.yaml`)
     return 2
   }
   const { services } = policy.value
-  const loaded = await loadPolicyTests(file, { strengths: parts.provider.strengths, services, at: now() })
+  const loaded = await loadPolicyTests(files, { strengths: options.strengths, services, at: options.at })
   if (loaded.value === undefined) {
     console.error(printProblems(loaded.problems, 'error'))
     return 2

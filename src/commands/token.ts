@@ -1,14 +1,14 @@
 /**
- * `postern token create|list|revoke`: tokens for systems that report on devices or cut people off, made and ended by administrators.
+ * `postern token create|list|rotate|revoke`: tokens for programs, made, renewed and ended by administrators.
  *
- * `create` prints the token on standard output, alone and once, so that it can be piped into where it is kept; everything for people goes
+ * `create` and `rotate` print the token on standard output, alone and once, so that it can be piped into where it is kept; everything for people goes
  * to standard error. No other command prints more of a token than its id.
  */
 
 import { type Command, InvalidArgumentError, Option } from 'commander'
 import { parseTokenId } from '../administration/token-format.ts'
-import { formatTokenScope, parseTokenScope, type TokenScope } from '../administration/token-scope.ts'
-import { longestTokenLifetimeSeconds, type TokenFacts } from '../administration/tokens.ts'
+import { formatTokenScope, parseTokenScope, type TokenScope, tokenPermissions } from '../administration/token-scope.ts'
+import { longestGraceSeconds, longestTokenLifetimeSeconds, type TokenFacts } from '../administration/tokens.ts'
 import { duration, text } from '../config/plain-values.ts'
 import { administer, type OpenAdministration } from './administer.ts'
 import { printJson } from './print-line.ts'
@@ -26,15 +26,17 @@ interface CreateOptions {
   readonly expires: number
 }
 
-const scopeHelp =
-  'devices:report, devices:report:tag=TAG, devices:report:id=ID,ID, locks:read, locks:write, sessions:read or sessions:revoke (may be given again)'
+const scopeWords = `${tokenPermissions.join(', ')}, devices:report:tag=TAG or devices:report:id=ID,ID`
+const scopeHelp = `${scopeWords} (may be given again)`
+const grace = duration({ text: '30d', seconds: longestGraceSeconds })
+const defaultGrace = { seconds: 86_400, text: '24h' }
 const lifetime = duration({ text: '400d', seconds: longestTokenLifetimeSeconds })
 const tokenName = text('a name, such as `Intune export`', 100)
 const defaultLifetime = { seconds: 90 * 86_400, text: '90d' }
 
-/** Adds `token create`, `token list` and `token revoke`. */
+/** Adds `token create`, `token list`, `token rotate` and `token revoke`. */
 export function registerToken(program: Command, { openAdministration, now }: TokenParts): void {
-  const token = program.command('token').description('tokens of systems that report on devices, or cut people off')
+  const token = program.command('token').description('tokens of programs: device management, automation, pipelines')
 
   token
     .command('create')
@@ -70,6 +72,32 @@ export function registerToken(program: Command, { openAdministration, now }: Tok
     )
 
   token
+    .command('rotate')
+    .description('give a token another secret and print it, once')
+    .argument('<id>', 'its id, or the token itself', parseId)
+    .addOption(
+      new Option('--grace <duration>', 'how long the secret before goes on, at most 30d; 0s: not at all')
+        .argParser(parseGrace)
+        .default(defaultGrace.seconds, defaultGrace.text),
+    )
+    .option('--config <file>', 'instance configuration', 'config/postern.yaml')
+    .action((id: string, options: { readonly config: string; readonly grace: number }) =>
+      administer(options.config, openAdministration, async ({ tokens, actor }) => {
+        const rotation = await tokens.rotate(id, options.grace, actor)
+        if (rotation.outcome !== 'rotated') {
+          const words = rotation.outcome === 'ended' ? `the token ${id} has ended` : `there is no token ${id}`
+          console.error(`postern: ${words}`)
+          process.exitCode = 1
+          return
+        }
+        const { name, previousUntil } = rotation.token
+        const end = previousUntil === undefined || options.grace === 0 ? 'has ended' : `ends ${instant(previousUntil)}`
+        console.error(`Token ${id} (${name}) has another secret, shown this once; the one before ${end}.`)
+        console.log(rotation.text)
+      }),
+    )
+
+  token
     .command('revoke')
     .description('end a token, everywhere within seconds')
     .argument('<id>', 'its id, or the token itself', parseId)
@@ -90,9 +118,14 @@ export function registerToken(program: Command, { openAdministration, now }: Tok
 function addScope(written: string, before: readonly TokenScope[] | undefined): readonly TokenScope[] {
   const scope = parseTokenScope(written)
   if (scope !== undefined) return [...(before ?? []), scope]
-  throw new InvalidArgumentError(
-    'write devices:report, devices:report:tag=TAG, devices:report:id=ID,ID, locks:read, locks:write, sessions:read or sessions:revoke.',
-  )
+  throw new InvalidArgumentError(`write ${scopeWords}.`)
+}
+
+function parseGrace(written: string): number {
+  if (/^0s?$/.test(written)) return 0
+  const parsed = grace.safeParse(written)
+  if (parsed.success) return parsed.data
+  throw new InvalidArgumentError(`${parsed.error.issues[0]?.message ?? 'this is not a duration'}; write something like 24h.`)
 }
 
 function parseName(written: string): string {
@@ -136,6 +169,7 @@ function describeAsJson(facts: TokenFacts, now: number): string {
     expires_at: instant(facts.expiresAt),
     last_used_at: facts.lastUsedAt === undefined ? null : instant(facts.lastUsedAt),
     revoked_at: facts.revokedAt === undefined ? null : instant(facts.revokedAt),
+    rotated_at: facts.rotatedAt === undefined ? null : instant(facts.rotatedAt),
   })
 }
 

@@ -33,6 +33,8 @@ const reason = word.meta({ description: 'Why; docs/reasons.md lists them.' })
 const cause = text(256).meta({ description: 'Why it ended.' })
 const actor = text(256).meta({ description: 'Who administered: os:<user>@<host>, token:<id>, device:<id>, person:<sub>.' })
 const prose = text(512).meta({ description: 'The reason that the administrator gave.' })
+const contentHash = text(64).meta({ description: 'SHA-256 over names and contents of the files of a policy, base64url.' })
+const comment = text(512).meta({ description: 'What it is about, in the author’s words.' })
 const chain = text(256).meta({ description: 'Name of the chain: the folder’s.' })
 const subject = z
   .strictObject({
@@ -88,6 +90,7 @@ const events = [
     tls_version: text(32).optional(),
     decided_at: instant.optional(),
     facts: z.strictObject({ subject: z.string(), sign_in: z.string(), device: z.string() }).optional(),
+    device: text(256).optional(),
     circumstances: text(1024).optional(),
     trace: z.string().max(64).optional(),
     lock: lock.optional(),
@@ -148,6 +151,13 @@ const events = [
     target: text(256).optional(),
     reason: prose.optional(),
   }),
+  event(['connection.cut'], 'An administrator cut an open connection, which began with this request.', {
+    actor,
+    request,
+    app,
+    target: text(1024).optional(),
+    reason: prose.optional(),
+  }),
   event(['break_glass.issued'], 'Before a one-time sign-in without the provider was handed out.', {
     actor,
     issuer: text(512),
@@ -168,10 +178,49 @@ const events = [
   }),
   event(['post.discarded'], 'A kept form was thrown away.', { ...postFields, cause: cause.optional() }),
   event(['policy.loaded', 'policy.refused'], 'A policy came into force, or a changed one could not.', policyFields),
-  event(['keys.rotated'], 'Another key signs assertions.', { kid: text(256) }),
-  event(['token.created', 'token.revoked'], 'A service token was made, or ended.', tokenFields),
+  event(['policy.published'], 'A policy was published to the store; written before it is in force.', {
+    actor,
+    revision: z.int().min(1),
+    policy,
+    hash: contentHash,
+    from: policy.optional(),
+    comment,
+    difference: z.array(text(256)).max(100),
+    approvals: z.array(text(256)).max(100),
+    restores: z.int().min(1).optional(),
+  }),
+  event(['policy.publication_refused'], 'Somebody would have published, and another revision had come in between.', {
+    actor,
+    hash: contentHash,
+    comment,
+    predecessor: whole,
+    head: whole,
+  }),
   event(
-    ['device.registered', 'device.imported', 'device.blocked', 'device.unblocked', 'device.removed', 'device.reported'],
+    ['policy.drafted', 'policy.proposed', 'policy.approved', 'policy.discarded'],
+    'A draft of a policy was begun or changed, put before others, approved, or given up.',
+    { actor, draft: text(64), hash: contentHash, comment },
+  ),
+  event(['store.adopted'], 'A store that had lost revisions of the policy was given them back, or its loss was accepted.', {
+    actor,
+    kept: z.enum(['mirror', 'store']),
+    revision: z.int().min(1).optional(),
+    policy: policy.optional(),
+    hash: contentHash.optional(),
+  }),
+  event(['keys.rotated'], 'Another key signs assertions.', { kid: text(256) }),
+  event(['token.created', 'token.rotated', 'token.revoked'], 'A service token was made, given another secret, or ended.', {
+    ...tokenFields,
+    until: instant.optional(),
+  }),
+  event(['console.invited', 'console.uninvited'], 'Somebody was given a role of the console for a while, or it was taken back.', {
+    actor,
+    email: text(320),
+    role: text(32),
+    until: instant.optional(),
+  }),
+  event(
+    ['device.registered', 'device.imported', 'device.blocked', 'device.unblocked', 'device.tagged', 'device.removed', 'device.reported'],
     'A device of the inventory changed.',
     deviceFields,
   ),

@@ -11,6 +11,7 @@ import { z } from 'zod'
 import { canHold, unwrapSchema } from './parse-value.ts'
 import { type Path, type Place, quote, type Report, suggestNearest } from './problems.ts'
 import type { Environment } from './secret-values.ts'
+import { tokenVariable } from './service-token.ts'
 import { parseYamlSource } from './yaml-source.ts'
 
 const prefix = 'POSTERN_'
@@ -30,6 +31,8 @@ export function applyOverrides(schema: z.ZodType, data: unknown, environment: En
   for (const name of Object.keys(environment).sort((a, b) => (a < b ? -1 : 1))) {
     const text = environment[name]
     if (!name.startsWith(prefix) || text === undefined || madeByKubernetes.test(name) || name.startsWith(testPrefix)) continue
+    // A command's own, also while it reads a configuration.
+    if (name === tokenVariable) continue
     const place: Place = { file: `$${name}`, line: 0, column: 0 }
     const complain = (message: string, suggestion?: string) =>
       void report.problems.push({ ...place, path: '', message, ...(suggestion === undefined ? {} : { suggestion }) })

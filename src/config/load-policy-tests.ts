@@ -4,10 +4,11 @@
  * A test that names nobody, no device or no strength that exists is a problem with its line, never a test that passes.
  */
 
-import { stat } from 'node:fs/promises'
+import { readdir, stat } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import type { Given, GivenDevice, GivenSignIn, GivenSubject } from '../administration/given.ts'
 import type { Scalar, Service, Strength } from '../policy/document.ts'
+import type { PolicyForm } from './load-policy.ts'
 import { parseValue } from './parse-value.ts'
 import { policyTestsSchema, type WrittenPolicyTests } from './policy-tests-schema.ts'
 import { type Loaded, type Path, type Problem, quote, type Report, suggestNearest } from './problems.ts'
@@ -41,24 +42,34 @@ export interface PolicyTestsContext {
   readonly at: number
 }
 
-/** `policy.test.yaml` beside `policy.yaml`; in a folder of policies every `*.test.yaml`'s usual one. */
-export async function findPolicyTests(policyPath: string): Promise<string | undefined> {
+/** `policy.test.yaml` beside `policy.yaml`, `policies.test.yaml` beside a folder `policies`; in a bundle every `*.test.yaml` at its top. */
+export async function findPolicyTests(policyPath: string, form: PolicyForm = 'files'): Promise<readonly string[]> {
   const isFolder = (await stat(policyPath).catch(() => undefined))?.isDirectory() ?? false
+  if (isFolder && form === 'bundle') {
+    const names = (await readdir(policyPath)).filter((name) => name.endsWith('.test.yaml') && !name.startsWith('.'))
+    return names.sort().map((name) => join(policyPath, name))
+  }
   const usual = isFolder
     ? join(dirname(policyPath), `${basename(policyPath)}.test.yaml`)
     : join(dirname(policyPath), basename(policyPath).replace(/\.yaml$/, '.test.yaml'))
   const found = await stat(usual).catch(() => undefined)
-  return found?.isFile() === true && usual !== policyPath ? usual : undefined
+  return found?.isFile() === true && usual !== policyPath ? [usual] : []
 }
 
-/** Loads the tests of a file. Never rejects; what is wrong is in the result. */
-export async function loadPolicyTests(file: string, context: PolicyTestsContext): Promise<Loaded<readonly PolicyTest[]>> {
+/** Loads the tests of these files, in their order. Never rejects; what is wrong is in the result. */
+export async function loadPolicyTests(
+  files: string | readonly string[],
+  context: PolicyTestsContext,
+): Promise<Loaded<readonly PolicyTest[]>> {
   const lists = { problems: [] as Problem[], warnings: [] as Problem[] }
-  const { data, report } = await loadYamlSource(file, lists)
-  const { value } = data === undefined ? { value: undefined } : parseValue(policyTestsSchema, data, report)
-  if (value === undefined) return { value: undefined, ...lists }
-  const tests = value.tests.map((test, index) => buildTest(value, test, { report, context, path: ['tests', index] }))
-  if (tests.length === 0) report.warning([], 'there is no test in this file')
+  const tests: PolicyTest[] = []
+  for (const file of typeof files === 'string' ? [files] : files) {
+    const { data, report } = await loadYamlSource(file, lists)
+    const { value } = data === undefined ? { value: undefined } : parseValue(policyTestsSchema, data, report)
+    if (value === undefined) continue
+    tests.push(...value.tests.map((test, index) => buildTest(value, test, { report, context, path: ['tests', index] })))
+    if (value.tests.length === 0) report.warning([], 'there is no test in this file')
+  }
   return { value: lists.problems.length > 0 ? undefined : tests, ...lists }
 }
 

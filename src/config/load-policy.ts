@@ -14,13 +14,13 @@ import { buildApp, buildCompanyRule } from './build-app.ts'
 import type { WrittenCondition } from './condition-schema.ts'
 import type { InstanceConfiguration } from './instance.ts'
 import { describeInstance, type KnownInstance } from './known-instance.ts'
+import { findNamedFiles, keepInside, type NamedFile } from './named-files.ts'
 import { loadNetworks } from './network-file.ts'
 import { parseValue } from './parse-value.ts'
 import { checkPolicy } from './policy-checks.ts'
-import type { PolicyParts, ReadPolicy } from './policy-parts.ts'
+import type { ReadPolicy } from './policy-parts.ts'
 import { policySchema, type WrittenPolicy } from './policy-schema.ts'
 import { createReport, type Loaded, type Problem } from './problems.ts'
-import { findConditions } from './reference-checks.ts'
 import { type Resolution, resolveCondition, versionedCondition } from './resolve-condition.ts'
 import { explainFileError, loadFile, loadYamlSource } from './yaml-source.ts'
 
@@ -30,12 +30,22 @@ export interface PolicyContext {
   readonly configuration: Partial<InstanceConfiguration> | undefined
   /** The time, for warnings of what is over; left out without it. */
   readonly now?: number | undefined
+  /** `files`, if left out. */
+  readonly form?: PolicyForm | undefined
 }
+
+/**
+ * How a policy lies on the disk. `files`: a file or a folder, with its tests beside it. `bundle`: a folder that holds everything, its tests
+ * too, and no links: a revision or a draft, written by `writeBundle`.
+ */
+export type PolicyForm = 'files' | 'bundle'
 
 /** A policy as it was loaded, with what else it was made of. */
 export interface LoadedPolicy extends Loaded<PolicyDocument> {
   /** Files that count for the document besides its own, by absolute path, readable or not: a change of one is a change of the policy. */
   readonly files: readonly string[]
+  /** Every file that the document names, pictures and authorities too, by absolute path, readable or not. */
+  readonly named: readonly string[]
 }
 
 interface LoadedFile extends ReadPolicy {
@@ -44,31 +54,43 @@ interface LoadedFile extends ReadPolicy {
 }
 
 /** Loads a file, or the `*.yaml` of a folder. Never rejects; what is wrong is in the result. */
-export function loadPolicy(path: string, { configuration = {}, now }: PolicyContext): Promise<LoadedPolicy> {
-  return loadPolicyBeside(path, describeInstance(configuration), now)
+export function loadPolicy(path: string, { configuration = {}, form, now }: PolicyContext): Promise<LoadedPolicy> {
+  return loadPolicyBeside(path, describeInstance(configuration), now, form)
 }
 
 /** The same where of the instance only this is at hand. */
-export async function loadPolicyBeside(path: string, instance: KnownInstance, now: number | undefined): Promise<LoadedPolicy> {
+export async function loadPolicyBeside(
+  path: string,
+  instance: KnownInstance,
+  now: number | undefined,
+  form: PolicyForm = 'files',
+): Promise<LoadedPolicy> {
   const lists = { problems: [] as Problem[], warnings: [] as Problem[] }
   const files: LoadedFile[] = []
-  for (const file of await findFiles(path, lists)) {
+  const own = await findFiles(path, form, lists)
+  for (const file of own.files) {
     const { data, report } = await loadYamlSource(file, lists)
     if (data === undefined) continue
     const { value, parts } = parseValue(policySchema, data, report)
     if (parts !== undefined && typeof parts === 'object') files.push({ file, value, parts, data, report })
   }
   const policy = checkPolicy(files, instance, now === undefined ? undefined : dayBegunEverywhere(now))
+  const named = [...findNamedFiles(policy)]
+  const readable = instance.managed === undefined ? named : await keepInside(named, own.folder)
   const found: FoundFiles = {
-    authorities: await loadAuthorities(files),
-    pictures: await loadPictures(files),
-    networks: await loadNetworkFiles(policy),
+    authorities: await loadAuthorities(readable),
+    pictures: await loadPictures(readable),
+    networks: await loadNetworkFiles(readable),
     strengths: instance.strengths ?? new Map(),
   }
-  const watched = [...found.networks.keys()].sort()
-  if (lists.problems.length > 0 || files.length === 0) return { value: undefined, ...lists, files: watched }
+  const all = {
+    ...lists,
+    files: [...found.networks.keys()].sort(),
+    named: [...new Set(named.map(({ file }) => file))].sort(),
+  }
+  if (lists.problems.length > 0 || files.length === 0) return { value: undefined, ...all }
   const written = files.flatMap(({ file, value }) => (value === undefined ? [] : [{ file, value }]))
-  return { value: buildDocument(written, found), ...lists, files: watched }
+  return { value: buildDocument(written, found), ...all }
 }
 
 interface FoundFiles {
@@ -84,18 +106,24 @@ function dayBegunEverywhere(now: number): string {
   return new Date(now - 12 * 3_600_000).toISOString().slice(0, 10)
 }
 
-async function findFiles(path: string, lists: { problems: Problem[]; warnings: Problem[] }): Promise<readonly string[]> {
+interface OwnFiles {
+  /** What lies in here, the document may name. */
+  readonly folder: string
+  readonly files: readonly string[]
+}
+
+async function findFiles(path: string, form: PolicyForm, lists: { problems: Problem[]; warnings: Problem[] }): Promise<OwnFiles> {
   const report = createReport(path, () => ({ file: path, line: 0, column: 0 }), lists)
   try {
-    if (!(await stat(path)).isDirectory()) return [path]
+    if (!(await stat(path)).isDirectory()) return { folder: dirname(resolve(path)), files: [path] }
     const entries = (await readdir(path, { withFileTypes: true })).filter(({ name }) => !name.startsWith('.'))
     const names = entries.map(({ name }) => name).sort()
     const files = names.filter((name) => name.endsWith('.yaml') && !name.endsWith('.test.yaml'))
     for (const name of names.filter((other) => /\.(?:test\.yaml|yml|YAML|YML)$/.test(other))) {
       const file = join(path, name)
-      const why = name.endsWith('.test.yaml')
-        ? `tests of a folder lie beside it, in \`${basename(path)}.test.yaml\``
-        : 'names of policy files end in .yaml'
+      const isTests = name.endsWith('.test.yaml')
+      if (isTests && form === 'bundle') continue
+      const why = isTests ? `tests of a folder lie beside it, in \`${basename(path)}.test.yaml\`` : 'names of policy files end in .yaml'
       createReport(file, () => ({ file, line: 0, column: 0 }), lists).warning([], `this file is not read: ${why}`)
     }
     // A rule that denies, in a file that nobody reads, would be missed by nobody.
@@ -108,60 +136,51 @@ async function findFiles(path: string, lists: { problems: Problem[]; warnings: P
         )
       }
     }
+    if (form === 'bundle') {
+      for (const { name } of entries.filter((one) => one.isSymbolicLink()))
+        createReport(join(path, name), () => ({ file: join(path, name), line: 0, column: 0 }), lists).problem(
+          [],
+          'this is a link, not a file',
+        )
+    }
     if (files.length === 0) report.problem([], 'the folder holds no *.yaml file')
-    return files.map((name) => join(path, name))
+    return { folder: resolve(path), files: files.map((name) => join(path, name)) }
   } catch (error) {
     report.problem([], explainFileError(error), { expected: 'the policy document, or a folder of *.yaml files' })
-    return []
+    return { folder: resolve(path), files: [] }
   }
 }
 
 /** PEM text of every `ca_file`, by absolute path. Certificates are public, so they may stand in the document's value. */
-async function loadAuthorities(files: readonly LoadedFile[]): Promise<ReadonlyMap<string, string>> {
+async function loadAuthorities(named: readonly NamedFile[]): Promise<ReadonlyMap<string, string>> {
   const authorities = new Map<string, string>()
-  for (const { file, parts, report } of files) {
-    for (const [index, app] of (parts.apps ?? []).entries()) {
-      const written = app?.upstream
-      const list = Array.isArray(written) ? written : [written]
-      for (const [position, entry] of list.entries()) {
-        if (entry === undefined || 'basePath' in entry || entry.ca_file === undefined) continue
-        const path = ['apps', index, 'upstream', ...(Array.isArray(written) ? [position] : []), 'ca_file']
-        const absolute = resolve(dirname(file), entry.ca_file)
-        const bytes = await loadFile(absolute, 1_000_000)
-        if (typeof bytes === 'string') report.problem(path, bytes)
-        else if (!isCertificate(bytes)) report.problem(path, 'the file holds no PEM certificate')
-        else authorities.set(absolute, bytes.toString('latin1'))
-      }
-    }
+  for (const { file, path, report } of named.filter(({ kind }) => kind === 'authority')) {
+    const bytes = await loadFile(file, 1_000_000)
+    if (typeof bytes === 'string') report.problem(path, bytes)
+    else if (!isCertificate(bytes)) report.problem(path, 'the file holds no PEM certificate')
+    else authorities.set(file, bytes.toString('latin1'))
   }
   return authorities
 }
 
 /** Hash of every `logo`, by absolute path. The picture itself is read again by whoever shows it. */
-async function loadPictures(files: readonly LoadedFile[]): Promise<ReadonlyMap<string, string>> {
+async function loadPictures(named: readonly NamedFile[]): Promise<ReadonlyMap<string, string>> {
   const pictures = new Map<string, string>()
-  for (const { file, parts, report } of files) {
-    for (const [index, app] of (parts.apps ?? []).entries()) {
-      if (app?.logo === undefined) continue
-      const path = ['apps', index, 'logo']
-      const absolute = resolve(dirname(file), app.logo)
-      const bytes = await loadFile(absolute, maxPictureBytes)
-      if (typeof bytes === 'string') report.problem(path, bytes, { expected: pictureWords })
-      else if (recognisePicture(bytes) === undefined)
-        report.problem(path, 'the file is no picture that pages can show', { expected: pictureWords })
-      else pictures.set(absolute, createHash('sha256').update(bytes).digest('hex'))
-    }
+  for (const { file, path, report } of named.filter(({ kind }) => kind === 'picture')) {
+    const bytes = await loadFile(file, maxPictureBytes)
+    if (typeof bytes === 'string') report.problem(path, bytes, { expected: pictureWords })
+    else if (recognisePicture(bytes) === undefined)
+      report.problem(path, 'the file is no picture that pages can show', { expected: pictureWords })
+    else pictures.set(file, createHash('sha256').update(bytes).digest('hex'))
   }
   return pictures
 }
 
 /** Networks of every `cidrs_file`, by absolute path; a file that several conditions name is read once. */
-async function loadNetworkFiles(policy: PolicyParts): Promise<ReadonlyMap<string, readonly string[] | undefined>> {
+async function loadNetworkFiles(named: readonly NamedFile[]): Promise<ReadonlyMap<string, readonly string[] | undefined>> {
   const networks = new Map<string, readonly string[] | undefined>()
-  for (const { condition, path, report } of findConditions(policy)) {
-    if (condition.kind !== 'network' || condition.cidrsFile === undefined) continue
-    const absolute = resolve(dirname(report.file), condition.cidrsFile)
-    if (!networks.has(absolute)) networks.set(absolute, await loadNetworks(absolute, report, [...path, 'network', 'cidrs_file']))
+  for (const { file, path, report } of named.filter(({ kind }) => kind === 'networks')) {
+    if (!networks.has(file)) networks.set(file, await loadNetworks(file, report, path))
   }
   return networks
 }

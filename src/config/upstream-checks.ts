@@ -2,14 +2,16 @@
  * Addresses that no app may be forwarded to, because what answers there trusts whoever reaches it: our own listeners, the
  * operations address, the session store, and the public names that lead back to us.
  *
- * Names are compared, not resolved: DNS may answer differently later, so the forwarder checks the address it connects to as well.
+ * Under a managed policy also what `upstreams.allow` does not list (`upstream-reach.ts`). Names are compared, not resolved: DNS may answer
+ * differently later, so the forwarder checks the address it connects to as well.
  */
 
 import type { AppAddress } from '../policy/document.ts'
 import type { HostPort } from './instance.ts'
 import type { KnownInstance } from './known-instance.ts'
 import type { FoundApp } from './policy-parts.ts'
-import type { Path } from './problems.ts'
+import { type Path, quote } from './problems.ts'
+import { createUpstreamReach, type UpstreamReach } from './upstream-reach.ts'
 import { canReach, portOf, unbracket } from './web-address.ts'
 
 interface Target extends HostPort {
@@ -25,6 +27,7 @@ export function checkUpstreams(apps: readonly FoundApp[], instance: KnownInstanc
     instance,
     accessOrigin: accessUrl?.origin,
     appOrigins: new Set(apps.map(({ app }) => (app.url as AppAddress | undefined)?.origin)),
+    reach: instance.managed === undefined ? undefined : createUpstreamReach(instance.managed.allow),
   }
   for (const found of apps) checkApp(found, ours)
 }
@@ -33,6 +36,8 @@ interface OurAddresses {
   readonly instance: KnownInstance
   readonly accessOrigin: string | undefined
   readonly appOrigins: ReadonlySet<string | undefined>
+  /** Of a managed policy. */
+  readonly reach: UpstreamReach | undefined
 }
 
 function checkApp(found: FoundApp, ours: OurAddresses): void {
@@ -40,6 +45,7 @@ function checkApp(found: FoundApp, ours: OurAddresses): void {
   for (const target of findTargets(found)) {
     const problem = explainForbidden(target, ours)
     if (problem !== undefined) found.report.problem(target.path, problem)
+    else if (ours.reach?.judgeHost(target.host, target.port) === 'refused') reportOutOfReach(found, target, ours.instance)
     if (seen.has(target.url.href)) found.report.problem(target.path, 'this upstream is already in the list')
     seen.add(target.url.href)
     if (target.url.protocol === 'http:' && (target.hasCa || target.hasServerName)) {
@@ -47,6 +53,18 @@ function checkApp(found: FoundApp, ours: OurAddresses): void {
         suggestion: 'write `https://`, or remove them',
       })
     }
+  }
+}
+
+function reportOutOfReach({ report }: FoundApp, { path }: Target, { managed }: KnownInstance): void {
+  if (managed?.allow === undefined) {
+    report.problem(path, 'a managed policy leads to no service of this machine itself', {
+      suggestion: 'list it in `upstreams.allow` of the instance configuration, if that is meant',
+    })
+  } else {
+    report.problem(path, 'a managed policy leads only to where `upstreams.allow` of the instance configuration allows it', {
+      expected: `one of ${managed.allow.slice(0, 5).map(quote).join(', ')}${managed.allow.length > 5 ? ' …' : ''}`,
+    })
   }
 }
 

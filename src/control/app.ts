@@ -26,6 +26,7 @@ import { type DeviceReportsPorts, mountDeviceReports } from './api/device-report
 import { mountBackchannelLogout } from './backchannel-logout.ts'
 import { mountBreakGlass } from './break-glass.ts'
 import { createBrowserState } from './browser-state.ts'
+import { type ConsoleSettings, mountConsole } from './console/console.ts'
 import { answerLastResort, handleFailure } from './failures.ts'
 import { limitRate, noBackgroundRequests, onlyMethods, sameOriginPosts, securityHeaders } from './guards.ts'
 import { mountMySessions } from './my-sessions.ts'
@@ -67,6 +68,8 @@ export interface ControlPlaneSettings extends ReadPerson {
   /** Takes the codes of emergency sign-ins; without it they are not known here. */
   readonly breakGlass?: BreakGlassDoor
   readonly countBreakGlass?: () => void
+  /** The console; without it there are no such paths. */
+  readonly console?: ConsoleSettings
   readonly sessionLimits: { readonly idleTimeoutSeconds: number; readonly lifetimeSeconds: number }
   /** Per client address and minute. Thousands of people in one office have one address, and ten tabs each in the morning. */
   readonly rateLimits?: { readonly signInsPerMinute: number; readonly wrongLogoutTokensPerMinute: number }
@@ -125,6 +128,11 @@ export function createControlPlane(
   mountMySessions(signedInPeople, ports)
   signedInPeople.all(guarded, onlyMethods('GET, HEAD', answers))
   app.use(signedInPeople)
+
+  // Each of its pages stands behind its own permission; see `console-routes.ts`.
+  const consoleRoles = groupRouter()
+  if (settings.console !== undefined) mountConsole(consoleRoles, ports, settings.console)
+  app.use(consoleRoles)
 
   app.use((request, response) => answers.refuse(request, response, 'path_not_found'))
   app.use(handleFailure(answers, log))

@@ -10,6 +10,7 @@ import { createHash } from 'node:crypto'
 import { type SessionData, Store } from 'express-session'
 import type { SealedRecords } from '../session/sealed-records.ts'
 import type { SessionStore } from '../session/store.ts'
+import type { Notice } from './console/console-page.ts'
 
 declare module 'express-session' {
   interface SessionData {
@@ -19,6 +20,8 @@ declare module 'express-session' {
     form?: { readonly sessionId: string; readonly token: string }
     /** What `/sessions` has just ended, for the page that follows. */
     ended?: 'one' | 'others'
+    /** What the console has to say on the page that follows. */
+    notice?: Notice
   }
 }
 

@@ -20,6 +20,8 @@ import type { AuditEvent } from '../audit/event.ts'
 import { type ProviderConfiguration, Secret } from '../config/instance.ts'
 import type { CurrentKeys } from '../keys.ts'
 import { createLive } from '../live/create-live.ts'
+import type { Live } from '../live/live.ts'
+import type { Lock } from '../live/lock.ts'
 import { describeError, type Logger } from '../log.ts'
 import { createRelyingParty } from '../oidc/openid-relying-party.ts'
 import type { RelyingParty } from '../oidc/relying-party.ts'
@@ -43,6 +45,7 @@ export interface AccessHost {
   readonly relyingParty: RelyingParty
   readonly sessions: SessionService
   readonly store: SessionStore
+  readonly live: Live
   /** What its values are sealed with. */
   readonly sealer: { readonly keys: CurrentKeys; readonly now: () => number }
   readonly port: number
@@ -70,11 +73,21 @@ export interface Visit {
   readonly body?: string | Buffer
 }
 
-/** Starts one. `change` adds to the settings of the control plane; `rules` says how old claims may be. */
+/** What a test may build settings of the control plane from. */
+export type HostParts = Pick<AccessHost, 'live' | 'sessions' | 'store' | 'sealer' | 'events'> & { readonly log: Logger }
+
+/**
+ * Starts one. `change` adds to the settings of the control plane; `rules` says how old claims may be, and may hold locks, which are read
+ * whenever the store tells of a change.
+ */
 export async function startAccessHost(
-  change: Partial<ControlPlaneSettings> = {},
+  change: Partial<ControlPlaneSettings> | ((parts: HostParts) => Partial<ControlPlaneSettings>) = {},
   apps: readonly App[] = testApps(),
-  rules: { readonly claimsMaxAgeSeconds: number; readonly withoutRefreshToken: 'accept' | 'reauthenticate' } = {
+  rules: {
+    readonly claimsMaxAgeSeconds: number
+    readonly withoutRefreshToken: 'accept' | 'reauthenticate'
+    readonly locks?: readonly Lock[]
+  } = {
     claimsMaxAgeSeconds: 200_000,
     withoutRefreshToken: 'accept',
   },
@@ -123,7 +136,7 @@ export async function startAccessHost(
   const sessionLimits = { idleTimeoutSeconds: 1800, lifetimeSeconds: 43_200 }
   const live = createLive({
     store,
-    loadLocks: async () => [],
+    loadLocks: async () => [...(rules.locks ?? [])],
     monotonicNow: () => performance.now() + moved,
     keepSeconds: keepEndsForSeconds(sessionLimits),
     log: log as unknown as Logger,
@@ -176,7 +189,9 @@ export async function startAccessHost(
     readEnvironment: readBareEnvironment,
     devices: noDevices,
     binding: noBinding,
-    ...change,
+    ...(typeof change === 'function'
+      ? change({ live, sessions, store, sealer: { keys, now }, events, log: log as unknown as Logger })
+      : change),
   })
   let requests = 0
   const server = createServer((request, response) => {
@@ -192,6 +207,7 @@ export async function startAccessHost(
     relyingParty,
     sessions,
     store,
+    live,
     sealer: { keys, now },
     port,
     events,

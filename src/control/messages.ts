@@ -90,6 +90,14 @@ export const messages: Readonly<Record<Reason, Message>> = {
     ask: 'nobody',
     retry: true,
   },
+  connection_cut: {
+    mood: 'shut',
+    title: 'This connection was closed',
+    happened: 'An administrator closed this one connection. You are still signed in.',
+    helps: 'Open the page again. If it closes again, ask why.',
+    ask: 'support',
+    retry: true,
+  },
   device_changed: {
     mood: 'shut',
     title: 'This is not the device you signed in on',

@@ -58,6 +58,28 @@ export function createPageRenderer(settings: PageRendererSettings): PageRenderer
     isDemo: settings.isDemo,
   }
 
+  const consoleFolder = join(viewsFolder, 'assets', 'console')
+  // What every page of the console has comes first, so that the parts of its themes may overrule it.
+  const rankOf = (file: string) => (file === 'console.css' ? 0 : file.startsWith('console-') ? 1 : 2)
+  const consoleFiles = readdirSync(consoleFolder).sort((a, b) => rankOf(a) - rankOf(b) || (a < b ? -1 : 1))
+  const consoleSite = {
+    ...site,
+    stylesheet: assets.addFiles(
+      [inFolder('base.css'), ...consoleFiles.filter((file) => file.endsWith('.css')).map((file) => join(consoleFolder, file))],
+      'css',
+    ),
+    script: assets.addFiles([join(consoleFolder, 'console.js')], 'js'),
+  }
+  const consoleScripts = new Map(
+    consoleFiles.filter((file) => file.endsWith('.js')).map((file) => [file, assets.addFiles([join(consoleFolder, file)], 'js')]),
+  )
+
+  function findScript(file: string): string {
+    const address = consoleScripts.get(file)
+    if (address === undefined) throw new TypeError(`there is no script ${file} of the console`)
+    return address
+  }
+
   function readLogo(file: string): string {
     const url = assets.addPicture(file)
     if (url === undefined) {
@@ -114,6 +136,11 @@ export function createPageRenderer(settings: PageRendererSettings): PageRenderer
     renderUnavailable: (view) => renderRefusal({ ...noFacts, ...view }),
     renderSignInError: (view) => renderRefusal({ ...noFacts, ...view }),
     renderError: (view) => renderRefusal({ ...noFacts, ...view }),
+    renderConsole({ content, frame, scripts, template }) {
+      const name = `@console/${template}`
+      if (eta.templatesSync.get(name) === undefined) throw new TypeError(`there is no page ${template} of the console`)
+      return eta.render(name, { site: consoleSite, frame, content, scripts: scripts.map(findScript) })
+    },
     refusalPage(view) {
       // A navigation that must sign in is redirected; only a frame is answered with a 401 page.
       return view.status === 401

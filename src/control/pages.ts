@@ -8,6 +8,7 @@
 
 import type { Reason, Unmet } from '../policy/decision.ts'
 import type { NotKept } from '../session/kept-posts.ts'
+import type { ConsoleFrame } from './console/console-frame.ts'
 
 /** The person who is signed in, as they would recognise themselves. */
 export interface PersonView {
@@ -216,6 +217,16 @@ export interface RenewalView {
   readonly mode: 'frame' | 'popup'
 }
 
+/** A page of the console. Its content is the theme's own: plain data, made by a pure function of its own and escaped like everything. */
+export interface ConsoleView {
+  /** Name below `views/console`. */
+  readonly template: string
+  readonly frame: ConsoleFrame
+  readonly content: object
+  /** File names below `views/assets/console`. */
+  readonly scripts: readonly string[]
+}
+
 /** Renders the pages. A `render…` gives HTML for Express, whose security headers `helmet` sets from `page-headers.ts`. */
 export interface PageRenderer {
   renderPortal(view: PortalView): string
@@ -227,6 +238,8 @@ export interface PageRenderer {
   renderUnavailable(view: UnavailableView): string
   renderSignInError(view: SignInErrorView): string
   renderError(view: ErrorView): string
+  /** Throws `TypeError` for a template or a script that there is not. */
+  renderConsole(view: ConsoleView): string
   /** For the data plane: every refusal on an app host. A 401 is the page for a frame. */
   refusalPage(view: RefusalView): OwnPage
   /** For the data plane: the sign-out page of an app host. */

@@ -14,19 +14,36 @@ const maxLength = 2048
 
 /** The address in canonical form, without user information and fragment; `undefined` if it may not be a target. */
 export function parseReturnUrl(text: string | undefined, apps: Iterable<{ readonly app: Pick<App, 'address'> }>): string | undefined {
-  if (text === undefined || text.length > maxLength || !text.isWellFormed()) return undefined
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what is looked for
-  if (/[\u0000-\u0020\u007f-\u00a0\\]|\s|\p{Cf}/u.test(text)) return undefined
-  if (!/^https?:\/\/[^/]/i.test(text)) return undefined
-  const url = URL.parse(text)
-  if (url === null || url.username !== '' || url.password !== '') return undefined
-  if (isOwnPath(url.pathname)) return undefined
+  const url = parsePlainUrl(text)
+  if (url === undefined || isOwnPath(url.pathname)) return undefined
   for (const { app } of apps) {
     if (app.address.origin !== url.origin) continue
     url.hash = ''
     return url.href.length <= maxLength ? url.href : undefined
   }
   return undefined
+}
+
+/**
+ * The same for the one part of the access host that a sign-in may lead to: the pages of the console, which decide about whoever comes. Every other
+ * page of that host is either open to everybody or leads on by itself.
+ */
+export function parseConsolePage(text: string | undefined, accessUrl: URL): string | undefined {
+  const url = parsePlainUrl(text)
+  if (url === undefined || url.origin !== accessUrl.origin) return undefined
+  if (url.pathname !== '/console' && !url.pathname.startsWith('/console/')) return undefined
+  url.hash = ''
+  return url.href.length <= maxLength ? url.href : undefined
+}
+
+/** As browsers read it, if there is only one way to. */
+function parsePlainUrl(text: string | undefined): URL | undefined {
+  if (text === undefined || text.length > maxLength || !text.isWellFormed()) return undefined
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what is looked for
+  if (/[\u0000-\u0020\u007f-\u00a0\\]|\s|\p{Cf}/u.test(text)) return undefined
+  if (!/^https?:\/\/[^/]/i.test(text)) return undefined
+  const url = URL.parse(text)
+  return url === null || url.username !== '' || url.password !== '' ? undefined : url
 }
 
 /** The data plane decodes unreserved characters before it looks for our prefix, so this does as well, and ignores case on top. */

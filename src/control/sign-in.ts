@@ -30,7 +30,7 @@ import { reasonOf, setRetryPath } from './failures.ts'
 import { renewalFor } from './fresh-sign-in.ts'
 import { onlyMethods } from './guards.ts'
 import { findSingle, getContext, readQuery } from './request-context.ts'
-import { findAppOf, parseReturnUrl } from './return-url.ts'
+import { findAppOf, parseConsolePage, parseReturnUrl } from './return-url.ts'
 import { type CallableApp, type CompanionPorts, findCompanions } from './sign-in-companions.ts'
 import { callbackOf, passBy } from './sign-in-detour.ts'
 import { answerFrame, readRenewal } from './sign-in-renewal.ts'
@@ -91,8 +91,10 @@ async function startSignInOnErrand(ports: SignInPorts, request: Request, respons
 async function startSignIn(ports: SignInPorts, request: Request, response: Response): Promise<void> {
   const { accessUrl, answers, apps, binding, cookies, now, sessions, store } = ports
   const query = readQuery(request)
-  const returnTo = parseReturnUrl(findSingle(query, 'return_to'), apps())
-  const attempt = returnTo === undefined ? undefined : parseAttempt(findSingle(query, 'attempt'))
+  const ownPage = parseConsolePage(findSingle(query, 'return_to'), accessUrl)
+  const returnTo = ownPage ?? parseReturnUrl(findSingle(query, 'return_to'), apps())
+  // A page of this very host needs no hand-off: its cookie is the session's own.
+  const attempt = returnTo === undefined || ownPage !== undefined ? undefined : parseAttempt(findSingle(query, 'attempt'))
   setRetryPath(response, signInPath(ports, accessUrl, { returnTo, attempt }))
   const values = query.getAll('step_up')
   const wanted = returnTo === undefined ? 'none' : readStepUp(ports, accessUrl, { returnTo, attempt, values })
@@ -104,7 +106,7 @@ async function startSignIn(ports: SignInPorts, request: Request, response: Respo
   const isElsewhere = lookup.state === 'live' && (await binding.isElsewhere(request, lookup.session))
   // Without an attempt nothing could take a hand-off: the app itself begins one, in the browser that is to have the session. It would
   // refuse one that is elsewhere, and send it here again.
-  if (returnTo !== undefined && attempt === undefined && stepUp === undefined && !isElsewhere) {
+  if (returnTo !== undefined && ownPage === undefined && attempt === undefined && stepUp === undefined && !isElsewhere) {
     answers.redirect(response, 302, returnTo)
     return
   }
@@ -236,7 +238,7 @@ async function takeAttempt(
   const id = attemptIdOf(state)
   const attempt = findAttempt(ports, request, answer)
   if (attempt === undefined) return refuse('attempt_unknown')
-  const returnTo = parseReturnUrl(attempt.returnTo, apps())
+  const returnTo = parseConsolePage(attempt.returnTo, accessUrl) ?? parseReturnUrl(attempt.returnTo, apps())
   // With the app's own attempt, which outlives this one: a page that waits then looks at the provider and not at a mere redirect.
   const { stepUp } = attempt
   const retryPath = signInPath(ports, accessUrl, { returnTo, attempt: attempt.attempt, stepUp })

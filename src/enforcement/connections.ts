@@ -80,13 +80,12 @@ export function attachConnections(server: Server, { point, snapshot, forwarding,
     return ports.startTrace !== undefined && trustedProxies.contains(readClientAddress(remoteAddress, [], trustedProxies))
   }
 
-  async function decide(arrival: Arrival): Promise<void> {
-    if (arrival.request.rawHeaders.length / 2 > settings.limits.headers) turnAway(point, arrival, 'headers_too_large')
-    else await enforce(point, arrival)
-  }
-
-  function begin(arrival: Arrival): void {
-    decide(arrival).catch((error: unknown) => {
+  /** Never rejects. */
+  async function begin(arrival: Arrival): Promise<void> {
+    try {
+      if (arrival.request.rawHeaders.length / 2 > settings.limits.headers) turnAway(point, arrival, 'headers_too_large')
+      else await enforce(point, arrival)
+    } catch (error) {
       // The judgement never fails, so only a mistake of ours gets here. What is told is what any denial tells.
       ports.log.error({ err: error, request: arrival.id }, 'a request could not be answered')
       try {
@@ -95,7 +94,7 @@ export function attachConnections(server: Server, { point, snapshot, forwarding,
         // Not even that: a closed connection is a denial too.
         arrival.request.socket.destroy()
       }
-    })
+    }
   }
 
   function onConnection(socket: Duplex): void {
@@ -137,7 +136,7 @@ export function attachConnections(server: Server, { point, snapshot, forwarding,
         ports.handleAccessHost(request, response, { requestId: described.id, address: described.address })
       },
     }
-    begin(arrival)
+    void begin(arrival)
   }
 
   function onUpgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
@@ -148,7 +147,7 @@ export function attachConnections(server: Server, { point, snapshot, forwarding,
       socket.destroy()
       return
     }
-    begin({
+    void begin({
       ...describeArrival(request, true),
       answer: (answer) => sendRawAnswer(socket, answer),
       // A handshake has no body.
@@ -207,7 +206,7 @@ export function attachConnections(server: Server, { point, snapshot, forwarding,
   function track(socket: Duplex, response: ServerResponse): void {
     const responses = underWay.get(socket) ?? new Set()
     underWay.set(socket, responses.add(response))
-    response.once('close', () => responses.delete(response))
+    response.on('close', () => responses.delete(response))
   }
 
   server.on(server instanceof TlsServer ? 'secureConnection' : 'connection', onConnection)

@@ -36,16 +36,15 @@ export interface ForwardParts {
 
 /** Returns the function that forwards; see `Forwarding`. */
 export function createForward(parts: ForwardParts): (exchange: Exchange, response: ServerResponse) => Promise<ExchangeOutcome> {
-  const noteChallenge = createChallengeWatch(parts.log)
+  const shared = { ...parts, noteChallenge: createChallengeWatch(parts.log) }
   return (exchange, response) =>
     new Promise((resolve) => {
-      new HttpExchange(exchange, response, { ...parts, noteChallenge, resolve }).begin()
+      new HttpExchange(exchange, response, shared, resolve).begin()
     })
 }
 
 interface ExchangeParts extends ForwardParts {
   readonly noteChallenge: ChallengeWatch
-  readonly resolve: (outcome: ExchangeOutcome) => void
 }
 
 /** Options that the client reads and its types leave out. */
@@ -66,6 +65,7 @@ class HttpExchange implements Dispatcher.DispatchHandler, RequestBodyListener, O
   readonly #request: IncomingMessage
   readonly #response: ServerResponse
   readonly #parts: ExchangeParts
+  readonly #resolve: (outcome: ExchangeOutcome) => void
   readonly #compiled: CompiledForwarding
   #candidates: readonly ReachableUpstream[]
   #body: RequestBody | undefined = undefined
@@ -86,15 +86,24 @@ class HttpExchange implements Dispatcher.DispatchHandler, RequestBodyListener, O
   /** Spent on the heads of request and answer; everything else is waiting. */
   #ownMs = 0
 
-  constructor(exchange: Exchange, response: ServerResponse, parts: ExchangeParts) {
+  constructor(exchange: Exchange, response: ServerResponse, parts: ExchangeParts, resolve: (outcome: ExchangeOutcome) => void) {
     this.exchangeId = exchange.id
     this.standing = exchange.standing
     this.#exchange = exchange
     this.#request = exchange.request
     this.#response = response
     this.#parts = parts
+    this.#resolve = resolve
     this.#compiled = parts.compile(exchange.route)
     this.#candidates = inOrderOfHope(this.#compiled.upstreams)
+  }
+
+  get bytesIn(): number {
+    return this.#body?.bytes ?? this.#exchange.body?.bytes.length ?? 0
+  }
+
+  get bytesOut(): number {
+    return this.#bytesOut
   }
 
   begin(): void {
@@ -372,9 +381,9 @@ class HttpExchange implements Dispatcher.DispatchHandler, RequestBodyListener, O
     if (outcome !== 'completed' || this.#exchange.isPreflight === true)
       this.#controller?.abort(new Error(`the exchange ended: ${refusal ?? outcome}`))
     this.#body?.destroy()
-    this.#parts.resolve({
+    this.#resolve({
       status: this.#isHeadSent ? this.#response.statusCode : 0,
-      bytesIn: this.#body?.bytes ?? this.#exchange.body?.bytes.length ?? 0,
+      bytesIn: this.bytesIn,
       bytesOut: this.#bytesOut,
       ownMs: this.#ownMs,
       outcome,

@@ -15,7 +15,7 @@ import { createBodyMemory } from './body-memory.ts'
 import type { Exchange, ExchangeOutcome, Route } from './exchange.ts'
 import { createForward } from './forward.ts'
 import { compileHeaderHygiene, type HeaderHygiene } from './header-hygiene.ts'
-import { createNameLookup, type ForbiddenAddress } from './name-lookup.ts'
+import { createNameLookup, type ForbiddenAddress, type MayConnect } from './name-lookup.ts'
 import { OpenExchanges } from './open-exchanges.ts'
 import { createTunnel } from './tunnel.ts'
 import { bareHostname, createUpstreams, portOf, type ReachableUpstream } from './upstreams.ts'
@@ -45,6 +45,8 @@ export interface ForwardingOptions {
   readonly limits: { readonly headerBytes: number }
   /** Our operations address, the store and other addresses that no upstream may have. */
   readonly forbiddenAddresses?: readonly ForbiddenAddress[]
+  /** Where a managed policy may lead. Without it nothing else is forbidden. */
+  readonly mayConnect?: MayConnect | undefined
 }
 
 /** What forwarding for one app needs, compiled. */
@@ -56,7 +58,7 @@ export interface CompiledForwarding {
 /** Creates the forwarding of this process. */
 export function createForwarding(options: ForwardingOptions): Forwarding {
   const access = { host: bareHostname(options.accessUrl.origin), port: portOf(options.accessUrl.origin) }
-  const lookup = createNameLookup([...(options.forbiddenAddresses ?? []), access])
+  const lookup = createNameLookup([...(options.forbiddenAddresses ?? []), access], options.mayConnect)
   const upstreams = createUpstreams({ lookup, headerBytes: options.limits.headerBytes, monotonicNow: options.monotonicNow })
   const compiled = new WeakMap<App, CompiledForwarding>()
   const open = new OpenExchanges(options.monotonicNow)

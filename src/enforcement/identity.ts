@@ -51,6 +51,8 @@ const maxKept = 20_000
 
 interface Kept {
   readonly route: Route
+  /** Read into memory anew every few seconds; until then it is the same object. */
+  readonly session: Session
   readonly sessionHash: string
   readonly claimsVersion: number
   readonly claimsAreKnown: boolean
@@ -89,6 +91,7 @@ export function createIdentityIssuer({ signer, now }: { readonly signer: Asserti
     if (oldest !== undefined) kept.delete(oldest)
     kept.set(key, {
       route,
+      session,
       sessionHash: hashSessionId(session.id),
       claimsVersion: session.claims.version,
       claimsAreKnown: subject.claims.known,
@@ -127,7 +130,7 @@ function isStillTrue(
     kept.route === present.route &&
     kept.claimsVersion === present.session.claims.version &&
     kept.claimsAreKnown === present.subject.claims.known &&
-    kept.signIn === keyOfSignIn(present.session) &&
+    (kept.session === present.session || kept.signIn === keyOfSignIn(present.session)) &&
     kept.device === keyOfDevice(present.device) &&
     kept.kid === present.kid
   )

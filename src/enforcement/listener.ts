@@ -19,6 +19,7 @@ import type { Forwarding } from './forwarding.ts'
 import { attachHttpRedirect } from './http-redirect.ts'
 import { createIdentityIssuer, type IdentityIssuer } from './identity.ts'
 import { createAssertionSigner } from './identity-assertion.ts'
+import { createListedConnections, type ListedConnections } from './listed-connections.ts'
 import { createEntrance } from './listener-entrance.ts'
 import { watchOpenConnections } from './open-connections.ts'
 import type { EnforcementPorts, EnforcementSettings, Snapshot } from './ports.ts'
@@ -56,6 +57,8 @@ export interface Listener {
   redirectAddress(): ListenerAddress | undefined
   /** Sockets of clients that are open now, on whatever port: WebSockets and unfinished handshakes among them. */
   openConnections(): number
+  /** What is being forwarded now, for administrators. */
+  readonly listed: ListedConnections
   /** When each certificate in use begins and ceases to count; none without TLS. */
   certificateValidity(): readonly Validity[]
   /** Reads changed certificates at once; it also looks by itself. */
@@ -173,6 +176,8 @@ export function createListener(options: ListenerOptions): Listener {
         stops.push(
           watch.close,
           ports.live.listen((event) => {
+            // Neither changes an answer: a revision is told of again, as `policy_changed`, once it is in force.
+            if (event.kind === 'errand_told' || event.kind === 'policy_revision') return
             point.news.heard += 1
             forgetIdentities(issueIdentity, event)
           }),
@@ -187,6 +192,7 @@ export function createListener(options: ListenerOptions): Listener {
     address: () => addressOf(entrance),
     redirectAddress: () => (redirect === undefined ? undefined : addressOf(redirect)),
     openConnections: () => sockets.size,
+    listed: createListedConnections({ point, snapshot: options.snapshot, open: options.forwarding.open }),
     certificateValidity: () => certificates?.validity() ?? [],
     reloadCertificates,
     async close(drainMs) {
@@ -216,6 +222,8 @@ function forgetIdentities(issuer: IdentityIssuer, event: LiveEvent): void {
       break
     case 'device_changed':
     case 'locks_changed':
+    case 'policy_revision':
+    case 'errand_told':
       break
   }
 }

@@ -40,8 +40,18 @@ neverUpstream.addSubnet('64:ff9b::a9fe:0', 112, 'ipv6')
 // Where EC2 serves instance metadata over IPv6; a unique local address, so not covered above.
 neverUpstream.addAddress('fd00:ec2::254', 'ipv6')
 
-/** Creates the lookup; `forbidden` are our own operations address, the store and the like. */
-export function createNameLookup(forbidden: readonly ForbiddenAddress[]): NameLookup {
+/** Whether a connection towards this host and port may go to `address`: what it resolved to, or what it is. */
+export type MayConnect = (host: string, port: number, address: string) => boolean
+
+/**
+ * Creates the lookup; `forbidden` are our own operations address, the store and the like. `mayConnect` says where else a policy must not lead,
+ * asked for every connection. `ask` is the resolver.
+ */
+export function createNameLookup(
+  forbidden: readonly ForbiddenAddress[],
+  mayConnect: MayConnect = () => true,
+  ask: typeof resolveName = resolveName,
+): NameLookup {
   const ownPorts = forbidden.map((own) => ({ addresses: addressesOf(own.host), port: own.port }))
   const pending = new Map<string, Promise<readonly LookupAddress[]>>()
 
@@ -54,14 +64,15 @@ export function createNameLookup(forbidden: readonly ForbiddenAddress[]): NameLo
   function findProblem(host: string, port: number): Error | undefined {
     const name = withoutBrackets(host)
     const isNamed = forbidden.some((own) => (own.port === undefined || own.port === port) && own.host.toLowerCase() === name.toLowerCase())
-    return isNamed || (isIP(name) !== 0 && isForbidden(name, port)) ? refusal(host, port) : undefined
+    const isRefused = isIP(name) !== 0 && (isForbidden(name, port) || !mayConnect(name, port, name))
+    return isNamed || isRefused ? refusal(host, port) : undefined
   }
 
   /** One question at a time for a name: the resolver's few threads are shared by all apps, and a slow name must not take them all. */
   function resolve(hostname: string): Promise<readonly LookupAddress[]> {
     const asked = pending.get(hostname)
     if (asked !== undefined) return asked
-    const answer = resolveName(hostname).finally(() => pending.delete(hostname))
+    const answer = ask(hostname).finally(() => pending.delete(hostname))
     pending.set(hostname, answer)
     return answer
   }
@@ -72,7 +83,7 @@ export function createNameLookup(forbidden: readonly ForbiddenAddress[]): NameLo
         (found) => {
           const { family } = options
           const wanted = found.filter((one) => !(family === 4 || family === 6) || one.family === family)
-          const permitted = wanted.filter(({ address }) => !isForbidden(address, port))
+          const permitted = wanted.filter(({ address }) => !isForbidden(address, port) && mayConnect(hostname, port, address))
           const [first] = permitted
           if (first === undefined) callback(refusal(hostname, port), '', 4)
           else if (options.all) callback(null, permitted)

@@ -23,8 +23,9 @@ export async function putOnRecord(point: EnforcementPoint, arrival: Arrival, jud
   const isKept = isAwaited ? await point.ports.audit.settle() : true
   // The line that found no room may have been this very one.
   if ((isDemanded && !isKept) || isOffTheRecord(point, judged)) return recordInstead(point, arrival, withoutRecord(judged))
+  if (!isAwaited) return judged
   const isStill = point.news.heard === heardBefore && point.ports.live.isCurrent()
-  if (!isAwaited || isStill || isStanding(point, arrival, judged)) return judged
+  if (isStill || isStanding(point, arrival, judged)) return judged
   const { heard } = point.news
   const again = holdToSender(arrival, await judge(point, arrival, route, judged.target))
   // Allowed again, to whom it was: what is on the disk says so already. As nobody, where strangers are let in, it is another decision: the

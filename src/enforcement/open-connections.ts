@@ -75,7 +75,7 @@ export function watchOpenConnections({ point, snapshot, open }: OpenConnectionsP
   let isClosed = false
 
   function hear(event: LiveEvent): void {
-    heardAt = monotonicNow()
+    if (!changesNoAnswer(event)) heardAt = monotonicNow()
     switch (event.kind) {
       case 'ended': {
         const ends = sortEnds(event.ends)
@@ -106,6 +106,10 @@ export function watchOpenConnections({ point, snapshot, open }: OpenConnectionsP
         awaySince = undefined
         visit(cutWhatIsHeld)
         reviewThose(() => true)
+        break
+      case 'policy_revision':
+      case 'errand_told':
+        break
     }
   }
 
@@ -300,6 +304,11 @@ export function watchOpenConnections({ point, snapshot, open }: OpenConnectionsP
       queue.clear()
     },
   }
+}
+
+/** A revision is heard of again when it is in force; an errand changes no answer, and comes every few seconds while somebody looks at the console. */
+function changesNoAnswer({ kind }: LiveEvent): boolean {
+  return kind === 'policy_revision' || kind === 'errand_told'
 }
 
 /** Somebody who has to be asked does not answer: the store, or the issuer of a service's tokens. */

@@ -21,6 +21,9 @@ export interface OpenExchange {
   watched: WatchedExchange | undefined
   /** What it was allowed on; `undefined`: it is not decided again. */
   readonly standing: Standing | undefined
+  /** Body bytes so far, from the client and to it. */
+  readonly bytesIn: number
+  readonly bytesOut: number
   /** Ends it: a WebSocket with a close frame of this code, anything else at once. With a `cause` nothing under way still arrives. */
   cut(closeCode: number, cause?: CutCause): void
   /** Hears each tick; ends itself if something took too long. */

@@ -62,7 +62,7 @@ function claimPathsOf(policy: CompiledPolicy, others: readonly (readonly string[
 }
 
 /** As much of the path as the app lets be recorded. What is not whole says so: it is another path than the one that was judged. */
-function describePath(
+export function describePath(
   { recording }: Route,
   { path }: Target,
 ): { path: string; query?: undefined; pathRedacted?: 'first_segment' | 'none' } {
@@ -92,11 +92,13 @@ function describeEvidence(
   if (facts === undefined || (facts.subject.kind === 'nobody' && decision.effect !== 'allow')) return outcome
   const { request } = facts
   const environment = redaction.environment(facts.environment)
+  const device = redaction.device(deviceOnRecord)
   return {
     ...outcome,
     decidedAt: environment.at,
     methodClass: request.methodClass,
-    facts: factsLedger.refer({ subject, signIn: facts.signIn, device: redaction.device(deviceOnRecord) }, paths),
+    facts: factsLedger.refer({ subject, signIn: facts.signIn, device }, paths),
+    device: device.known ? device.value.id : undefined,
     tlsVersion: environment.tlsVersion.known ? environment.tlsVersion.value : undefined,
     circumstances: describeCircumstances(environment, route.policy.needs.has('client')),
   }

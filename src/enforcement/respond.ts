@@ -87,6 +87,7 @@ export function statusOf(reason: Reason): number {
     case 'cross_origin':
     case 'provider_refused':
     case 'kept_post_of_another':
+    case 'connection_cut':
       return 403
     case 'app_not_found':
     case 'path_not_found':

@@ -81,9 +81,23 @@ const dnsName = /^[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?(?:\.[a-z0-9_](?:[a-z0-
 const ipv6Literal = /^\[[0-9a-f:.]{2,45}\]$/
 const portDigits = /^[1-9][0-9]{0,4}$/
 
+/** Hosts of the apps, in the spellings that clients use; strangers' names can make it begin anew and no more. */
+const maxRememberedAuthorities = 256
+const authorities = new Map<string, Authority>()
+
 /** `HOST` or `HOST:PORT`, lower-cased, one trailing dot dropped; `undefined` for anything else, an empty port included. */
 export function parseAuthority(text: string): Authority | undefined {
   if (text.length > 261) return undefined
+  const known = authorities.get(text)
+  if (known !== undefined) return known
+  const authority = parseNewAuthority(text)
+  if (authority === undefined) return undefined
+  if (authorities.size >= maxRememberedAuthorities) authorities.clear()
+  authorities.set(text, authority)
+  return authority
+}
+
+function parseNewAuthority(text: string): Authority | undefined {
   const colon = text.startsWith('[') ? text.indexOf(':', text.indexOf(']')) : text.indexOf(':')
   const portText = colon === -1 ? undefined : text.slice(colon + 1)
   if (portText !== undefined && (!portDigits.test(portText) || Number(portText) > 65_535)) return undefined

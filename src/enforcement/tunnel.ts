@@ -75,6 +75,14 @@ class Tunnel implements OpenExchange {
     this.#compiled = parts.compile(exchange.route)
   }
 
+  get bytesIn(): number {
+    return this.#side?.bytesIn ?? 0
+  }
+
+  get bytesOut(): number {
+    return this.#side?.bytesOut ?? 0
+  }
+
   async run(head: Buffer): Promise<ExchangeOutcome> {
     const closed = new Promise<void>((resolve) => {
       // Without a listener a reset would end the process; 'close' follows and tells the same.
@@ -101,8 +109,8 @@ class Tunnel implements OpenExchange {
     this.#upstream?.destroy()
     return {
       status: this.#status,
-      bytesIn: this.#side?.bytesIn ?? 0,
-      bytesOut: this.#side?.bytesOut ?? 0,
+      bytesIn: this.bytesIn,
+      bytesOut: this.bytesOut,
       // A handshake is the upstream's and the client's; what is ours of it is over before a clock could tell.
       ownMs: 0,
       outcome: this.#ending ?? 'client_gone',

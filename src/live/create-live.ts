@@ -140,6 +140,12 @@ export function createLive(parts: LiveParts): Live {
       case 'device':
         tell({ kind: 'device_changed', deviceHash: event.detail, writtenAt: event.at })
         break
+      case 'errand':
+        tell({ kind: 'errand_told', errandHash: event.detail, writtenAt: event.at })
+        break
+      case 'policy':
+        tell({ kind: 'policy_revision', hash: event.detail, writtenAt: event.at })
+        break
       default:
         // A newer version says something that this one does not understand.
         loseTrack()

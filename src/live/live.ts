@@ -28,8 +28,12 @@ export type LiveEvent =
   | ({ readonly kind: 'session_changed'; readonly sessionHash: string } & Written)
   /** A device of the inventory: registered, reported on, blocked, removed. */
   | ({ readonly kind: 'device_changed'; readonly deviceHash: string } & Written)
-  /** Another policy is in force. Of this instance alone: each reads its own files. */
+  /** Another policy is in force. Of this instance alone, whether it came from files or from a revision. */
   | ({ readonly kind: 'policy_changed' } & Written)
+  /** An errand began, was cancelled, or has one more part (`administration/errands.ts`). */
+  | ({ readonly kind: 'errand_told'; readonly errandHash: string } & Written)
+  /** A revision of a managed policy was published. Not in force here yet: whoever keeps the policy loads and judges it first. */
+  | ({ readonly kind: 'policy_revision'; readonly hash: string } & Written)
   /** Nobody knows what happened meanwhile: everything may have changed. Ends and locks were read again already. */
   | { readonly kind: 'regained' }
 

@@ -148,6 +148,7 @@ export const reasons = {
 
   kept_post_gone: 'The form that was kept during a sign-in was sent on already, thrown away, or is too old.',
   kept_post_of_another: 'The form that was kept during a sign-in was sent by another person.',
+  connection_cut: 'An administrator cut this connection.',
 
   app_not_found: 'No app has this address.',
   path_not_found: 'Postern has no such page.',

@@ -29,8 +29,8 @@ export function seal(ring: KeyRing, place: Place, plaintext: Buffer): Buffer {
   const iv = randomBytes(ivBytes)
   const cipher = createCipheriv('aes-256-gcm', deriveKey(key, where), iv)
   cipher.setAAD(where)
-  const ciphertext = Buffer.concat([cipher.update(plaintext), cipher.final()])
-  return Buffer.concat([Buffer.from([wireVersion, keyId.length]), keyId, iv, cipher.getAuthTag(), ciphertext])
+  const ciphertext = [cipher.update(plaintext), cipher.final()]
+  return Buffer.concat([Buffer.from([wireVersion, keyId.length]), keyId, iv, cipher.getAuthTag(), ...ciphertext])
 }
 
 /** Whether the current key sealed this. What an older one sealed must be sealed again before that key leaves the ring. */

@@ -41,6 +41,8 @@ export const recordNames = {
   person: (subjectHash: string) => `person:${subjectHash}`,
   subjectIndex: (subjectHash: string) => `subject:${subjectHash}`,
   providerSidIndex: (providerSidHash: string) => `provider_sid:${providerSidHash}`,
+  /** The origins that the browser of a session was let into, each as a hash. */
+  appSessionsIndex: (sessionHash: string) => `app_sessions:${sessionHash}`,
   emailIndex: (emailHash: string) => `email:${emailHash}`,
   peopleIndex: 'people:all',
   keptPost: (idHash: string) => `kept_post:${idHash}`,
@@ -62,6 +64,11 @@ export function hashSubject(issuer: string, sub: string): string {
 /** The name of a provider’s session in indexes and ends. */
 export function hashProviderSid(issuer: string, providerSid: string): string {
   return hashOf(issuer, providerSid)
+}
+
+/** The name of an origin among the app sessions of a session: a store holds no addresses. */
+export function hashOrigin(origin: string): string {
+  return hashOf('app_origin', origin)
 }
 
 /** Hash of the provider session a session belongs to; `undefined` if the provider named none. */

@@ -22,6 +22,7 @@ import { createSessionLists } from './session-lists.ts'
 import { createSessionReader, type SessionState } from './session-reader.ts'
 import {
   expiredIsKnownForMs,
+  hashOrigin,
   hashSessionId,
   hashSubject,
   type Pointer,
@@ -180,6 +181,8 @@ export function createSessions(options: SessionServiceOptions): SessionService {
       store.addToIndex(recordNames.subjectIndex(hashSubject(session.issuer, session.sub)), sessionHash, expiresAt),
       indexProviderSid(session, undefined),
       people.recordPerson(session),
+      // For the lists that administrators look at; nothing is remembered of a session that has just begun.
+      tellOfChange(sessionHash),
     ])
     onEvent(sessionEvent('session.started', session, { requestId: undefined, address: origin.address, ...by }))
     return { session, secret }
@@ -259,8 +262,12 @@ export function createSessions(options: SessionServiceOptions): SessionService {
     begin,
     continueWith,
     async openAppSession(sessionId, origin) {
-      const state = await reader.findByHash(hashSessionId(sessionId))
-      return state.state === 'live' ? createPointer('app', state.session, origin) : undefined
+      const sessionHash = hashSessionId(sessionId)
+      const state = await reader.findByHash(sessionHash)
+      if (state.state !== 'live') return undefined
+      // The index is for showing where a browser was let in; what opens the app is the pointer alone.
+      await store.addToIndex(recordNames.appSessionsIndex(sessionHash), hashOrigin(origin), recordExpiry(state.session))
+      return createPointer('app', state.session, origin)
     },
     recordUse: use.recordUse,
 

@@ -43,7 +43,8 @@ const isOptional =
   (form: Form): Form =>
   (value) =>
     value === undefined || form(value)
-const isEventKind: Form = (value) => value === 'locks' || value === 'session' || value === 'device'
+const eventKinds: readonly unknown[] = ['locks', 'session', 'device', 'errand', 'policy']
+const isEventKind: Form = (value) => eventKinds.includes(value)
 const isBatchSize: Form = (value) => isWhole(value) && Number(value) > 0 && Number(value) <= 1_000
 
 const operations: Readonly<Record<Operation, readonly Form[]>> = {

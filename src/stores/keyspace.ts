@@ -16,22 +16,29 @@
  * | `{postern}:record:person:H(iss, sub)` | same form: a person seen, with claims as last heard | 400 days | begin, continue, refresh |
  * | `{postern}:record:kept_post:H(id)` | same form: a form, its address, type and sender | 5 min | a challenged form post |
  * | `{postern}:record:break_glass:H(code)` | same form: whom an emergency sign-in is for, and for how long | 10 min | administration |
+ * | `{postern}:record:instance:H(start)` | same form: an instance that runs, with its name and version | 15 s, renewed | each instance |
+ * | `{postern}:record:errand:H(id)` | same form: what one instance asks of all | seconds, or an hour | console, API |
+ * | `{postern}:record:errand_part:H(id, start)` | same form: what one of them found, or how far it is | as its errand | each instance |
  * | `{postern}:record:ui:H(id)` | same form: form state of the control plane | its cookie's time | control plane |
  * | `{postern}:index:subject:H(iss, sub)` | sorted set, member `H(session id)`, score its expiry | longest member | begin |
  * | `{postern}:index:provider_sid:H(iss, sid)` | same form | longest member | begin, continue |
+ * | `{postern}:index:app_sessions:H(session id)` | sorted set, member `H('app_origin', origin)`, score its expiry | longest member | hand-off |
  * | `{postern}:index:email:H(e-mail)` | sorted set, member `H(iss, sub)`, score its expiry | longest member | begin, continue, refresh |
  * | `{postern}:index:people:all` | same form | longest member | begin, continue, refresh |
+ * | `{postern}:index:instances:all` | sorted set, member the name of its record, score its expiry | longest member | each instance |
+ * | `{postern}:index:errands:all` | same form | longest member | console, API |
  * | `{postern}:index:kept_posts:H(session id)` | sorted set, member `H(id):bytes`, score its expiry | longest member | a challenged form post |
  * | `{postern}:index:all_kept_posts:all` | same form, of everybody | longest member | a challenged form post |
  * | `{postern}:durable:device:H('device', id)` | string `version SEALED`: a device of the inventory | when removed | administration |
  * | `{postern}:durable:device_alias:H('device', kind, alias)` | same form: id of the device with that fingerprint, serial, … | when removed | administration |
  * | `{postern}:durable:lock:H('lock', target)` | same form: a lock, its target, end, reason | when lifted, or swept a day after its end | administration |
+ * | `{postern}:durable:console_invite:H('console_invite', email)` | same form: roles of the console for this address, each with its end | when taken back | administration |
  * | `{postern}:durable:token:H('token', id)` | same form: a service token, its secret as SHA-256 only | when removed | administration |
  * | `{postern}:durable_names` | sorted set, member the name of each durable record, score 0: what a listing walks | with its last member | each of these |
  * | `{postern}:lock:refresh:H(session id)` | string `1 expires_at token` | 10 s, renewed | claims refresh |
  * | `{postern}:ends` | hash, field `kind:H(id)`, value `at keep_until cause` | longest member | every end |
  * | `{postern}:ends:until` | sorted set, member `kind:H(id)`, score `keep_until` | longest member | every end |
- * | `{postern}:events` | stream, fields `kind` and `detail`: what instances tell each other; about the newest 10,000 | a day after the last | ends, locks, sessions, devices |
+ * | `{postern}:events` | stream, fields `kind` and `detail`: what instances tell each other; about the newest 10,000 | a day after the last | ends, locks, sessions, devices, errands, revisions |
  * | `{postern}:window` | sorted set, member `at:H(batch)`, score 0: what a reading walks | trimmed to `audit.window` events; 30 days after the last | the window's follower |
  * | `{postern}:window:batches` | hash, field as that member, value `entries SEALED`: lines of the audit trail | as its member | the window's follower |
  * | `{postern}:window:count` | string, number of entries in all batches | as the last member | the window's follower |

@@ -1,0 +1,76 @@
+/**
+ * What the page of locks shows: every lock that is in force, the newest first, and the form for another one.
+ *
+ * Pure. A lock that this asker may not lift is shown all the same: who may is said when they try.
+ */
+
+import type { LocksOperations } from '../operations/locks.ts'
+import type { InstantView } from './instants.ts'
+import { at, type ValueOf } from './people-content.ts'
+import { describeLockForm, type FormState, type LockForm } from './person-content.ts'
+
+export interface LockRow {
+  readonly on: string
+  readonly kind: string
+  readonly target: string
+  readonly label: string
+  readonly reason: string
+  readonly by: string
+  readonly since: InstantView | undefined
+  readonly until: InstantView | undefined
+  /** Of a device: its page, where the lock of a block is lifted. */
+  readonly href: string | undefined
+}
+
+export interface LocksContent {
+  readonly rows: readonly LockRow[]
+  readonly shown: number
+  readonly total: number
+  readonly next: string | undefined
+  readonly first: string | undefined
+  readonly mayWrite: boolean
+  readonly form: LockForm
+  readonly kinds: readonly { readonly value: string; readonly label: string; readonly isChosen: boolean }[]
+}
+
+const pageLength = 100
+const kindWords = { subject: 'Person', device: 'Device', app: 'App', service: 'Service' } as const
+
+/** Everything that the page shows. */
+export function describeLocks(
+  locks: ValueOf<LocksOperations['list']>['locks'],
+  {
+    form,
+    mayWrite,
+    now,
+    page,
+  }: { readonly form: FormState | undefined; readonly mayWrite: boolean; readonly now: number; readonly page: number },
+): LocksContent {
+  const from = page * pageLength
+  const sorted = [...locks].sort((a, b) => (a.since < b.since ? 1 : a.since > b.since ? -1 : 0))
+  const shown = sorted.slice(from, from + pageLength)
+  return {
+    rows: shown.map(({ by, label, on, reason, since, target, until }) => ({
+      on,
+      kind: kindWords[on],
+      target,
+      label,
+      reason,
+      by,
+      since: at(since, now),
+      until: at(until, now),
+      href: on === 'device' ? `/console/devices/${encodeURIComponent(target)}` : undefined,
+    })),
+    shown: shown.length,
+    total: locks.length,
+    next: from + pageLength < locks.length ? `/console/locks?page=${page + 1}` : undefined,
+    first: page === 0 ? undefined : '/console/locks',
+    mayWrite,
+    form: describeLockForm('/console/locks', form),
+    kinds: (['subject', 'device', 'app', 'service'] as const).map((value) => ({
+      value,
+      label: kindWords[value],
+      isChosen: value === (form?.values['on'] ?? 'subject'),
+    })),
+  }
+}
