@@ -84,6 +84,7 @@ const wiring = [
   'compose-tracing.ts',
   'compose-console.ts',
   'compose-people.ts',
+  'compose-trail.ts',
   'cli.ts',
   'main.ts',
 ]

@@ -8,6 +8,8 @@
 import { existsSync } from 'node:fs'
 import { createDevices, type DeviceRecord } from './administration/devices.ts'
 import { createDurableRecords } from './administration/durable-records.ts'
+import type { PolicyRevisions } from './administration/policy-history.ts'
+import { createPolicyRevisions } from './administration/policy-revisions.ts'
 import { createLiveProbes, type OpenedLife } from './commands/live-probes.ts'
 import { now as clock } from './compose-machine.ts'
 import { hasStore, loadStoreReport, openAdministeredStore } from './compose-store.ts'
@@ -64,8 +66,8 @@ export async function openPolicyHistory(
   log: Logger,
 ): Promise<OpenedHistory | undefined> {
   if (!hasStore(configuration) || !existsSync(configuration.keysFile)) return undefined
-  const ring = loadKeys(configuration.keysFile, now())
-  const { store } = await openAdministeredStore(configuration, { now, log })
+  const ring = loadKeys(configuration.keysFile, clock())
+  const { store } = await openAdministeredStore(configuration, { now: clock, log })
   const nothing = () => Promise.reject(new TypeError('nothing is published here'))
   return {
     revisions: createPolicyRevisions({ store, keys: () => ring, log, recordFirst: nothing, tell: nothing }),

@@ -115,7 +115,7 @@ ${more}
         rule: () => policy.document().apps[0]?.rules[0]?.name,
         async close() {
           running.delete(instance)
-          policy.close()
+          await policy.close()
           await live.close()
         },
       }

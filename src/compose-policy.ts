@@ -87,9 +87,11 @@ export async function composePolicy(parts: ComposePolicyParts): Promise<Composed
   return {
     ...opened,
     judge: judge.judgeBundle,
-    close() {
-      opened.close()
+    async close() {
+      const closed = opened.close()
+      // A judgement under way ends with it, and so does whoever waits for one.
       judge.close()
+      await closed
     },
   }
 }

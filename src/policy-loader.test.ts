@@ -208,7 +208,7 @@ describe('a loader that', () => {
     expect(await source.reload()).toBe(true)
     expect(source.failure()).toBeUndefined()
     expect(outcomes).toEqual(['refused', 'loaded'])
-    source.close()
+    await source.close()
   })
 })
 
@@ -239,6 +239,6 @@ describe('a large policy', () => {
     delays.disable()
     expect(source.document().apps[0]?.rules[0]?.name).toBe('people read')
     expect(delays.max / 1e6).toBeLessThan(workMs / 4)
-    source.close()
+    await source.close()
   })
 })

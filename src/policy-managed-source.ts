@@ -113,7 +113,7 @@ export async function openManagedPolicySource(options: ManagedSourceOptions): Pr
       await mirror.materialise(revision.bundle)
     }
     // Something was published meanwhile: its own look will fill what is missing.
-    if (known === before) {
+    if (known === before && !isClosed) {
       const standing = before.revisions.filter(({ number }) => number === before.inForce && listed.every((one) => one.number !== number))
       known = await mirror.keep({ ...before, revisions: [...listed, ...standing] })
     }
@@ -121,6 +121,7 @@ export async function openManagedPolicySource(options: ManagedSourceOptions): Pr
 
   /** What is kept only against a loss must not keep a policy from being in force. */
   async function mirrorQuietly(work: () => Promise<void>): Promise<void> {
+    if (isClosed) return
     try {
       await work()
     } catch (error) {
@@ -317,6 +318,10 @@ export async function openManagedPolicySource(options: ManagedSourceOptions): Pr
       isClosed = true
       stopListening()
       clearTimeout(timer)
+      return looking?.then(
+        () => undefined,
+        () => undefined,
+      )
     },
   }
 }

@@ -32,7 +32,7 @@ beforeEach(async () => {
   await writeFile(join(folder, 'networks.txt'), '10.0.0.0/8\n')
 })
 afterEach(async () => {
-  source?.close()
+  await source?.close()
   source = undefined
   await rm(folder, { recursive: true, force: true })
 })

@@ -60,7 +60,8 @@ export interface PolicySource {
   inForce(): PolicyInForce
   /** Whose files the first policy came in; `undefined` where that cannot be found out. */
   readonly firstAuthor: string | undefined
-  close(): void
+  /** Resolves once nothing is read or written any more. */
+  close(): void | Promise<void>
 }
 
 /** A document that may be in force, with the files besides its own that it rests on. */

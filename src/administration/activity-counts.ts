@@ -6,7 +6,7 @@
  */
 
 import type { Reason } from '../policy/decision.ts'
-import type { ActivityBucket, AppActivity, RefusalCount, ReportedRule, StuckPerson } from './activity.ts'
+import type { ActivityBucket, AppActivity, RefusalBucket, RefusalCount, ReportedRule, StuckPerson } from './activity.ts'
 import { type ActivityColumns, type ActivityRows, activityKinds } from './activity-columns.ts'
 import type { SeenKind } from './activity-lines.ts'
 
@@ -103,6 +103,7 @@ export function countActivity(columns: ActivityColumns): ActivityCounts {
         break
       case upstreamFailed:
         counted.upstreamFailures += weight
+        counted.lastUpstreamFailureAt = latest(counted.lastUpstreamFailureAt, at)
         break
     }
   }
@@ -155,32 +156,61 @@ function stuckOf(columns: ActivityColumns, rows: ActivityRows, key: number, { le
   ]
 }
 
+/** Which rows a bar counts. */
+export interface BucketsWanted {
+  /** `undefined`: all. */
+  readonly app: string | undefined
+  readonly count: number
+  readonly lengthMs: number
+  readonly now: number
+}
+
 /** Bars of equal length, on whole multiples of it; the last is the one that `now` is in. */
-export function countBuckets(
-  columns: ActivityColumns,
-  wanted: { readonly app: string | undefined; readonly count: number; readonly lengthMs: number; readonly now: number },
-): readonly ActivityBucket[] {
-  const { app, count, lengthMs, now } = wanted
+export function countBuckets(columns: ActivityColumns, wanted: BucketsWanted): readonly ActivityBucket[] {
+  const buckets = beginningsOf(wanted).map((from): Mutable<ActivityBucket> => ({ from, allowed: 0, refused: 0, challenged: 0 }))
   const rows = columns.rows()
-  const begin = Math.floor(now / lengthMs) * lengthMs - (count - 1) * lengthMs
-  const buckets: Mutable<ActivityBucket>[] = Array.from({ length: count }, (_, index) => ({
-    from: begin + index * lengthMs,
-    allowed: 0,
-    refused: 0,
-    challenged: 0,
-  }))
-  const isWanted = new Map<number, boolean>()
-  for (let i = 0; i < rows.length; i++) {
-    const bucket = buckets[Math.floor(((rows.at[i] ?? 0) - begin) / lengthMs)]
-    if (bucket === undefined) continue
-    const number = rows.app[i] ?? 0
-    if (app !== undefined && !findOrAdd(isWanted, number, () => number !== 0 && columns.word(number) === app)) continue
-    const weight = rows.weight[i] ?? 0
-    if (rows.kind[i] === allowed) bucket.allowed += weight
-    else if (rows.kind[i] === refused) bucket.refused += weight
-    else if (rows.kind[i] === challenged) bucket.challenged += weight
-  }
+  visitRows(columns, wanted, (row, index) => {
+    const bucket = buckets[index]
+    if (bucket === undefined) return
+    const weight = rows.weight[row] ?? 0
+    if (rows.kind[row] === allowed) bucket.allowed += weight
+    else if (rows.kind[row] === refused) bucket.refused += weight
+    else if (rows.kind[row] === challenged) bucket.challenged += weight
+  })
   return buckets
+}
+
+/** Refusals in such bars, for each of these reasons. */
+export function countRefusalBuckets(columns: ActivityColumns, reasons: readonly Reason[], wanted: BucketsWanted): readonly RefusalBucket[] {
+  const buckets = beginningsOf(wanted).map((from) => ({ from, counts: reasons.map(() => 0) }))
+  const rows = columns.rows()
+  const places = new Map<number, number>()
+  visitRows(columns, wanted, (row, index) => {
+    if (rows.kind[row] !== refused) return
+    const reason = rows.reason[row] ?? 0
+    const place = findOrAdd(places, reason, () => reasons.indexOf(columns.word(reason) as Reason))
+    const counts = buckets[index]?.counts
+    if (counts !== undefined && place !== -1) counts[place] = (counts[place] ?? 0) + (rows.weight[row] ?? 0)
+  })
+  return buckets
+}
+
+function beginningsOf({ count, lengthMs, now }: BucketsWanted): readonly number[] {
+  const last = Math.floor(now / lengthMs) * lengthMs
+  return Array.from({ length: count }, (_, index) => last - (count - 1 - index) * lengthMs)
+}
+
+/** Each row of the wanted app, with the place of its bar; that may lie outside. */
+function visitRows(columns: ActivityColumns, wanted: BucketsWanted, visit: (row: number, bucket: number) => void): void {
+  const { app, lengthMs } = wanted
+  const begin = beginningsOf(wanted)[0] ?? 0
+  const rows = columns.rows()
+  const isWanted = new Map<number, boolean>()
+  for (let row = 0; row < rows.length; row++) {
+    const number = rows.app[row] ?? 0
+    if (app !== undefined && !findOrAdd(isWanted, number, () => number !== 0 && columns.word(number) === app)) continue
+    visit(row, Math.floor(((rows.at[row] ?? 0) - begin) / lengthMs))
+  }
 }
 
 /** Words that occurred and begin so, whatever their case; those of the most people first. */

@@ -13,7 +13,7 @@ import type { Logger } from '../log.ts'
 import type { StoredWindowBatch } from '../session/store.ts'
 import type { ActivityDigest } from './activity.ts'
 import { createActivityColumns } from './activity-columns.ts'
-import { type ActivityCounts, countActivity, countBuckets, countSeen } from './activity-counts.ts'
+import { type ActivityCounts, countActivity, countBuckets, countRefusalBuckets, countSeen } from './activity-counts.ts'
 import { eventOf, readActivity, seqIn } from './activity-lines.ts'
 
 export interface ActivityDigestParts {
@@ -217,6 +217,10 @@ export function createActivityDigest({ batches, keepEvents, log, monotonicNow, n
     buckets(app, count, lengthMs) {
       look()
       return countBuckets(columns, { app, count, lengthMs, now: now() })
+    },
+    refusalBuckets(app, reasons, count, lengthMs) {
+      look()
+      return countRefusalBuckets(columns, reasons, { app, count, lengthMs, now: now() })
     },
     refusals: (limit) => counted().refusals.slice(0, limit),
     stuck: (limit) => counted().stuck.slice(0, limit),

@@ -19,6 +19,7 @@ export interface AppActivity {
   readonly lastRefusedAt: number | undefined
   /** Upstream answers of 5xx and failures of ours to reach it. */
   readonly upstreamFailures: number
+  readonly lastUpstreamFailureAt?: number | undefined
 }
 
 /** One bar of a chart. */
@@ -27,6 +28,12 @@ export interface ActivityBucket {
   readonly allowed: number
   readonly refused: number
   readonly challenged: number
+}
+
+/** Refusals in a bar, in the order of the reasons that they were counted for. */
+export interface RefusalBucket {
+  readonly from: number
+  readonly counts: readonly number[]
 }
 
 export interface RefusalCount {
@@ -72,8 +79,10 @@ export interface Activity {
 export interface ActivityDigest {
   state(): Activity
   apps(): ReadonlyMap<string, AppActivity>
-  /** Of one app, or of all: `count` buckets of equal length that end now. */
+  /** Of one app, or of all: `count` buckets of equal length, on whole multiples of it; the last is the one that now is in. */
   buckets(app: string | undefined, count: number, lengthMs: number): readonly ActivityBucket[]
+  /** As `buckets`, refusals for each of these reasons. */
+  refusalBuckets(app: string | undefined, reasons: readonly Reason[], count: number, lengthMs: number): readonly RefusalBucket[]
   /** The most frequent first. */
   refusals(limit: number): readonly RefusalCount[]
   stuck(limit: number): readonly StuckPerson[]

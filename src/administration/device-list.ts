@@ -5,6 +5,7 @@
  * showing; a device's own page, and whoever acts on a device, ask the store.
  */
 
+import { setTimeout as pause } from 'node:timers/promises'
 import type { Live, LiveEvent } from '../live/live.ts'
 import type { Logger } from '../log.ts'
 import { hashOf } from '../session/secret.ts'
@@ -46,8 +47,8 @@ export interface DeviceListState {
 
 export interface DeviceList {
   state(): DeviceListState
-  /** Resolves when everything was read once. */
-  ready(): Promise<void>
+  /** Resolves when everything was read once, and after `withinMs` at the latest. */
+  ready(withinMs: number): Promise<void>
   find(query: DeviceQuery): Found<ListedDevice>
   /** Every tag there is, the most frequent first, at most `limit`. */
   tags(limit: number): readonly { readonly tag: string; readonly devices: number }[]
@@ -190,9 +191,9 @@ export function createDeviceList({
 
   return {
     state: () => ({ readAt, isReading: reading !== undefined, devices: memory.byId.size, isCut: memory.isCut }),
-    async ready() {
+    async ready(withinMs) {
       noteQuestion()
-      if (readAt === undefined) await reading
+      if (readAt === undefined) await Promise.race([reading, pause(withinMs, undefined, { ref: false })])
     },
     find({ after, limit, silentForMs, status, tag, text }) {
       noteQuestion()

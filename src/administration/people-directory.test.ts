@@ -85,7 +85,7 @@ describe.each([
     await begin(office, 'carol')
     const { session } = await begin(office, 'bob', { groups: ['staff', '/Finance'] }, '198.51.100.9')
     await office.one.sessions.openAppSession(session.id, wiki)
-    await office.directory.ready()
+    await office.directory.ready(5_000)
   })
   afterAll(() => closeOffice(office))
 
@@ -179,7 +179,7 @@ describe('the directory', () => {
         log: silentLog,
         bounds: { people: 2, sessions: 1 },
       })
-      await small.ready()
+      await small.ready(5_000)
       expect(small.state()).toMatchObject({ people: 2, sessions: 1, isCut: true })
       await small.close()
     } finally {

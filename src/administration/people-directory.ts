@@ -6,7 +6,7 @@
  * when it is. Nothing is decided here: whoever acts on a person or a session asks the store.
  */
 
-import { setImmediate as nextTurn } from 'node:timers/promises'
+import { setImmediate as nextTurn, setTimeout as pause } from 'node:timers/promises'
 import type { SubjectReader } from '../attributes/subject-facts.ts'
 import type { Live, LiveEvent } from '../live/live.ts'
 import type { Logger } from '../log.ts'
@@ -53,8 +53,8 @@ export interface ListedSession {
 
 export interface PeopleDirectory {
   state(): DirectoryState
-  /** Resolves when everything was read once; at once where it was. */
-  ready(): Promise<void>
+  /** Resolves when everything was read once, and after `withinMs` at the latest. */
+  ready(withinMs: number): Promise<void>
   people(query: PeopleQuery): Found<ListedPerson>
   /** People with live sessions on a device that goes by any of these names, as far as is remembered: for showing. */
   usersOf(names: readonly string[]): readonly ListedPerson[]
@@ -225,9 +225,9 @@ export function createPeopleDirectory(parts: PeopleDirectoryParts): PeopleDirect
 
   return {
     state: () => ({ readAt, isReading: reading !== undefined, ...index.counts() }),
-    async ready() {
+    async ready(withinMs) {
       noteQuestion()
-      if (readAt === undefined) await reading
+      if (readAt === undefined) await Promise.race([reading, pause(withinMs, undefined, { ref: false })])
     },
     people(query) {
       noteQuestion()

@@ -15,6 +15,7 @@ import type { Bundle } from './policy-bundle.ts'
 import { createPolicyFiles, type FilesRef, isFitBundle, type SavedFiles } from './policy-files.ts'
 import type { Authorship, DraftChange, DraftFacts, DraftState, PolicyDrafts } from './policy-history.ts'
 
+/** What the trail has of a draft. */
 export type DraftEvent = Extract<
   AuditEvent,
   { readonly event: 'policy.drafted' | 'policy.proposed' | 'policy.approved' | 'policy.discarded' }

@@ -45,6 +45,7 @@ export interface PolicyFiles {
   ): Promise<void>
 }
 
+/** Files that were written, and that nobody names yet. */
 export interface SavedFiles extends FilesRef {
   /** Whether the owner may still name them: a writing that took too long may have been swept. */
   isInTime(): Promise<boolean>

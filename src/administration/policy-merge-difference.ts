@@ -8,6 +8,7 @@ import type { Bundle } from './policy-bundle.ts'
 import { isText } from './policy-merge.ts'
 import { matchLines, splitLines } from './policy-merge-lines.ts'
 
+/** One line of a hunk. */
 export interface DifferenceLine {
   readonly kind: 'same' | 'add' | 'del'
   /** Without its end; a very long one is cut, with an ellipsis. */
@@ -21,6 +22,7 @@ export interface DifferenceHunk {
   readonly lines: readonly DifferenceLine[]
 }
 
+/** What is different about one file. */
 export interface FileDifference {
   readonly path: string
   readonly kind: 'added' | 'removed' | 'changed'

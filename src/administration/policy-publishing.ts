@@ -23,7 +23,7 @@ import type {
   RevisionFacts,
 } from './policy-history.ts'
 import { findConflictMarks, mergeBundles } from './policy-merge.ts'
-import type { Gate, Published, PublishingRefusal } from './policy-publishing-answers.ts'
+import type { Confirmed, Done, Gate, Published, Publishing, PublishingRefusal } from './policy-publishing-answers.ts'
 import * as answers from './policy-publishing-answers.ts'
 import type { JudgeBundle, JudgedBundle } from './policy-trial.ts'
 
@@ -43,46 +43,6 @@ export interface PublishingParts {
   readonly recordFirst: (event: Extract<AuditEvent, { readonly event: 'policy.publication_refused' }>) => Promise<void>
 }
 
-export interface Confirmed {
-  /** Words that were typed. */
-  readonly confirmations: readonly string[]
-}
-
-/** Every method rejects with `session_store_unavailable`, `record_unreadable` or `audit_unavailable`; a refusal is a value. */
-export interface Publishing {
-  /** Begins a draft from what is published, or from the files in force; `bundle` is what it says already, if not the same. */
-  begin(
-    wish: { readonly comment: string; readonly bundle?: Bundle | undefined },
-    asker: Asker,
-  ): Promise<{ readonly outcome: 'drafted'; readonly draft: DraftFacts } | PublishingRefusal>
-  /** `hash` is of what was seen: nobody publishes what they have not looked at. */
-  publishDraft(id: string, wish: Confirmed & { readonly hash: string }, asker: Asker): Promise<Published>
-  /** Publishes what revision `number` says. With `predecessor`, only if that is still the head. Where two people are needed, drafts it. */
-  restore(
-    number: number,
-    wish: Confirmed & { readonly comment: string; readonly predecessor?: number | undefined },
-    asker: Asker,
-  ): Promise<Published>
-  /** From a pipeline: files made from revision `predecessor`. Drafts them where two people are needed, or where that is asked for. */
-  push(
-    wish: Confirmed & { readonly bundle: Bundle; readonly predecessor: number; readonly comment: string; readonly asDraft: boolean },
-    asker: Asker,
-  ): Promise<Published>
-  /** Merges what is published meanwhile into the draft, which then begins from it. Conflicts stand in its files. */
-  merge(
-    id: string,
-    version: number,
-    asker: Asker,
-  ): Promise<
-    { readonly outcome: 'merged'; readonly conflicts: readonly { readonly path: string; readonly count: number }[] } | PublishingRefusal
-  >
-  propose(id: string, version: number, asker: Asker): Promise<Done>
-  approve(id: string, hash: string, asker: Asker): Promise<Done>
-  discard(id: string, version: number, asker: Asker): Promise<Done>
-}
-
-export type Done = { readonly outcome: 'done' } | PublishingRefusal
-
 /** What is to become a revision. */
 interface Candidate {
   readonly bundle: Bundle
@@ -95,6 +55,7 @@ interface Candidate {
 /** Another draft or its state may change a few times while it is published. */
 const markRounds = 5
 
+/** Publishing over revisions and drafts. Holds no state. */
 export function createPublishing(parts: PublishingParts): Publishing {
   const { drafts, judge, mode, revisions } = parts
 

@@ -1,17 +1,43 @@
 /** Revisions of the policy on both stores: one after the other, whole or not at all, and never mistaken for none. */
 
 import { randomBytes } from 'node:crypto'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { hashOf } from '../session/secret.ts'
-import { createTestRing, openEmbeddedPlace, openRedisPlace, type StorePlace } from '../session/session.fixture.ts'
+import { createTestRing, openEmbeddedPlace, openRedisPlace, type StorePlace, silentLog } from '../session/session.fixture.ts'
 import type { SessionStore } from '../session/store.ts'
+import { connectToInstance } from '../stores/control-client.ts'
+import { controlSocketPath, listenForCommands } from '../stores/control-server.ts'
 import { listDurable } from './durable-records.ts'
 import { bundleOf, openHistory, publicationOf } from './policy.fixture.ts'
 import { hashBundle, mostBundleBytes } from './policy-bundle.ts'
 import { resealDurable } from './resealing.ts'
 
-for (const open of [openEmbeddedPlace, openRedisPlace]) {
-  describe(open === openEmbeddedPlace ? 'revisions in the embedded store' : 'revisions in Redis', () => {
+/** As a command reaches the embedded store of a running instance. */
+async function openSocketPlace(): Promise<StorePlace> {
+  const place = await openEmbeddedPlace()
+  const folder = mkdtempSync(join(tmpdir(), 'postern-revisions-'))
+  const server = await listenForCommands({ folder, store: place.store, record: () => true, log: silentLog })
+  const store = await connectToInstance(controlSocketPath(folder))
+  if (store === undefined) throw new TypeError('nobody listens')
+  return {
+    ...place,
+    store,
+    async close() {
+      await store.close()
+      await server.close()
+      await place.close()
+      rmSync(folder, { recursive: true, force: true })
+    },
+  }
+}
+
+const places = { 'in the embedded store': openEmbeddedPlace, 'through the control socket': openSocketPlace, 'in Redis': openRedisPlace }
+
+for (const [where, open] of Object.entries(places)) {
+  describe(`revisions ${where}`, () => {
     let place: StorePlace
     beforeAll(async () => {
       place = await open()
@@ -137,6 +163,22 @@ for (const open of [openEmbeddedPlace, openRedisPlace]) {
       expect(await countRecords('policy_revision')).toBe(3)
       expect(await countRecords('policy_files')).toBe(3)
       expect(await countRecords('policy_writing')).toBe(0)
+    })
+
+    it('are published although the head was sealed anew in the same moment', async () => {
+      const { ring, revisions } = await openEmpty()
+      await revisions.publish(publicationOf('one', 0))
+      let times = 0
+      const replaceDurable: SessionStore['replaceDurable'] = async (name, record) => {
+        // As an instance does with a record of an older key: the content stays, the version grows.
+        const present = name.startsWith('policy_head:') && times++ === 0 ? await place.store.loadDurable(name) : undefined
+        if (present !== undefined) await place.store.replaceDurable(name, present)
+        return place.store.replaceDurable(name, record)
+      }
+      const unlucky = openHistory(place, { keys: ring, store: { replaceDurable } }).revisions
+      expect(await unlucky.publish(publicationOf('two', 1))).toMatchObject({ outcome: 'published', revision: { number: 2 } })
+      expect(times).toBe(2)
+      expect(await revisions.load(2)).toMatchObject({ bundle: bundleOf('two') })
     })
 
     it('are not published where the trail cannot have them first', async () => {

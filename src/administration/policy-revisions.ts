@@ -18,6 +18,7 @@ import { createDurableRecords, type DurableParts } from './durable-records.ts'
 import { createPolicyFiles, type FilesRef, type PolicyFiles } from './policy-files.ts'
 import type { PolicyRevisions, Publication, RevisionFacts } from './policy-history.ts'
 
+/** What the trail has of a publication. */
 export type PublishedEvent = Extract<AuditEvent, { readonly event: 'policy.published' }>
 
 /** What revisions are made of. */
@@ -107,8 +108,7 @@ export function createPolicyRevisions(parts: PolicyRevisionsParts): PolicyRevisi
     }
     const next: Head = { number, key, hash: revision.hash, ...(head?.value.first === undefined ? {} : { first: head.value.first }) }
     // A store that does not answer may have moved it: then nothing is given up, and the caller hears that nobody knows.
-    const isHead = head === undefined ? await heads.create(headId, next) : await heads.replace(headId, next, head.version)
-    if (!isHead) {
+    if (!(await moveHead(head, next))) {
       await giveUp(key, ref)
       return { outcome: 'moved_on', head: await loadHeadFacts((await loadHead())?.value) } as const
     }
@@ -118,6 +118,17 @@ export function createPolicyRevisions(parts: PolicyRevisionsParts): PolicyRevisi
     await saved.settle().catch(() => undefined)
     await sweep(files, records, next).catch(() => undefined)
     return { outcome: 'published', revision } as const
+  }
+
+  /** `false` if there is another head. One that was only sealed anew meanwhile is still the predecessor. */
+  async function moveHead(from: Awaited<ReturnType<typeof loadHead>>, next: Head): Promise<boolean> {
+    if (from === undefined) return heads.create(headId, next)
+    for (let head = from; ; ) {
+      if (await heads.replace(headId, next, head.version)) return true
+      const now = await loadHead()
+      if (now === undefined || now.value.key !== from.value.key) return false
+      head = now
+    }
   }
 
   /** Whoever reads on after a gap reads the head again, so news that were lost cost a moment and no publication. */

@@ -11,12 +11,14 @@ import type { Authorship, DraftFacts, PolicyInForce, RevisionFacts, TestOutcome 
 import { isText } from './policy-merge.ts'
 import type { Published } from './policy-publishing-answers.ts'
 
+/** Who, and when. */
 export interface AuthorshipStatement {
   readonly by: string
   readonly label: string
   readonly at: string
 }
 
+/** A revision without its files. */
 export interface RevisionStatement {
   readonly number: number
   readonly hash: string
@@ -30,6 +32,7 @@ export interface RevisionStatement {
   readonly restores: number | null
 }
 
+/** A draft without its files. */
 export interface DraftStatement {
   readonly id: string
   readonly comment: string
@@ -43,6 +46,7 @@ export interface DraftStatement {
   readonly published: number | null
 }
 
+/** One file of a policy. */
 export type FileStatement = { readonly path: string; readonly text: string } | { readonly path: string; readonly base64: string }
 
 /** The answer to `GET /api/v1/policy`. */
@@ -63,6 +67,7 @@ export interface PublishedStatement {
   readonly draft: DraftStatement | null
 }
 
+/** States a revision. */
 export function stateRevision(facts: RevisionFacts): RevisionStatement {
   const { approvals, comment, difference, hash, number, policyVersion, predecessor, published, restores, tests } = facts
   return {
@@ -79,6 +84,7 @@ export function stateRevision(facts: RevisionFacts): RevisionStatement {
   }
 }
 
+/** States a draft. */
 export function stateDraft({ base, ...facts }: DraftFacts): DraftStatement {
   const { approvals, begun, changed, comment, hash, id, published, state, version } = facts
   return {
@@ -95,6 +101,7 @@ export function stateDraft({ base, ...facts }: DraftFacts): DraftStatement {
   }
 }
 
+/** States what is in force, with its files. */
 export function statePolicy({ bundle, failure, mode, policyVersion, revision }: PolicyInForce): PolicyStatement {
   return {
     mode,
@@ -105,6 +112,7 @@ export function statePolicy({ bundle, failure, mode, policyVersion, revision }: 
   }
 }
 
+/** States what became of a publication. */
 export function statePublished(published: Exclude<Published, { readonly outcome: 'refused' }>): PublishedStatement {
   return {
     outcome: published.outcome,
@@ -113,6 +121,7 @@ export function statePublished(published: Exclude<Published, { readonly outcome:
   }
 }
 
+/** States files: the inverse of `parseFiles`. */
 export function stateFiles(bundle: Bundle): readonly FileStatement[] {
   return bundle.map(({ content, path }) =>
     isText(content) ? { path, text: content.toString() } : { path, base64: content.toString('base64') },

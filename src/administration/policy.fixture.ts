@@ -9,6 +9,7 @@ import { createPolicyDrafts, type DraftEvent } from './policy-drafts.ts'
 import type { Publication, RevisionFacts } from './policy-history.ts'
 import { createPolicyRevisions, type PublishedEvent } from './policy-revisions.ts'
 
+/** A bundle of a document and more. */
 export const bundleOf = (text: string, more: Readonly<Record<string, string | Buffer>> = {}): Bundle =>
   toBundle(Object.entries({ 'policy.yaml': text, ...more }).map(([path, content]) => ({ path, content: Buffer.from(content) })))
 

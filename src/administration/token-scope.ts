@@ -75,7 +75,7 @@ export function permitsReport(scopes: readonly TokenScope[], device: ScopedDevic
 }
 
 /** Whether one of the scopes is this permission, and nothing narrower. */
-export function permitsAccess(scopes: readonly TokenScope[], wanted: TokenPermission): boolean {
+export function permitsAccess(scopes: readonly TokenScope[], wanted: Permission): boolean {
   return scopes.some(({ permission, tag, devices }) => permission === wanted && tag === undefined && devices === undefined)
 }
 

@@ -6,9 +6,10 @@ import type { AdministrativeEvent } from '../audit/event.ts'
 import { createTestRing, openEmbeddedPlace, type StorePlace } from '../session/session.fixture.ts'
 import type { DurableStore } from '../session/store.ts'
 import { parseAdministrativeEvent } from './administrative-event.ts'
+import { permissions } from './asker.ts'
 import { createDurableRecords, listDurable } from './durable-records.ts'
 import { createTokenText, parseTokenId, parseTokenText } from './token-format.ts'
-import { accessPermissions, formatTokenScope, parseTokenScope, permitsAccess, permitsReport } from './token-scope.ts'
+import { formatTokenScope, parseTokenScope, permissionsOf, permitsAccess, permitsReport, tokenPermissions } from './token-scope.ts'
 import { createTokens, type TokenFacts, type TokenRecord, type Tokens } from './tokens.ts'
 
 const admin = 'os:ada@bastion'
@@ -111,6 +112,78 @@ describe('service tokens', () => {
     place.clock.move(1)
     expect(await tokens.verify(text)).toEqual({ outcome: 'invalid' })
     expect(await openTokens().verify(text)).toEqual({ outcome: 'invalid' })
+  })
+
+  describe('that are rotated', () => {
+    const rotated = async (of: Tokens, id: string, graceSeconds: number) => {
+      const rotation = await of.rotate(id, graceSeconds, 'os:eve@bastion')
+      if (rotation.outcome !== 'rotated') throw new Error(rotation.outcome)
+      return rotation
+    }
+
+    it('are good with both secrets until the grace ends, and with the new one alone after it', async () => {
+      const { text: before, token } = await tokens.create(wish, admin)
+      const { text, token: facts } = await rotated(tokens, token.id, 3_600)
+      expect(text).not.toBe(before)
+      expect(parseTokenText(text)?.id).toBe(token.id)
+      const at = place.clock.now()
+      expect(facts).toMatchObject({ rotatedAt: at, previousUntil: at + 3_600_000, expiresAt: token.expiresAt, scopes: wish.scopes })
+      for (const one of [before, text]) expect(await tokens.verify(one)).toMatchObject({ outcome: 'valid', token: { id: token.id } })
+      place.clock.move(3_600_000 - 1)
+      expect(await tokens.verify(before)).toMatchObject({ outcome: 'valid' })
+      place.clock.move(1)
+      expect(await tokens.verify(before)).toEqual({ outcome: 'invalid' })
+      expect(await openTokens().verify(before)).toEqual({ outcome: 'invalid' })
+      expect(await tokens.verify(text)).toMatchObject({ outcome: 'valid' })
+    })
+
+    it('without grace are good with the new secret alone, at once here and within five seconds elsewhere', async () => {
+      const { text: before, token } = await tokens.create(wish, admin)
+      const other = openTokens()
+      expect(await other.verify(before)).toMatchObject({ outcome: 'valid' })
+      const { text } = await rotated(tokens, token.id, 0)
+      expect(await tokens.verify(before)).toEqual({ outcome: 'invalid' })
+      // An instance that remembers the token as it was asks again before it refuses.
+      expect(await other.verify(text)).toMatchObject({ outcome: 'valid' })
+      expect(await other.verify(before)).toEqual({ outcome: 'invalid' })
+    })
+
+    it('a second time have no more than two secrets', async () => {
+      const { text: first, token } = await tokens.create(wish, admin)
+      const second = await rotated(tokens, token.id, 3_600)
+      const third = await rotated(tokens, token.id, 3_600)
+      expect(await tokens.verify(first)).toEqual({ outcome: 'invalid' })
+      for (const { text } of [second, third]) expect(await tokens.verify(text)).toMatchObject({ outcome: 'valid' })
+    })
+
+    it('end with both secrets when they are revoked or expire, and are not rotated any more', async () => {
+      const { text: before, token } = await tokens.create({ ...wish, lifetimeSeconds: 600 }, admin)
+      const { text, token: facts } = await rotated(tokens, token.id, 86_400)
+      expect(facts.previousUntil).toBe(token.expiresAt)
+      const other = await tokens.create(wish, admin)
+      await tokens.revoke(other.token.id, admin)
+      place.clock.move(600_000)
+      for (const one of [before, text, other.text]) expect(await tokens.verify(one)).toEqual({ outcome: 'invalid' })
+      for (const id of [token.id, other.token.id]) expect(await tokens.rotate(id, 0, admin)).toEqual({ outcome: 'ended' })
+      expect(await tokens.rotate('000000000000', 0, admin)).toEqual({ outcome: 'unknown' })
+    })
+
+    it('are on record, with neither secret', async () => {
+      const { text: before, token } = await tokens.create(wish, admin)
+      const { text } = await rotated(tokens, token.id, 60)
+      const scopes = ['devices:report']
+      const until = place.clock.now() + 60_000
+      const facts = { token: token.id, name: 'Intune', scopes, expiresAt: token.expiresAt, until }
+      expect(events.slice(1)).toEqual([{ event: 'token.rotated', actor: 'os:eve@bastion', ...facts }])
+      const told = JSON.stringify([events, await listed()])
+      for (const one of [before, text]) expect(told).not.toContain(parseTokenText(one)?.secret)
+    })
+
+    it('and used at the same moment lose neither', async () => {
+      const { text: before, token } = await tokens.create(wish, admin)
+      const [, { text }] = await Promise.all([openTokens().verify(before), rotated(tokens, token.id, 3_600)])
+      for (const one of [before, text]) expect(await openTokens().verify(one)).toMatchObject({ outcome: 'valid' })
+    })
   })
 
   it('end at once where they are revoked, and within five seconds on an instance that has just seen them (A204)', async () => {
@@ -281,11 +354,25 @@ describe('the scope of a token', () => {
     expect(parseTokenScope(text)).toBeUndefined()
   })
 
-  it.each(accessPermissions)('%s permits exactly itself', (text) => {
+  it('are the permissions of people but for approving, which no program does', () => {
+    expect(permissions.filter((permission) => parseTokenScope(permission) === undefined)).toEqual(['policy:approve'])
+  })
+
+  it('make an asker of whole permissions alone, unknown ones left out', () => {
+    const stored = [
+      { permission: 'locks:write' },
+      { permission: 'devices:report', tag: 'mobile' },
+      { permission: 'policy:approve' },
+      { permission: 'x' },
+    ]
+    expect([...permissionsOf(stored as never)]).toEqual(['locks:write'])
+  })
+
+  it.each(tokenPermissions.filter((permission) => permission !== 'devices:report'))('%s permits exactly itself', (text) => {
     const scope = parseTokenScope(text)
     if (scope === undefined) throw new Error('not a scope')
     expect(formatTokenScope(scope)).toBe(text)
-    expect(accessPermissions.filter((wanted) => permitsAccess([scope], wanted))).toEqual([text])
+    expect(tokenPermissions.filter((wanted) => permitsAccess([scope], wanted))).toEqual([text])
     expect(permitsReport([scope], laptop)).toBe(false)
     expect(permitsAccess([{ ...scope, tag: 'mobile' }], text)).toBe(false)
     expect(parseTokenScope(`${text}:tag=mobile`)).toBeUndefined()

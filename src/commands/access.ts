@@ -20,13 +20,13 @@ import { compileSubjectReader } from '../attributes/subject-facts.ts'
 import { formatCsvCell } from '../audit/trail-csv.ts'
 import type { InstanceConfiguration } from '../config/instance.ts'
 import { loadConfiguration } from '../config/load-configuration.ts'
-import { loadPolicy } from '../config/load-policy.ts'
 import { printProblems } from '../config/problems.ts'
 import { createLogger } from '../log.ts'
 import { compilePolicy } from '../policy/compile.ts'
 import type { PolicyDocument } from '../policy/document.ts'
 import type { OpenAdministration } from './administer.ts'
 import { createInstantParser } from './past-instant.ts'
+import { loadPolicyInForce } from './policy-in-force.ts'
 import { printCount, printJson, printLine } from './print-line.ts'
 import { nameOf } from './replay-text.ts'
 import { openTrail } from './trail-reading.ts'
@@ -65,7 +65,7 @@ export function registerAccess(program: Command, parts: AccessParts): void {
 async function review(options: ReviewOptions, { now, openAdministration }: AccessParts): Promise<0 | 2> {
   const { value: configuration, problems } = await loadConfiguration(options.config)
   if (configuration === undefined) return complain(printProblems(problems, 'error'))
-  const policy = await loadPolicy(configuration.policyPath, { configuration, now: now() })
+  const policy = await loadPolicyInForce(configuration, { now: now() })
   if (policy.value === undefined) return complain(printProblems(policy.problems, 'error'))
   if (options.app !== undefined && !policy.value.apps.some(({ id }) => id === options.app))
     return complain(`postern: the policy has no app ${options.app}`)

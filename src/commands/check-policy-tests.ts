@@ -7,11 +7,12 @@
 
 import { readBareEnvironment } from '../attributes/environment-facts.ts'
 import type { InstanceConfiguration } from '../config/instance.ts'
-import { findPolicyTests, loadPolicyTests } from '../config/load-policy-tests.ts'
+import { loadPolicyTests } from '../config/load-policy-tests.ts'
 import type { Problem } from '../config/problems.ts'
 import { compileRoutes } from '../enforcement/route-table.ts'
 import { compilePolicy } from '../policy/compile.ts'
 import type { PolicyDocument } from '../policy/document.ts'
+import type { PolicyInForceForCommand } from './policy-in-force.ts'
 import { runPolicyTests } from './policy-tests.ts'
 
 /** What came of the tests. */
@@ -24,17 +25,16 @@ export interface CheckedPolicyTests {
 
 /** Runs the tests beside a policy that has no problems. `at`: the instant of tests that name none. */
 export async function checkPolicyTests(
-  policyPath: string,
+  { path, testFiles: files }: Pick<PolicyInForceForCommand, 'path' | 'testFiles'>,
   document: PolicyDocument,
   { configuration, at }: { readonly configuration: Partial<InstanceConfiguration>; readonly at: number },
 ): Promise<CheckedPolicyTests> {
   const isRequired = configuration.policyTests === 'required'
   const nothing = { summary: undefined, problems: [], warnings: [] }
-  const files = await findPolicyTests(policyPath)
   const [file] = files
   if (file === undefined) {
     if (!isRequired) return nothing
-    return { ...nothing, problems: [problemOf(policyPath, '`policy_tests: required`, and there is no test beside the policy', writeTests)] }
+    return { ...nothing, problems: [problemOf(path, '`policy_tests: required`, and there is no test beside the policy', writeTests)] }
   }
   // Without strengths a test that names one would be blamed for what is missing elsewhere.
   const strengths = configuration.provider?.strengths

@@ -10,11 +10,11 @@ import { dirname, isAbsolute, relative, resolve } from 'node:path'
 import type { Command } from 'commander'
 import type { InstanceConfiguration } from '../config/instance.ts'
 import { loadConfiguration } from '../config/load-configuration.ts'
-import { loadPolicy } from '../config/load-policy.ts'
 import { type Problem, printProblems } from '../config/problems.ts'
 import type { PolicyDocument } from '../policy/document.ts'
 import { checkPolicyTests } from './check-policy-tests.ts'
 import type { LiveProbes } from './live-probes.ts'
+import { openPolicyInForce } from './policy-in-force.ts'
 import type { ProbeResult } from './probe-result.ts'
 
 export interface CheckOptions {
@@ -71,18 +71,17 @@ export function registerCheck(program: Command, parts: CheckParts): void {
 export async function runCheck(options: CheckOptions, { probes, now }: CheckParts): Promise<CheckOutcome> {
   const configuration = await loadConfiguration(options.config)
   const policyPath = configuration.parts.policyPath ?? (await findUsualPolicy(options.config))
-  const policy = policyPath === undefined ? undefined : await loadPolicy(policyPath, { configuration: configuration.parts })
-  const tests =
-    policyPath === undefined || policy?.value === undefined
-      ? undefined
-      : await checkPolicyTests(policyPath, policy.value, { configuration: configuration.parts, at: now() })
+  const { parts } = configuration
+  const policy =
+    policyPath === undefined ? undefined : await openPolicyInForce({ ...parts, policyPath }, { isStoreAsked: isStoreAsked(options, parts) })
+  const tests = policy?.value === undefined ? undefined : await checkPolicyTests(policy, policy.value, { configuration: parts, at: now() })
+  await policy?.close()
   const problems = [...configuration.problems, ...(policy?.problems ?? []), ...(tests?.problems ?? [])]
   const warnings = [...configuration.warnings, ...(policy?.warnings ?? []), ...(tests?.warnings ?? [])]
   const isComplete = problems.length === 0 && configuration.value !== undefined && policy?.value !== undefined
   const isUntried = options.live === true && !isComplete
   const live = options.live === true && isComplete ? await runProbes(probes, configuration.value, policy.value) : undefined
-  // Without `--live` nothing is connected to; a file that lies here costs nothing to ask.
-  const isSeen = isComplete && (options.live === true || configuration.value.session.store.kind === 'embedded')
+  const isSeen = isComplete && isStoreAsked(options, configuration.value)
   const seen = isSeen ? await probes.life(configuration.value, policy.value) : undefined
 
   const tried = [...(live ?? []), ...(seen ?? [])]
@@ -97,7 +96,13 @@ export async function runCheck(options: CheckOptions, { probes, now }: CheckPart
       ok: status === 0,
       config: options.config,
       policy:
-        policyPath === undefined ? undefined : { path: policyPath, version: policy?.value?.version, apps: policy?.value?.apps.length ?? 0 },
+        policy === undefined
+          ? undefined
+          : {
+              path: policy.form === 'files' ? policy.path : `revision ${policy.revision}`,
+              version: policy.value?.version,
+              apps: policy.value?.apps.length ?? 0,
+            },
       problems,
       warnings,
       tests: tests?.summary,
@@ -105,6 +110,11 @@ export async function runCheck(options: CheckOptions, { probes, now }: CheckPart
       seen,
     },
   }
+}
+
+/** Without `--live` nothing is connected to; a file that lies here costs nothing to ask. */
+function isStoreAsked(options: CheckOptions, { session }: Partial<InstanceConfiguration>): boolean {
+  return options.live === true || session?.store.kind === 'embedded'
 }
 
 /** Where the policy usually is. One mistake in the configuration must not hide those of the policy until the next run. */

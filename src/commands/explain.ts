@@ -18,7 +18,6 @@ import { findDecision } from '../audit/find-decision.ts'
 import type { Administration } from '../compose-administration.ts'
 import type { InstanceConfiguration } from '../config/instance.ts'
 import { loadConfiguration } from '../config/load-configuration.ts'
-import { loadPolicy } from '../config/load-policy.ts'
 import { printProblems } from '../config/problems.ts'
 import { findAsked } from '../enforcement/asked.ts'
 import { compileRoutes } from '../enforcement/route-table.ts'
@@ -33,6 +32,7 @@ import { type Explanation, explainDecision } from '../policy/explain.ts'
 import type { Device, Facts, LockFacts } from '../policy/facts.ts'
 import type { OpenAdministration } from './administer.ts'
 import { printAge, printExplanation } from './explanation-text.ts'
+import { loadPolicyInForce } from './policy-in-force.ts'
 import { printJson, printLine } from './print-line.ts'
 import { openTrail } from './trail-reading.ts'
 
@@ -89,7 +89,7 @@ async function explain(who: string, address: string | undefined, options: Explai
   const loaded = await loadConfiguration(options.config)
   if (loaded.value === undefined) return complain(printProblems(loaded.problems, 'error'))
   const configuration = loaded.value
-  const policy = await loadPolicy(configuration.policyPath, { configuration })
+  const policy = await loadPolicyInForce(configuration)
   if (policy.value === undefined) return complain(printProblems(policy.problems, 'error'))
   const found =
     address === undefined

@@ -28,6 +28,7 @@ export interface Checkout {
   readonly note: CheckoutNote | undefined
 }
 
+/** The name of the note. */
 export const noteName = '.postern-policy.json'
 
 /** Reads a file or a folder. Rejects with `configuration_invalid` and all that stands in the way. */

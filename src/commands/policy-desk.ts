@@ -11,8 +11,8 @@ import { join } from 'node:path'
 import { type Asker, permissions } from '../administration/asker.ts'
 import { type Bundle, hashBundle } from '../administration/policy-bundle.ts'
 import { createPolicyDrafts } from '../administration/policy-drafts.ts'
-import { createPublishing, type Publishing } from '../administration/policy-publishing.ts'
-import { type Published, policyIsFiles } from '../administration/policy-publishing-answers.ts'
+import { createPublishing } from '../administration/policy-publishing.ts'
+import { type Published, type Publishing, policyIsFiles } from '../administration/policy-publishing-answers.ts'
 import { createPolicyRevisions } from '../administration/policy-revisions.ts'
 import {
   type PolicyStatement,
@@ -43,6 +43,7 @@ export type Answered<T> =
   | { readonly outcome: 'done'; readonly value: T }
   | { readonly outcome: 'refused'; readonly problem: string; readonly message: string; readonly detail: Readonly<Record<string, unknown>> }
 
+/** What is to be published. */
 export interface PushOrder {
   readonly bundle: Bundle
   readonly predecessor: number
@@ -61,6 +62,7 @@ export interface PolicyDesk {
   restore(number: number, order: Pick<PushOrder, 'comment' | 'confirmations'>): Promise<Answered<PublishedStatement>>
 }
 
+/** What the desk is made of. */
 export interface PolicyDeskParts {
   readonly openAdministration: OpenAdministration
   /** Epoch milliseconds. */
@@ -226,12 +228,11 @@ function remoteDesk(url: URL, token: string, ca: string | undefined): PolicyDesk
 /** Refusals of the order itself are answers; of the token, of the form, and troubles of the instance end the command with status 2. */
 function answerOf<T>({ body, status }: ApiAnswer): Answered<T> {
   if (status === 200 || status === 201) return done(body as T)
-  const { error, message, detail } = body as { readonly error?: unknown; readonly message?: unknown; readonly detail?: unknown }
+  const { error, message, ...detail } = body as { readonly error?: unknown; readonly message?: unknown }
   const said = typeof message === 'string' ? message : `it answered ${status}`
   const isAnswer = [404, 409, 422, 429].includes(status) || error === 'second_person_needed'
   if (isAnswer && typeof error === 'string' && error !== 'path_not_found') {
-    const more = typeof detail === 'object' && detail !== null ? (detail as Readonly<Record<string, unknown>>) : {}
-    return { outcome: 'refused', problem: error, message: said, detail: more }
+    return { outcome: 'refused', problem: error, message: said, detail }
   }
   throw new PosternError('api_refused', `the instance refused the order (${status}): ${said}`)
 }

@@ -42,7 +42,10 @@ export interface PolicyInForceOptions {
 type Configuration = Partial<InstanceConfiguration> & Pick<InstanceConfiguration, 'policyPath'>
 
 /** Loads it, and keeps its files until `close`. What is wrong is in the result; rejects only with `PosternError`. */
-export async function openPolicyInForce(configuration: Configuration, options: PolicyInForceOptions = {}): Promise<PolicyInForceForCommand> {
+export async function openPolicyInForce(
+  configuration: Configuration,
+  options: PolicyInForceOptions = {},
+): Promise<PolicyInForceForCommand> {
   if (configuration.policyMode !== 'managed') return await open(configuration, options, { path: configuration.policyPath, form: 'files' })
   const found = await findManaged(configuration, options.isStoreAsked !== false)
   console.error(printLine(`postern: the policy is ${found.words}`))

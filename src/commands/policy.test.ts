@@ -42,8 +42,11 @@ interface Ran {
 function run(args: readonly string[], environment: Readonly<Record<string, string>> = {}): Promise<Ran> {
   const cli = join(import.meta.dirname, '..', 'cli.ts')
   return new Promise((resolve) => {
-    execFile(process.execPath, [cli, 'policy', ...args, '--config', 'postern.yaml'], { cwd: folder, env: { ...clean, ...environment } }, (error, out, err) =>
-      resolve({ status: error === null ? 0 : Number(error.code), out, err }),
+    execFile(
+      process.execPath,
+      [cli, 'policy', ...args, '--config', 'postern.yaml'],
+      { cwd: folder, env: { ...clean, ...environment } },
+      (error, out, err) => resolve({ status: error === null ? 0 : Number(error.code), out, err }),
     )
   })
 }
@@ -247,7 +250,7 @@ describe('postern policy, over the API', () => {
       'POST /api/v1/policy/revisions/3/restore': (body) =>
         Array.isArray(body?.['confirmations']) && body['confirmations'].length > 0
           ? [200, { outcome: 'published', revision: stateRevision({ ...facts, number: 8 }), draft: null }]
-          : [409, { error: 'confirmation_needed', message: 'it refuses everyone: type `wiki`', detail: { gates: [{ word: 'wiki' }] } }],
+          : [409, { error: 'confirmation_needed', message: 'it refuses everyone: type `wiki`', gates: [{ word: 'wiki' }] }],
     }
     const server = createServer(async (request, response) => {
       const body = await readBody(request)

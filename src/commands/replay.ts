@@ -17,6 +17,7 @@ import { printProblems } from '../config/problems.ts'
 import type { PolicyDocument } from '../policy/document.ts'
 import type { OpenAdministration } from './administer.ts'
 import { createInstantParser } from './past-instant.ts'
+import { loadPolicyInForce } from './policy-in-force.ts'
 import { printJson } from './print-line.ts'
 import { createProgress } from './replay-progress.ts'
 import { runReplay } from './replay-run.ts'
@@ -112,7 +113,7 @@ async function loadPolicies(
   configuration: InstanceConfiguration,
   now: number,
 ): Promise<{ readonly document: PolicyDocument; readonly live: Pick<PolicyDocument, 'services' | 'version'> } | string> {
-  const inForce = await loadPolicy(configuration.policyPath, { configuration, now })
+  const inForce = await loadPolicyInForce(configuration, { now })
   const tried = path === undefined ? inForce : await loadPolicy(resolve(path), { configuration, now })
   if (tried.value === undefined) return printProblems(tried.problems, 'error')
   return { document: tried.value, live: { services: inForce.value?.services ?? [], version: inForce.value?.version ?? '' } }

@@ -10,11 +10,11 @@ import { listSegmentTasks, readSegment } from '../administration/recorded-reques
 import { createRollout, type Difference, enough, type RolloutEntry, verdictWords } from '../administration/rollout.ts'
 import type { Period } from '../audit/merged-lines.ts'
 import { loadConfiguration } from '../config/load-configuration.ts'
-import { loadPolicy } from '../config/load-policy.ts'
 import { printProblems } from '../config/problems.ts'
 import type { PolicyDocument } from '../policy/document.ts'
 import type { OpenAdministration } from './administer.ts'
 import { createInstantParser } from './past-instant.ts'
+import { loadPolicyInForce } from './policy-in-force.ts'
 import { printCount, printJson, printLine } from './print-line.ts'
 import { nameOf } from './replay-text.ts'
 import { openTrail } from './trail-reading.ts'
@@ -54,7 +54,7 @@ export function registerRollout(program: Command, parts: RolloutParts): void {
 async function rollout(options: RolloutOptions, { now, openAdministration }: RolloutParts): Promise<0 | 2> {
   const configuration = await loadConfiguration(options.config)
   if (configuration.value === undefined) return complain(printProblems(configuration.problems, 'error'))
-  const policy = await loadPolicy(configuration.value.policyPath, { configuration: configuration.value, now: now() })
+  const policy = await loadPolicyInForce(configuration.value, { now: now() })
   if (policy.value === undefined) return complain(printProblems(policy.problems, 'error'))
   const target = options.rule ?? options.app
   const folders = await openTrail(configuration.value, { dir: options.dir, what: 'rollout', target }, openAdministration)

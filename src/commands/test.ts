@@ -1,18 +1,19 @@
 /**
  * `postern test`: runs the tests beside the policy and prints each failure with what was expected, what was decided and why.
  *
- * Needs neither store nor provider nor network: a policy is tested where it is written. Exit status: 0 all passed, 1 some failed,
+ * Needs neither store nor provider nor network: a policy is tested where it is written; a managed one where the store says what it is. Exit status: 0 all passed, 1 some failed,
  * 2 the files could not be read.
  */
 
 import type { Command } from 'commander'
 import { readBareEnvironment } from '../attributes/environment-facts.ts'
 import { loadConfiguration } from '../config/load-configuration.ts'
-import { loadPolicy } from '../config/load-policy.ts'
 import { loadPolicyTests } from '../config/load-policy-tests.ts'
 import { printProblems } from '../config/problems.ts'
 import { compileRoutes } from '../enforcement/route-table.ts'
 import { compilePolicy } from '../policy/compile.ts'
+import type { Strength } from '../policy/document.ts'
+import { openPolicyInForce, type PolicyInForceForCommand } from './policy-in-force.ts'
 import { printPolicyTests, runPolicyTests } from './policy-tests.ts'
 import { printJson } from './print-line.ts'
 
@@ -62,7 +63,9 @@ async function runTestsOf(policy: PolicyInForceForCommand, options: RunOptions):
   }
   const files = options.tests === undefined ? policy.testFiles : [options.tests]
   if (files.length === 0) {
-    console.error(`postern: there are no tests ${policy.revision === undefined ? `beside ${policy.path}` : `in revision ${policy.revision}`}; docs/policy.md says how to write policy.test.yaml`)
+    console.error(
+      `postern: there are no tests ${policy.revision === undefined ? `beside ${policy.path}` : `in revision ${policy.revision}`}; docs/policy.md says how to write policy.test.yaml`,
+    )
     return 2
   }
   const { services } = policy.value

@@ -23,6 +23,7 @@ import type { SessionStore } from '../session/store.ts'
 import { createAnswers } from './answers.ts'
 import { type AccessApiPorts, mountAccessOrders } from './api/access-orders.ts'
 import { type DeviceReportsPorts, mountDeviceReports } from './api/device-reports.ts'
+import { mountOperations, type OperationsApiPorts } from './api/operation-routes.ts'
 import { mountBackchannelLogout } from './backchannel-logout.ts'
 import { mountBreakGlass } from './break-glass.ts'
 import { createBrowserState } from './browser-state.ts'
@@ -65,6 +66,8 @@ export interface ControlPlaneSettings extends ReadPerson {
   readonly deviceReports?: DeviceReportsPorts
   /** Locks and ends of sessions, for programs; without it there are no such paths. */
   readonly accessApi?: AccessApiPorts
+  /** Every operation of the console, for programs; without it there are no such paths. */
+  readonly api?: OperationsApiPorts
   /** Takes the codes of emergency sign-ins; without it they are not known here. */
   readonly breakGlass?: BreakGlassDoor
   readonly countBreakGlass?: () => void
@@ -106,6 +109,7 @@ export function createControlPlane(
   // Machines with a proof of their own: no browser, no cookie.
   const machines = groupRouter()
   if (settings.deviceReports !== undefined) mountDeviceReports(machines, { ...settings.deviceReports, answers })
+  if (settings.api !== undefined) mountOperations(machines, { ...settings.api, answers })
   if (settings.accessApi !== undefined) mountAccessOrders(machines, { ...settings.accessApi, answers })
   app.use(machines)
 

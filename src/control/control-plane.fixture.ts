@@ -74,7 +74,7 @@ export interface Visit {
 }
 
 /** What a test may build settings of the control plane from. */
-export type HostParts = Pick<AccessHost, 'live' | 'sessions' | 'store' | 'sealer' | 'events'> & { readonly log: Logger }
+export type HostParts = Pick<AccessHost, 'provider' | 'live' | 'sessions' | 'store' | 'sealer' | 'events'> & { readonly log: Logger }
 
 /**
  * Starts one. `change` adds to the settings of the control plane; `rules` says how old claims may be, and may hold locks, which are read
@@ -190,7 +190,7 @@ export async function startAccessHost(
     devices: noDevices,
     binding: noBinding,
     ...(typeof change === 'function'
-      ? change({ live, sessions, store, sealer: { keys, now }, events, log: log as unknown as Logger })
+      ? change({ provider, live, sessions, store, sealer: { keys, now }, events, log: log as unknown as Logger })
       : change),
   })
   let requests = 0

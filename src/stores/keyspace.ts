@@ -34,6 +34,11 @@
  * | `{postern}:durable:lock:H('lock', target)` | same form: a lock, its target, end, reason | when lifted, or swept a day after its end | administration |
  * | `{postern}:durable:console_invite:H('console_invite', email)` | same form: roles of the console for this address, each with its end | when taken back | administration |
  * | `{postern}:durable:token:H('token', id)` | same form: a service token, its secret as SHA-256 only | when removed | administration |
+ * | `{postern}:durable:policy_head:H('policy_head', 'head')` | same form: number, hash and record of the revision in force | never | administration |
+ * | `{postern}:durable:policy_revision:H('policy_revision', key)`, `…:policy_revision_alias:H(… number)` | same form: facts of a published revision; which record a number has | never; one that was not published, by a sweep | administration |
+ * | `{postern}:durable:policy_draft:H('policy_draft', id)` | same form: facts of a draft, its approvals | 30 days after its end, 90 after its last change | administration |
+ * | `{postern}:durable:policy_files:H('policy_files', key, part)` | same form: 128 KiB of the compressed files of a revision or draft | with it | administration |
+ * | `{postern}:durable:policy_writing:H('policy_writing', key)` | same form: whose files are being written | once they are named, or swept | administration |
  * | `{postern}:durable_names` | sorted set, member the name of each durable record, score 0: what a listing walks | with its last member | each of these |
  * | `{postern}:lock:refresh:H(session id)` | string `1 expires_at token` | 10 s, renewed | claims refresh |
  * | `{postern}:ends` | hash, field `kind:H(id)`, value `at keep_until cause` | longest member | every end |

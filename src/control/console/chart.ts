@@ -1,9 +1,9 @@
 /**
  * Charts as SVG, made by the server: stacked bars over time, with axes, words for a screen reader and a table of the same numbers.
  *
- * Pure. No style and no colour stands in here: each part has a class, and the stylesheet gives it its colour in either scheme and its pattern where
- * colours are not enough. Every text goes through `escapeXml`, every number through `place`, so that nothing chosen by somebody becomes markup
- * and nothing that is no number becomes a shape. What the bars say, the table says too.
+ * Pure: out come places and words, and the template `@console/chart` prints them as SVG. No style and no colour stands in here: each part has a
+ * class, and the stylesheet gives it its colour in either scheme. Every number goes through `place`, so that nothing that is no number becomes a
+ * shape. What the bars say, the table says too.
  */
 
 /** One part of every bar, from the bottom up. */
@@ -32,12 +32,12 @@ export interface ChartWish {
   readonly lengthMs: number
 }
 
-/** What a template prints: `svg` raw, since it was made here; the rest escaped. */
+/** What the template prints. */
 export interface ChartView {
   readonly id: string
   readonly title: string
   readonly description: string
-  readonly svg: string
+  readonly shapes: ChartShapes
   readonly legend: readonly { readonly className: string; readonly label: string; readonly total: string }[]
   /** Bars in which something happened, and no others. */
   readonly table: {
@@ -45,6 +45,26 @@ export interface ChartView {
     readonly rows: readonly { readonly iso: string; readonly from: string; readonly values: readonly string[] }[]
   }
   readonly isEmpty: boolean
+}
+
+/** Places within `width` and `height`. */
+export interface ChartShapes {
+  readonly width: number
+  readonly height: number
+  /** From where to where lines across go. */
+  readonly across: { readonly from: number; readonly to: number }
+  readonly lines: readonly { readonly className: string; readonly y: number; readonly label: string; readonly labelX: number }[]
+  readonly bars: readonly { readonly words: string; readonly parts: readonly ChartPart[] }[]
+  readonly times: readonly { readonly x: number; readonly y: number; readonly anchor: 'start' | 'middle'; readonly text: string }[]
+}
+
+/** A piece of a bar. */
+export interface ChartPart {
+  readonly className: string
+  readonly x: number
+  readonly y: number
+  readonly width: number
+  readonly height: number
 }
 
 const width = 720
@@ -72,7 +92,7 @@ export function drawStackedBars(wish: ChartWish): ChartView {
     id: wish.id,
     title: wish.title,
     description: wish.description,
-    svg: drawSvg({ ...wish, bars }, scale),
+    shapes: drawShapes({ ...wish, bars }, scale),
     legend: wish.series.map(({ label, name }, index) => ({
       className: `chart-${name}`,
       label,
@@ -84,7 +104,7 @@ export function drawStackedBars(wish: ChartWish): ChartView {
         .filter((_, index) => (sums[index] ?? 0) > 0)
         .map(({ from, values }) => ({
           iso: isoOf(from),
-          from: `${dayForm.format(from)}, ${timeForm.format(from)}`,
+          from: timeOf(from),
           values: values.map((value) => numberForm.format(value)),
         })),
     },
@@ -106,49 +126,64 @@ function niceScale(most: number): Scale {
   return { most: Math.ceil(most / step) * step, step }
 }
 
-function drawSvg({ bars, description, id, lengthMs, series, title }: ChartWish, scale: Scale): string {
+function drawShapes({ bars, lengthMs, series }: ChartWish, scale: Scale): ChartShapes {
   const slot = plotWidth / Math.max(1, bars.length)
   const gap = Math.min(2, slot * 0.2)
-  const parts: string[] = []
-  for (let value = 0; value <= scale.most; value += scale.step) {
-    const y = place(top + plotHeight * (1 - value / scale.most))
-    parts.push(
-      `<line class="${value === 0 ? 'chart-axis' : 'chart-grid'}" x1="${left}" x2="${width - right}" y1="${y}" y2="${y}"/>`,
-      `<text class="chart-label" x="${left - 6}" y="${y}" text-anchor="end" dominant-baseline="middle">${numberForm.format(value)}</text>`,
-    )
+  const steps = Math.round(scale.most / scale.step)
+  return {
+    width,
+    height,
+    across: { from: left, to: width - right },
+    lines: Array.from({ length: steps + 1 }, (_, index) => ({
+      className: index === 0 ? 'chart-axis' : 'chart-grid',
+      y: place(top + plotHeight * (1 - index / steps)),
+      label: numberForm.format(index * scale.step),
+      labelX: left - 6,
+    })),
+    bars: bars.flatMap(({ from, values }, index) => {
+      let below = 0
+      const parts = values.flatMap((value, part): readonly ChartPart[] => {
+        if (value === 0) return []
+        const tall = (value / scale.most) * plotHeight
+        below += tall
+        const x = place(left + index * slot + gap / 2)
+        return [
+          {
+            className: `chart-${nameOf(series[part])}`,
+            x,
+            y: place(top + plotHeight - below),
+            width: place(slot - gap),
+            height: place(tall),
+          },
+        ]
+      })
+      const words = values.map((value, part) => `${numberForm.format(value)} ${(series[part]?.label ?? '').toLowerCase()}`)
+      return parts.length === 0 ? [] : [{ words: `${timeOf(from)}: ${words.join(', ')}`, parts }]
+    }),
+    times: placeTimes(bars, slot, lengthMs),
   }
-  bars.forEach(({ from, values }, index) => {
-    let below = 0
-    const shapes = values.map((value, part) => {
-      if (value === 0) return ''
-      const heightOf = (value / scale.most) * plotHeight
-      const y = top + plotHeight - below - heightOf
-      below += heightOf
-      return `<rect class="chart-${nameOf(series[part])}" x="${place(left + index * slot + gap / 2)}" y="${place(y)}" width="${place(slot - gap)}" height="${place(heightOf)}"/>`
-    })
-    if (below === 0) return
-    const words = values.map((value, part) => `${numberForm.format(value)} ${(series[part]?.label ?? '').toLowerCase()}`)
-    parts.push(`<g><title>${escapeXml(`${dayForm.format(from)}, ${timeForm.format(from)}: ${words.join(', ')}`)}</title>${shapes.join('')}</g>`)
-  })
-  parts.push(...drawTimes(bars, slot, lengthMs))
-  return (
-    `<svg class="chart-svg" viewBox="0 0 ${width} ${height}" role="img" aria-labelledby="${id}-title ${id}-text" focusable="false">` +
-    `<title id="${id}-title">${escapeXml(title)}</title><desc id="${id}-text">${escapeXml(description)}</desc>${parts.join('')}</svg>`
-  )
 }
 
-/** Under the first bar, the last, and some between: hours, or days where the bars are of more than two. */
-function drawTimes(bars: readonly ChartBar[], slot: number, lengthMs: number): readonly string[] {
+/** Under the first bar and some after it: hours, or days where the bars are of more than two. */
+function placeTimes(bars: readonly ChartBar[], slot: number, lengthMs: number): ChartShapes['times'] {
   const every = Math.max(1, Math.ceil(bars.length / mostLabels))
-  const isLong = bars.length * lengthMs > 2 * dayMs
+  const form = bars.length * lengthMs > 2 * dayMs ? dayForm : timeForm
   return bars.flatMap(({ from }, index) => {
     if (index % every !== 0) return []
-    const anchor = index === 0 ? 'start' : 'middle'
-    const x = place(left + index * slot + (index === 0 ? 0 : slot / 2))
+    const isFirst = index === 0
     return [
-      `<text class="chart-label" x="${x}" y="${height - 8}" text-anchor="${anchor}">${escapeXml((isLong ? dayForm : timeForm).format(from))}</text>`,
-    ]
+      {
+        x: place(left + index * slot + (isFirst ? 0 : slot / 2)),
+        y: height - 8,
+        anchor: isFirst ? 'start' : 'middle',
+        text: form.format(from),
+      },
+    ] as const
   })
+}
+
+function timeOf(at: number): string {
+  return `${dayForm.format(at)}, ${timeForm.format(at)}`
 }
 
 /** A class of ours; a name that is none has no colour. */
@@ -161,8 +196,8 @@ function countOf(value: number | undefined): number {
 }
 
 /** A coordinate. */
-function place(value: number): string {
-  return Number.isFinite(value) ? String(Math.round(value * 100) / 100) : '0'
+function place(value: number): number {
+  return Number.isFinite(value) ? Math.round(value * 100) / 100 : 0
 }
 
 function isoOf(at: number): string {
@@ -171,12 +206,4 @@ function isoOf(at: number): string {
 
 function sumOf(numbers: readonly number[]): number {
   return numbers.reduce((sum, one) => sum + one, 0)
-}
-
-/** For text and attributes; what XML 1.0 has no place for is left out. */
-function escapeXml(text: string): string {
-  return text
-    .toWellFormed()
-    .replace(/[^\t\n\r\u{20}-\u{D7FF}\u{E000}-\u{FFFD}\u{10000}-\u{10FFFF}]/gu, '')
-    .replace(/[&<>"']/g, (character) => `&#${character.charCodeAt(0)};`)
 }

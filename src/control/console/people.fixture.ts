@@ -63,7 +63,7 @@ export async function openPeopleOffice(): Promise<PeopleOffice> {
     mounts: (parts) => {
       const keys = parts.sealer.keys
       const provider = {
-        issuer: new URL('https://op.corp.example'),
+        issuer: new URL(parts.provider.issuer),
         claims: { groups: [['groups']], deviceId: ['device'], posture: new Map() },
         groups: { stripPrefix: '', names: new Map() },
         groupsWhenMissing: 'unknown' as const,
@@ -103,7 +103,7 @@ export async function openPeopleOffice(): Promise<PeopleOffice> {
           findInvitation: async () => [],
         }),
         policy: () => document,
-        readEnvironment: createEnvironmentReader(),
+        readEnvironment: createEnvironmentReader({}),
         trail: createTrailWindow({ window, monotonicNow: () => performance.now() }),
         connections: { countOpen: async () => openConnections },
         async recordFirst(event) {
@@ -141,8 +141,12 @@ export async function openPeopleOffice(): Promise<PeopleOffice> {
     access,
     theme,
     reads,
-    setWritable: (now) => void (isWritable = now),
-    setConnections: (now) => void (openConnections = now),
+    setWritable(now) {
+      isWritable = now
+    },
+    setConnections(now) {
+      openConnections = now
+    },
     async signIn(sub, claims = {}, { address = '192.0.2.7', device, userAgent = firefox } = {}) {
       const signedIn = {
         issuer,

@@ -17,7 +17,9 @@ const mostRevisions = 200
 const pageLength = 50
 
 /** Answers from memory until the head moves on. Without revisions (the policy is files) there is nothing to say. */
-export function createAppHistory(revisions: Pick<PolicyRevisions, 'head' | 'list'> | undefined): () => Promise<ReadonlyMap<string, LastChange>> {
+export function createAppHistory(
+  revisions: Pick<PolicyRevisions, 'head' | 'list'> | undefined,
+): () => Promise<ReadonlyMap<string, LastChange>> {
   let known: { readonly head: number; readonly changes: Promise<ReadonlyMap<string, LastChange>> } | undefined
 
   async function read(store: Pick<PolicyRevisions, 'list'>): Promise<ReadonlyMap<string, LastChange>> {

@@ -13,8 +13,8 @@ import type { LastChange } from './apps-history.ts'
 import { checkUpstream, type UpstreamReachPort, upstreamAnswers } from './apps-upstream-check.ts'
 import { defineOperation, done, refused } from './operation.ts'
 import { instantText, pageInput, pageOf, toInstant, toInstantOrNull } from './paging.ts'
-import type { DraftDesk } from './policy-edit-desk.ts'
 import { draftId } from './policy-edit.ts'
+import type { DraftDesk } from './policy-edit-desk.ts'
 
 /** How an app's upstream fares, as the data plane has seen it. */
 export interface UpstreamHealth {
@@ -100,7 +100,8 @@ export function createAppsOperations(ports: AppsOperationsPorts) {
   const list = defineOperation({
     id: 'apps.list',
     summary: 'Lists the apps',
-    description: 'The apps of the policy in force, by id, with what was counted of late. `counted_since` says from when on; null: nothing is counted yet.',
+    description:
+      'The apps of the policy in force, by id, with what was counted of late. `counted_since` says from when on; null: nothing is counted yet.',
     method: 'GET',
     path: '/apps',
     permission: 'policy:read',
@@ -137,7 +138,8 @@ export function createAppsOperations(ports: AppsOperationsPorts) {
   const get = defineOperation({
     id: 'apps.get',
     summary: 'Shows an app',
-    description: 'One app of the policy in force: its settings, its rules as sentences, the rules of the company that hold for it, and the levels that they use.',
+    description:
+      'One app of the policy in force: its settings, its rules as sentences, the rules of the company that hold for it, and the levels that they use.',
     method: 'GET',
     path: '/apps/{app}',
     permission: 'policy:read',
@@ -178,7 +180,9 @@ export function createAppsOperations(ports: AppsOperationsPorts) {
         report_until: app.report?.until ?? null,
         own_rules: app.rules.map(state),
         company_rules: company.map(state),
-        levels: policy.levels.filter(({ name }) => used.has(name)).map((one) => ({ name: one.name, sentence: describeLevel(one, findLevel) })),
+        levels: policy.levels
+          .filter(({ name }) => used.has(name))
+          .map((one) => ({ name: one.name, sentence: describeLevel(one, findLevel) })),
         policy_version: policy.version,
         counted_since: toInstantOrNull(digest.state().since),
       })
@@ -272,7 +276,8 @@ export function createAppsOperations(ports: AppsOperationsPorts) {
   const edit = defineOperation({
     id: 'apps.begin_change',
     summary: 'Begins a draft to change an app',
-    description: 'Begins a draft from the policy in force, in which this app can be changed. Answers with the draft; nothing has changed yet.',
+    description:
+      'Begins a draft from the policy in force, in which this app can be changed. Answers with the draft; nothing has changed yet.',
     method: 'POST',
     path: '/apps/{app}/draft',
     permission: 'policy:write',

@@ -25,12 +25,21 @@ import {
 import { defineOperation, done, type Refused, refused } from './operation.ts'
 import { instantText, pageInput, pageOf, toInstant, toInstantOrNull } from './paging.ts'
 import { decisionsOutput, recentDecisions } from './people-decisions.ts'
-import { asOf, isHeldBack, type OpenConnectionsCount, type RecordFirst, reasonText, refText, refusedForAdmin } from './people-schemas.ts'
+import {
+  asOf,
+  firstReadingMs,
+  isHeldBack,
+  type OpenConnectionsCount,
+  type RecordFirst,
+  reasonText,
+  refText,
+  refusedForAdmin,
+} from './people-schemas.ts'
 
 export interface DevicesOperationsPorts {
   readonly devices: Devices
-  readonly list: Pick<DeviceList, 'find' | 'state' | 'tags'>
-  readonly directory: Pick<PeopleDirectory, 'usersOf'>
+  readonly list: Pick<DeviceList, 'find' | 'state' | 'tags' | 'ready'>
+  readonly directory: Pick<PeopleDirectory, 'usersOf' | 'ready'>
   readonly protection: DeviceProtection
   readonly trail: Pick<TrailWindow, 'recentDecisions' | 'search'>
   readonly connections: OpenConnectionsCount
@@ -81,6 +90,7 @@ export function createDevicesOperations(ports: DevicesOperationsPorts) {
       output: pageOf(deviceSummary).extend({ ...asOf, tags: z.array(z.string()).meta({ description: 'The most frequent tags.' }) }),
       problems: [],
       async carryOut({ after, limit, q, stale, status, tag }, asker) {
+        await list.ready(firstReadingMs)
         const silentForMs = stale === 'true' ? ports.oldestReportSeconds() * 1000 : undefined
         const found = list.find({ text: q, status, tag, silentForMs, after, limit })
         const target = [q, tag].filter((one) => one !== undefined && one !== '').join(' ') || undefined
@@ -125,6 +135,7 @@ export function createDevicesOperations(ports: DevicesOperationsPorts) {
         const record = await devices.find(id)
         if (record === undefined) return unknown()
         await recordFirst({ event: 'data.read', actor: asker.actor, what: 'device', target: id, entries: undefined })
+        await directory.ready(firstReadingMs)
         const users = directory.usersOf([record.id, ...record.names, ...record.fingerprints]).slice(0, mostUsers)
         const [mayAct, history, decisions] = await Promise.all([
           // Going through everybody is for the act itself; to show a button or not, those who use it now are asked.

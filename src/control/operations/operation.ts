@@ -72,8 +72,10 @@ export interface Operation<I extends z.ZodType = z.ZodType, O extends z.ZodType 
   /** Below `/api/v1`, with path parameters in braces: `/devices/{id}/block`. */
   readonly path: string
   readonly permission: Permission
-  /** One strict object: path parameters by their names; beside them the query of a GET or DELETE, or the JSON body of anything else. */
+  /** One strict object: path parameters by their names; beside them the query of a GET, or the JSON body of anything else. */
   readonly input: I
+  /** The longest body; 64 KiB if left out. */
+  readonly bodyBytes?: number | undefined
   readonly output: O
   /** The problems that it can be refused with, besides those of guard and schema. */
   readonly problems: readonly OperationProblem[]

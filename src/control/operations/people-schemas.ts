@@ -88,6 +88,9 @@ export const revokeInput = z.strictObject({
   reason: reasonText.optional(),
 })
 
+/** A small company is read in so long; a large one is shown as far as it is read. */
+export const firstReadingMs = 50
+
 /** How old what is listed may be. */
 export const asOf = {
   total: z.int().meta({ description: 'How many there are in all.' }),

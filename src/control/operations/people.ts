@@ -27,6 +27,7 @@ import { instantText, pageInput, pageOf, toInstant, toInstantOrNull } from './pa
 import { decisionsOutput, recentDecisions } from './people-decisions.ts'
 import {
   asOf,
+  firstReadingMs,
   liftedStatement,
   lockStatement,
   type OpenConnectionsCount,
@@ -40,12 +41,12 @@ import {
 import { createSessionWords, type SessionWordsPorts } from './sessions.ts'
 
 export interface PeopleOperationsPorts extends SessionWordsPorts {
-  readonly directory: Pick<PeopleDirectory, 'people' | 'state'>
+  readonly directory: Pick<PeopleDirectory, 'people' | 'state' | 'ready'>
   readonly people: Pick<People, 'findPerson'>
   readonly sessions: AdministeredSessions
   readonly locks: Pick<Locks, 'find' | 'set' | 'lift'>
   readonly devices: Pick<Devices, 'findByClue'>
-  readonly deviceList: Pick<DeviceList, 'ownedBy'>
+  readonly deviceList: Pick<DeviceList, 'ownedBy' | 'ready'>
   readonly protection: PeopleProtection
   /** Whom the roles name, whatever the circumstances. */
   readonly rolesOf: (person: Person) => Promise<readonly Role[]>
@@ -146,6 +147,7 @@ export function createPeopleOperations(ports: PeopleOperationsPorts) {
       ).extend(asOf),
       problems: [],
       async carryOut({ after, group, limit, q }, asker) {
+        await directory.ready(firstReadingMs)
         const found = directory.people({ text: q, group: group === '' ? undefined : group, after, limit })
         const target = [q, group].filter((one) => one !== undefined && one !== '').join(' ') || undefined
         await recordFirst({ event: 'data.read', actor: asker.actor, what: 'people', target, entries: found.entries.length })
@@ -191,7 +193,7 @@ export function createPeopleOperations(ports: PeopleOperationsPorts) {
         const { issuer, sub } = person
         const subject = ports.readSubject({ issuer, sub, claims: { all: person.claims, at: person.seenAt, version: 0 } }, 'fresh')
         const groups = subject.kind === 'person' && subject.groups.known ? subject.groups.value : undefined
-        const live = await listSessions(person)
+        const [live] = await Promise.all([listSessions(person), ports.deviceList.ready(firstReadingMs)])
         const [isProtected, lock, decisions, own, held] = await Promise.all([
           protection.isProtectedPerson(person),
           locks.find({ kind: 'subject', issuer, sub }),

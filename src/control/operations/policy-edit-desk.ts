@@ -107,7 +107,8 @@ export function createDraftDesk({ begin, drafts, editor }: EditDeskPorts): Draft
     },
 
     async putFile(id, { content, path, version }, asker) {
-      if (!isBundlePath(path)) return refused('malformed', 'A file may not be called this.', { fields: { path: 'A file may not be called this.' } })
+      if (!isBundlePath(path))
+        return refused('malformed', 'A file may not be called this.', { fields: { path: 'A file may not be called this.' } })
       const draft = await drafts.load(id)
       if (draft === undefined) return draftUnknown
       if (draft.version !== version) return movedOn

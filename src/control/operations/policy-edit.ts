@@ -76,7 +76,8 @@ export function createPolicyEditOperations({ desk }: PolicyEditOperationsPorts) 
   const putFile = defineOperation({
     id: 'policy_edit.put_file',
     summary: 'Writes a file of a draft',
-    description: 'Replaces the text of one file, or adds it. Approvals of the draft become void. The text may be wrong: it is judged when the draft is tried.',
+    description:
+      'Replaces the text of one file, or adds it. Approvals of the draft become void. The text may be wrong: it is judged when the draft is tried.',
     method: 'PUT',
     path: '/policy/drafts/{draft}/file',
     permission: 'policy:write',

@@ -22,6 +22,7 @@ import { defineOperation, done } from './operation.ts'
 import { pageInput, pageOf, toInstantOrNull } from './paging.ts'
 import {
   asOf,
+  firstReadingMs,
   isHeldBack,
   orderProblems,
   outcomeOf,
@@ -52,7 +53,7 @@ export interface SessionWordsPorts {
 export interface SessionsOperationsPorts extends SessionWordsPorts {
   readonly orders: Pick<AccessOrders, 'listSessions' | 'revoke'>
   readonly sessions: AdministeredSessions
-  readonly directory: Pick<PeopleDirectory, 'sessions' | 'state'>
+  readonly directory: Pick<PeopleDirectory, 'sessions' | 'state' | 'ready'>
   readonly people: Pick<People, 'findPeople' | 'findPerson'>
   /** How the provider may call itself; see `issuersOf`. */
   readonly issuers: readonly string[]
@@ -129,6 +130,7 @@ export function createSessionsOperations(ports: SessionsOperationsPorts) {
       problems: [],
       async carryOut({ address, after, app, device, limit, q }, asker) {
         const origin = app === undefined ? undefined : originOf(ports.apps(), app)
+        await directory.ready(firstReadingMs)
         const query = { text: q, address, device, origin, after, limit }
         const found = await directory.sessions(query)
         const target = [q, address, device, app].filter((one) => one !== undefined && one !== '').join(' ') || undefined
