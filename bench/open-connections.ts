@@ -143,6 +143,8 @@ async function openEntry(id: string, cookie: string): Promise<void> {
   const judgement = await judge(point, arrival, route, target)
   if (judgement.decision.effect !== 'allow') throw new Error(`not allowed: ${judgement.decision.reason}`)
   const entry: OpenExchange = {
+    bytesIn: 0,
+    bytesOut: 0,
     exchangeId: id,
     openIndex: -1,
     dueAt: 0,

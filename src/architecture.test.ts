@@ -83,6 +83,7 @@ const wiring = [
   'compose-metrics.ts',
   'compose-tracing.ts',
   'compose-console.ts',
+  'compose-overview.ts',
   'compose-people.ts',
   'compose-trail.ts',
   'cli.ts',

@@ -49,9 +49,12 @@ export interface ThemeParts extends ComposeConsoleParts {
   readonly recordFirst: (event: AuditEvent) => Promise<void>
 }
 
+/** What one theme brings. */
 export interface ConsoleTheme {
   readonly operations: readonly AnyOperation[]
   readonly mount: (routes: ConsoleRoutes) => void
+  /** Ends what it holds. */
+  readonly close?: () => void | Promise<void>
 }
 
 export interface ComposedConsole {
@@ -59,8 +62,10 @@ export interface ComposedConsole {
   /** Of every theme, for the API. */
   readonly operations: readonly AnyOperation[]
   readonly roles: ConsoleRoles
-  /** Ends what is streamed, so that a stop need not wait for it. */
-  close(): void
+  /** Ends what is streamed, so that a stop need not wait for it. May be called again. */
+  endStreams(): void
+  /** The same, and ends what the themes hold. */
+  close(): Promise<void>
 }
 
 const themes: readonly ((parts: ThemeParts) => ConsoleTheme)[] = [composeTokens]
@@ -90,7 +95,11 @@ export function composeConsole(parts: ComposeConsoleParts): ComposedConsole {
     },
     operations: made.flatMap(({ operations }) => operations),
     roles,
-    close: () => closing.abort(),
+    endStreams: () => closing.abort(),
+    async close() {
+      closing.abort()
+      for (const { close } of made.toReversed()) await close?.()
+    },
   }
 }
 

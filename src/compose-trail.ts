@@ -70,17 +70,17 @@ export function composeTrailWindow({
 export function composeTrail(parts: ComposeTrailParts): ConsoleTheme {
   const { access, carryOut, configuration, errands, keys, log, now, policy, recordFirst, store, window } = parts
   const threads = createTrailThreads()
+  const anchors = createAuditAnchors({ store, keys, log })
   serveTrailErrands({
-    ...{ errands, threads, now },
+    ...{ errands, threads, now, anchors },
     folder: join(configuration.dataDir, 'audit'),
     auditKeys: () => keys().audit.all,
-    anchors: createAuditAnchors({ store, keys, log }),
     isStoreShared: configuration.session.store.kind !== 'embedded',
   })
-  const desk = createTrailDesk({ errands })
+  const desk = createTrailDesk({ errands, anchors })
   const readSubject = compileSubjectReader(configuration.provider)
   const runs = createTrailRuns({
-    ...{ errands, threads, now, document: policy.document },
+    ...{ errands, threads, now, anchors, document: policy.document },
     async *listSubjects() {
       const { people } = await access.people.listPeople()
       for await (const { claims, issuer, seenAt, sub } of people) {

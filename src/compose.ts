@@ -25,7 +25,7 @@ import { composeConsole } from './compose-console.ts'
 import { composeDevices } from './compose-devices.ts'
 import { now, readVersion } from './compose-machine.ts'
 import { composeMetrics, countEvent, measureStore } from './compose-metrics.ts'
-import { composePolicy, findReach } from './compose-policy.ts'
+import { composePolicy, findIssuerReach, findReach } from './compose-policy.ts'
 import { checkStore, listenForAdministration, openStore, storeAddresses } from './compose-store.ts'
 import { composeTracing } from './compose-tracing.ts'
 import type { InstanceConfiguration } from './config/instance.ts'
@@ -218,7 +218,7 @@ export async function startPostern({ configuration, log, isDemo }: StartOptions)
     const places = await watchPlaces(configuration.facts, { log, lookEveryMs: placesLookMs })
     closers.push(() => places.close())
     const readEnvironment = createEnvironmentReader(places)
-    const issuerConnections = createProviderFetch(issuerTimeoutSeconds)
+    const issuerConnections = createProviderFetch(issuerTimeoutSeconds, findIssuerReach(configuration))
     closers.push(() => issuerConnections.close())
     const issuerFetch = observed(issuerConnections, () => 'issuer_keys', metrics.observeProvider)
 
@@ -370,7 +370,7 @@ export async function startPostern({ configuration, log, isDemo }: StartOptions)
       },
       stop: async (drainMs) => {
         isStopping = true
-        console.close()
+        console.endStreams()
         const startedAt = monotonicNow()
         await listener.close(drainMs)
         const isClean = monotonicNow() - startedAt < drainMs

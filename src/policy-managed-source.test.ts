@@ -121,6 +121,7 @@ describe.each([
       await vi.waitFor(() => expect(instance.policy.failure()).toBeGreaterThanOrEqual(1), { timeout: 15_000, interval: 5 })
       expect(instance.rule()).toBe('first')
       expect(instance.policy.inForce()).toMatchObject({ revision: { number: 1 }, failure: expect.stringContaining('revision 2') })
+      expect(instance.policy.inForce().failure).not.toContain(rig.folder)
       expect(instance.policy.checkReady()).toMatchObject({ isReady: true })
       expect(instance.reloads).toEqual(['refused first'])
       expect(await instance.policy.reload()).toBe(false)

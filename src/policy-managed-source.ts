@@ -11,7 +11,6 @@
 import { type AcceptedLosses, judgeHistory } from './administration/policy-adoption.ts'
 import type { Bundle } from './administration/policy-bundle.ts'
 import type { PolicyInForce, PolicyRevisions, Revision, RevisionFacts } from './administration/policy-history.ts'
-import type { Problem } from './config/problems.ts'
 import type { Snapshot } from './enforcement/ports.ts'
 import type { RecordingDefaults } from './enforcement/route-table.ts'
 import { isPosternError, PosternError } from './errors.ts'
@@ -76,15 +75,21 @@ export async function openManagedPolicySource(options: ManagedSourceOptions): Pr
   /** Judges and compiles. Without a document: why not. */
   async function prepare({ bundle, ...facts }: Revision): Promise<Loaded | Refused> {
     let judged: JudgedPolicy
+    let folder: string
     try {
-      judged = await options.judge(await mirror.materialise(bundle), bundle)
+      folder = await mirror.materialise(bundle)
+      judged = await options.judge(folder, bundle)
     } catch (cause) {
       return { count: 1, why: [cause instanceof Error ? cause.message : String(cause)], isLasting: false }
     }
-    if (judged.value === undefined || judged.problems.length > 0)
-      return { count: judged.problems.length, why: judged.problems.map(options.describe), isLasting: true }
-    if (judged.objections.length > 0) return { count: judged.objections.length, why: judged.objections, isLasting: true }
-    logWarnings(judged.warnings as readonly Problem[], options)
+    // Where revisions lie on this machine is nothing for a page.
+    const say = (what: string) => what.replaceAll(`${folder}/`, '').replaceAll(folder, 'the policy')
+    if (judged.value === undefined || judged.problems.length > 0) {
+      const why = judged.problems.map((problem) => say(options.describe(problem)))
+      return { count: judged.problems.length, why, isLasting: true }
+    }
+    if (judged.objections.length > 0) return { count: judged.objections.length, why: judged.objections.map(say), isLasting: true }
+    logWarnings(judged.warnings, { log, describe: (warning) => say(options.describe(warning)) })
     return { facts, bundle, document: judged.value, snapshot: await takeStepsInTurn(compileSnapshot(judged.value, options.recording)) }
   }
 

@@ -28,7 +28,7 @@ const decision: fc.Arbitrary<Decided> = fc
     app: fc.constantFrom(undefined, ...apps),
     subject,
     outcome: fc.constantFrom(
-      { effect: 'allow', reason: 'allowed_by_rule' } as const,
+      { effect: 'allow', reason: 'rule_matched' } as const,
       { effect: 'deny', reason: 'no_rule_matched' } as const,
       { effect: 'deny', reason: 'locked' } as const,
       { effect: 'challenge', reason: 'login_required' } as const,
@@ -37,7 +37,7 @@ const decision: fc.Arbitrary<Decided> = fc
       undefined,
       { effect: 'deny', reason: 'denied_by_rule', rule: 'strict' } as const,
       { effect: 'deny', reason: 'no_rule_matched', rule: undefined } as const,
-      { effect: 'allow', reason: 'allowed_by_rule', rule: 'r' } as const,
+      { effect: 'allow', reason: 'rule_matched', rule: 'r' } as const,
     ),
     request: fc.nat().map((number) => `r${number}`),
   })

@@ -167,7 +167,7 @@ export function createActivityDigest({ batches, keepEvents, log, monotonicNow, n
   }
 
   let reading: Promise<void> | undefined
-  function refresh(): Promise<void> {
+  function readOnce(): Promise<void> {
     if (batches === undefined || isClosed) return Promise.resolve()
     reading ??= read(batches).finally(() => {
       reading = undefined
@@ -175,10 +175,23 @@ export function createActivityDigest({ batches, keepEvents, log, monotonicNow, n
     return reading
   }
 
+  let readingAgain: Promise<void> | undefined
+  /** What is under way may have passed over what is new by now: that is read after it. */
+  function refresh(): Promise<void> {
+    if (reading === undefined) return readOnce()
+    readingAgain ??= reading
+      .catch(() => undefined)
+      .then(() => {
+        readingAgain = undefined
+        return readOnce()
+      })
+    return readingAgain
+  }
+
   function follow(): void {
     timer = undefined
     if (isClosed || monotonicNow() - lookedAt > lookedAtForMs) return
-    refresh()
+    readOnce()
       .then(
         () => {
           isFailing = false

@@ -42,6 +42,7 @@ function createLocal(entries: OpenConnection[]): LocalConnections {
       for (const entry of wanted) counts.set(entry.app, (counts.get(entry.app) ?? 0) + 1)
       return { entries: behind.slice(0, limit), more: Math.max(0, behind.length - limit), byApp: [...counts] }
     },
+    count: ({ sessions }) => entries.filter(({ session }) => sessions === undefined || sessions.includes(session ?? '')).length,
     cut(id) {
       const at = entries.findIndex((entry) => entry.id === id)
       if (at !== -1) entries.splice(at, 1)
@@ -121,6 +122,14 @@ describe('open connections of all instances', () => {
       { name: 'deaf', hasAnswered: false },
       { name: 'one', hasAnswered: true },
     ])
+  })
+
+  it('are counted on all instances, and not at all where one does not say', async () => {
+    const one = await start('one', [connection('a'), connection('b', { session: 's2' })])
+    await start('two', [connection('c')])
+    expect(await one.countOpen({ sessions: ['s1'] })).toBe(2)
+    await start('deaf', [], true)
+    expect(await one.countOpen({ sessions: ['s1'] })).toBeUndefined()
   })
 
   it('share one question among all who ask the same at once', async () => {

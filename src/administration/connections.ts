@@ -48,6 +48,14 @@ export interface ConnectionsWanted {
   readonly after?: ConnectionPlace | undefined
 }
 
+/** Whose connections are counted; of several, those that fit all. */
+export interface ConnectionsOf {
+  readonly subject?: { readonly issuer: string; readonly sub: string } | undefined
+  /** Ids of sessions. */
+  readonly sessions?: readonly string[] | undefined
+  readonly device?: string | undefined
+}
+
 /** What is open on this instance. Returns at once. */
 export interface LocalConnections {
   list(wanted: ConnectionsWanted): {
@@ -56,6 +64,7 @@ export interface LocalConnections {
     readonly more: number
     readonly byApp: readonly (readonly [app: string, count: number])[]
   }
+  count(about: ConnectionsOf): number
   /** `false` if it is not open here. */
   cut(id: string): boolean
 }
@@ -83,6 +92,8 @@ export type CutOutcome =
 /** Every method rejects with `session_store_unavailable` when the store does. */
 export interface AdministeredConnections {
   list(wanted: ConnectionsWanted, by: string): Promise<ConnectionsPage>
+  /** How many are open, everywhere; `undefined` where an instance did not say in time. */
+  countOpen(about: ConnectionsOf): Promise<number | undefined>
   /** Rejects with `audit_unavailable`, and cuts nothing, if it cannot be put on record. */
   cut(id: string, asker: Asker, reason: string | undefined): Promise<CutOutcome>
 }
@@ -109,6 +120,7 @@ type Listed = ReturnType<LocalConnections['list']>
 export function createConnections({ errands, local, monotonicNow, people, recordFirst }: ConnectionsParts): AdministeredConnections {
   errands.serve('connections.list', async (wanted: ConnectionsWanted): Promise<Listed> => local.list(wanted))
   errands.serve('connections.cut', async ({ id }: { readonly id: string }) => ({ isCut: local.cut(id) }))
+  errands.serve('connections.count', async (about: ConnectionsOf) => ({ count: local.count(about) }))
   const shared = new Map<string, { readonly askedAt: number; readonly page: Promise<ConnectionsPage> }>()
 
   async function askAll(wanted: ConnectionsWanted, by: string): Promise<ConnectionsPage> {
@@ -133,6 +145,15 @@ export function createConnections({ errands, local, monotonicNow, people, record
 
   return {
     list,
+    async countOpen(about) {
+      const { parts } = await errands.ask<{ readonly count: number }>('connections.count', about, 'console', patienceMs)
+      let sum = 0
+      for (const part of parts) {
+        if (part.state !== 'done') return undefined
+        sum += part.part.count
+      }
+      return sum
+    },
     async cut(id, asker, reason) {
       const found = await askAll({ id, limit: 1 }, asker.actor)
       const [connection] = found.entries

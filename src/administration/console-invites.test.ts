@@ -50,7 +50,7 @@ describe.each([
   async function listed() {
     const all: string[] = []
     for await (const { email, role } of invitations.list()) all.push(`${email} ${role}`)
-    return all.sort()
+    return all.sort((a, b) => (a < b ? -1 : 1))
   }
 
   it('hold on every instance until their end, and are then nobody’s', async () => {

@@ -199,7 +199,7 @@ export function createErrands(parts: ErrandsParts): RunningErrands {
     cancel: (id) => forget(hashOf(id), true),
     ask: (kind, input, by, timeoutMs) => inTurn(() => askNow({ kind, input, by }, timeoutMs)),
     async instances() {
-      return (await registry.list()).map(({ key: _, ...instance }) => instance)
+      return (await registry.list()).map(({ key, ...instance }) => ({ ...instance, isOwn: key === registry.key }))
     },
     async close() {
       closing.abort()

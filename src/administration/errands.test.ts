@@ -92,8 +92,8 @@ describe.each([
     const one = await start('one')
     const other = await start('other')
     expect(await one.instances()).toEqual([
-      { name: 'one', startedAt: expect.any(Number), version: '1.2.3', policyVersion: 'policy of one' },
-      { name: 'other', startedAt: expect.any(Number), version: '1.2.3', policyVersion: 'policy of other' },
+      { name: 'one', startedAt: expect.any(Number), version: '1.2.3', policyVersion: 'policy of one', isOwn: true },
+      { name: 'other', startedAt: expect.any(Number), version: '1.2.3', policyVersion: 'policy of other', isOwn: false },
     ])
     await running.pop()?.close()
     expect(other).toBeDefined()

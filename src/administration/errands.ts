@@ -56,7 +56,16 @@ export interface Errands {
   /** For short ones: begins, waits for all or `timeoutMs`, and forgets it. */
   ask<P>(kind: string, input: object, by: string, timeoutMs: number): Promise<ErrandState<P>>
   /** Instances that were heard of in the last 15 seconds, this one among them. */
-  instances(): Promise<
-    readonly { readonly name: string; readonly startedAt: number; readonly version: string; readonly policyVersion: string }[]
-  >
+  instances(): Promise<readonly LiveInstance[]>
+}
+
+/** An instance that was heard of in the last 15 seconds. */
+export interface LiveInstance {
+  /** Unique among those that are listed together. */
+  readonly name: string
+  readonly startedAt: number
+  readonly version: string
+  readonly policyVersion: string
+  /** This very one. */
+  readonly isOwn: boolean
 }

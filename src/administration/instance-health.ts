@@ -6,7 +6,7 @@
  */
 
 import { setTimeout as pause } from 'node:timers/promises'
-import type { Errands } from './errands.ts'
+import type { Errands, LiveInstance } from './errands.ts'
 
 export interface HealthCheck {
   readonly name: string
@@ -22,17 +22,13 @@ export interface OwnHealth {
   readonly warnings: Readonly<Record<string, string>>
 }
 
-export interface InstanceHealth {
-  readonly name: string
-  readonly startedAt: number
-  readonly version: string
-  readonly policyVersion: string
+export interface InstanceHealth extends LiveInstance {
   /** `undefined`: it has not answered. */
   readonly health: OwnHealth | undefined
 }
 
 export interface InstancesHealth {
-  /** As last heard. Empty before the first answer, and while the store is away. */
+  /** As last heard, and this instance as it is now. Empty before the first answer, and while the store is away. */
   load(): Promise<readonly InstanceHealth[]>
 }
 
@@ -71,7 +67,9 @@ export function createInstancesHealth({ errands, monotonicNow, own }: InstancesH
           })
         if (heard.length === 0) await Promise.race([asking, pause(firstWaitMs, undefined, { ref: false })])
       }
-      return heard
+      if (heard.length === 0) return heard
+      const health = await own()
+      return heard.map((one) => (one.isOwn ? { ...one, health } : one))
     },
   }
 }

@@ -84,8 +84,8 @@ const boundsByDefault: DirectoryBounds = { people: 50_000, sessions: 100_000 }
 const refreshMsByDefault = 5 * 60_000
 /** Nobody looks at night: then nothing is read. */
 const watchedForMs = 15 * 60_000
-/** So many people at one time: a few milliseconds of an embedded store, and one round trip after another of a distant one. */
-const atOnce = 25
+/** So many people at one time: a millisecond or two of an embedded store, which answers at once, between which requests are served. */
+const atOnce = 8
 /** News that came while everything was read; beyond it the next reading brings it. */
 const mostMissed = 10_000
 

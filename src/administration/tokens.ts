@@ -217,7 +217,7 @@ export function createTokens({ records, now, monotonicNow, record }: TokensParts
       if (graceSeconds < 0 || graceSeconds > longestGraceSeconds) throw new TypeError('a secret goes on for 30 days at the most')
       const { secret, text } = createTokenText(id)
       const at = now()
-      const written = await write(id, (value) => {
+      const written = await write<'ended'>(id, (value) => {
         if (value.revokedAt !== null || value.expiresAt <= at) return 'ended'
         const previousUntil = Math.min(at + graceSeconds * 1000, value.expiresAt)
         return { ...value, secretHash: hashOf(secret), rotated: { at, previousHash: value.secretHash, previousUntil } }
@@ -229,7 +229,9 @@ export function createTokens({ records, now, monotonicNow, record }: TokensParts
       return { outcome: 'rotated', token: factsOf(id, written.after), text }
     },
     async revoke(id, by) {
-      const written = await write(id, (value) => (value.revokedAt === null ? { ...value, revokedAt: now() } : 'revoked_before'))
+      const written = await write<'revoked_before'>(id, (value) =>
+        value.revokedAt === null ? { ...value, revokedAt: now() } : 'revoked_before',
+      )
       if (typeof written === 'string') return written
       const { name } = written.before
       await record({ event: 'token.revoked', actor: by, token: id, name, scopes: undefined, expiresAt: undefined })

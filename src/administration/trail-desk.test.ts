@@ -132,6 +132,12 @@ describe('verifying the trails of two instances', () => {
       await trails.stopSecond()
       // Its chain is remembered and nobody has it: never called complete.
       expect(await verify()).toMatchObject({ isVerified: true, isComplete: false, elsewhere: ['two-1'] })
+      const silent = [{ instance: 'two-1', why: 'no instance that answered has this chain' }]
+      const period = { since: startAt, until: startAt + 60_000 }
+      expect((await trails.desk.exportStretch({}, { ...period, by })).silent).toEqual(silent)
+      expect((await trails.desk.search({ since: startAt }, { limit: 5, by })).silent).toEqual(silent)
+      // It ended before that: nothing is missing.
+      expect((await trails.desk.search({ since: startAt + 3_600_000 }, { limit: 5, by })).silent).toEqual([])
     } finally {
       await trails.close()
       await place.close()

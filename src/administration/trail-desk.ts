@@ -7,14 +7,16 @@
  */
 
 import { gunzipSync } from 'node:zlib'
+import type { Anchors } from '../audit/chain.ts'
 import type { Period } from '../audit/merged-lines.ts'
 import type { AuditQuery } from '../audit/search.ts'
+import { isPosternError } from '../errors.ts'
 import type { ErrandState, Errands, PartState } from './errands.ts'
 import { readTrailEntry, type TrailEntry } from './trail-entry.ts'
 import type { TrailErrands } from './trail-errands.ts'
 import type { SharedPlace, TrailFindings } from './trail-tasks.ts'
 
-/** An instance of which there is no answer. */
+/** An instance of which there is no answer; or a chain that the store remembers, and no instance that answered has it. */
 export interface SilentInstance {
   readonly instance: string
   readonly why: string
@@ -50,8 +52,14 @@ const exportTimeoutMs = 60_000
 /** Unpacked: what one instance hands out of its trail at once, and the quotes around it. */
 const mostUnpackedBytes = 32 * 1024 * 1024
 
+export interface TrailDeskParts {
+  readonly errands: Pick<Errands, 'ask'>
+  /** What the store remembers of chains. */
+  readonly anchors: Pick<Anchors, 'list'>
+}
+
 /** The desk, over the errands of this instance. */
-export function createTrailDesk({ errands }: { readonly errands: Pick<Errands, 'ask'> }): TrailDesk {
+export function createTrailDesk({ anchors, errands }: TrailDeskParts): TrailDesk {
   async function ask<K extends keyof TrailErrands>(kind: K, input: TrailErrands[K]['input'], by: string, timeoutMs: number) {
     return await errands.ask<TrailErrands[K]['part']>(kind, input, by, timeoutMs)
   }
@@ -70,7 +78,11 @@ export function createTrailDesk({ errands }: { readonly errands: Pick<Errands, '
       const last = shown.at(-1)
       const isMore = shown.length < lines.length || parts.some(({ part }) => part.isMore)
       const entries = shown.flatMap(({ chain, text }) => readTrailEntry(chain, text) ?? [])
-      return { entries, next: isMore && last !== undefined ? formatPlace(last) : undefined, silent: silentOf(state) }
+      return {
+        entries,
+        next: isMore && last !== undefined ? formatPlace(last) : undefined,
+        silent: await silentWithChains(state, anchors, query.since),
+      }
     },
     async findDecision(request, { by, near }) {
       const state = await ask('trail.decision', { request, near }, by, decisionTimeoutMs)
@@ -86,7 +98,7 @@ export function createTrailDesk({ errands }: { readonly errands: Pick<Errands, '
         .filter(({ at }) => at < through)
         // Of one chain they stay in their order.
         .sort((a, b) => a.at - b.at || (a.chain < b.chain ? -1 : a.chain > b.chain ? 1 : 0))
-      return { lines: lines.map(({ bytes }) => bytes), through, silent: silentOf(state) }
+      return { lines: lines.map(({ bytes }) => bytes), through, silent: await silentWithChains(state, anchors, since) }
     },
   }
 }
@@ -103,6 +115,32 @@ export function silentOf({ parts }: ErrandState<unknown>): readonly SilentInstan
     return why === undefined ? [] : [{ instance: part.instance, why }]
   })
 }
+
+/**
+ * Who is silent, and which chains are remembered and were in nobody's answer: an instance that was stopped has its files still. `since`: a chain that
+ * ended before it matters to nobody. What cannot be read of the memory is said as well.
+ */
+export async function silentWithChains(
+  state: ErrandState<{ readonly chains: readonly string[] }>,
+  anchors: Pick<Anchors, 'list'>,
+  since = Number.NEGATIVE_INFINITY,
+): Promise<readonly SilentInstance[]> {
+  const silent = [...silentOf(state)]
+  const here = new Set(donePartsOf(state).flatMap(({ part }) => part.chains))
+  try {
+    for await (const { at, chain } of anchors.list()) {
+      if (!here.has(chain) && at >= since) silent.push({ instance: chain, why: 'no instance that answered has this chain' })
+      if (silent.length >= mostSilent) break
+    }
+  } catch (error) {
+    if (!isPosternError(error)) throw error
+    silent.push({ instance: 'the store', why: `what it remembers of chains could not be read whole: ${error.message}` })
+  }
+  return silent
+}
+
+/** Nobody reads more names. */
+const mostSilent = 100
 
 function whySilent(part: PartState<unknown>): string | undefined {
   switch (part.state) {

@@ -136,9 +136,9 @@ export async function startTestTrails({ keys, lives, now, startAt, store, subjec
     instances: [instances[0], instances[1]],
     auditWindow,
     window: createTrailWindow({ window: auditWindow, monotonicNow: () => performance.now() }),
-    desk: createTrailDesk({ errands: first }),
+    desk: createTrailDesk({ errands: first, anchors }),
     runs: createTrailRuns({
-      ...{ errands: first, threads, now, document: () => document },
+      ...{ errands: first, threads, now, anchors, document: () => document },
       async *listSubjects() {
         yield* subjects
       },

@@ -7,12 +7,13 @@
  */
 
 import { setTimeout as pause } from 'node:timers/promises'
+import type { Anchors } from '../audit/chain.ts'
 import type { ChainVerdict } from '../audit/verify-verdict.ts'
 import type { PolicyDocument } from '../policy/document.ts'
 import type { SubjectFacts } from '../policy/facts.ts'
 import type { ErrandState, Errands } from './errands.ts'
 import type { UsesAsked } from './recorded-uses.ts'
-import { donePartsOf, type SilentInstance, silentOf } from './trail-desk.ts'
+import { donePartsOf, type SilentInstance, silentOf, silentWithChains } from './trail-desk.ts'
 import type { TrailErrands, VerifiedTrail } from './trail-errands.ts'
 import type { ReviewedAccess } from './trail-review.ts'
 import type { TrailFindings } from './trail-tasks.ts'
@@ -65,6 +66,8 @@ export interface ReviewRun {
 export interface TrailRunsParts {
   readonly errands: Pick<Errands, 'begin' | 'look'>
   readonly threads: TrailThreads
+  /** What the store remembers of chains. */
+  readonly anchors: Pick<Anchors, 'list'>
   /** The policy in force. */
   readonly document: () => PolicyDocument
   /** Everybody on record, as the rules see them; the services and strangers come from the policy. */
@@ -96,7 +99,7 @@ interface KeptReview {
 
 /** The runs, as one instance begins and reads them. */
 export function createTrailRuns(parts: TrailRunsParts): TrailRuns {
-  const { document, errands, listSubjects, now, threads } = parts
+  const { anchors, document, errands, listSubjects, now, threads } = parts
   const kept = new Map<string, KeptReview>()
 
   async function look<K extends keyof TrailErrands>(kind: K, id: string): Promise<ErrandState<TrailErrands[K]['part']> | undefined> {
@@ -154,7 +157,13 @@ export function createTrailRuns(parts: TrailRunsParts): TrailRuns {
       const state = await look('trail.review', id)
       if (state === undefined) return undefined
       const asked = state.input as UsesAsked
-      const run = { id, begunAt: state.begunAt, asked, parts: runPartsOf(state), silent: state.isOver ? silentOf(state) : [] }
+      const run = {
+        id,
+        begunAt: state.begunAt,
+        asked,
+        parts: runPartsOf(state),
+        silent: state.isOver ? await silentWithChains(state, anchors, asked.since) : [],
+      }
       if (!state.isOver) return { ...run, reviewed: undefined, isFailed: false }
       const uses = donePartsOf(state).map(({ part }) => part)
       const review = reviewOf(id, asked, uses)

@@ -45,16 +45,25 @@ export type TrailTask =
     }
   | { readonly kind: 'uses'; readonly folder: string; readonly asked: UsesAsked }
 
-/** What each finds. */
+/** What each finds. `chains`: those of its folder, whatever is in them. */
 export interface TrailFindings {
   /** The newest first. */
-  readonly search: { readonly lines: readonly (SharedPlace & { readonly text: string })[]; readonly isMore: boolean }
+  readonly search: {
+    readonly lines: readonly (SharedPlace & { readonly text: string })[]
+    readonly isMore: boolean
+    readonly chains: readonly string[]
+  }
   readonly decision: (Pick<FoundDecision, 'decided' | 'facts'> & { readonly ended: TrailLine | undefined }) | undefined
   /** `lines`: gzip of a JSON array of `[chain, line]`, base64. Everything before `through` (epoch milliseconds) is in it. */
-  readonly export: { readonly lines: string; readonly through: number }
+  readonly export: { readonly lines: string; readonly through: number; readonly chains: readonly string[] }
   readonly verify: TrailVerdict
   /** `uses`: gzip of the JSON array, base64. */
-  readonly uses: { readonly uses: string; readonly unlisted: number; readonly knownFrom: number | undefined }
+  readonly uses: {
+    readonly uses: string
+    readonly unlisted: number
+    readonly knownFrom: number | undefined
+    readonly chains: readonly string[]
+  }
 }
 
 /** How far a task is. */
@@ -110,14 +119,15 @@ async function searchFolder({ before, folder, limit, query }: Extract<TrailTask,
     limit: limit + 1,
     before: before === undefined ? undefined : { ...before, folder },
   })
+  const chains = await listChains(folder)
   const lines: TrailFindings['search']['lines'][number][] = []
   let bytes = 0
   for (const { at, bytes: line, chain, offset, segment } of found.slice(0, limit)) {
     bytes += line.length
-    if (bytes > mostSearchBytes && lines.length > 0) return { lines, isMore: true }
+    if (bytes > mostSearchBytes && lines.length > 0) return { lines, isMore: true, chains }
     lines.push({ at, chain, segment, offset, text: line.toString('utf8') })
   }
-  return { lines, isMore: found.length > limit }
+  return { lines, isMore: found.length > limit, chains }
 }
 
 /** A page of an export: everything from `since` on, up to an instant before which nothing is missing. */
@@ -141,7 +151,7 @@ async function exportFolder({ folder, query, since, until }: Extract<TrailTask, 
   const end = through
   if (end !== undefined) lines = lines.filter(([, at]) => at < end)
   const text = JSON.stringify(lines.map(([chain, , line]) => [chain, line]))
-  return { lines: pack(text), through: end === undefined ? until : Date.parse(end) }
+  return { lines: pack(text), through: end === undefined ? until : Date.parse(end), chains: await listChains(folder) }
 }
 
 async function verifyFolder(
@@ -185,7 +195,7 @@ async function gatherUses(
     progress({ fraction: total === 0 ? 1 : done / total, note: `${requests} requests` })
   }
   const uses: readonly RecordedUse[] = tally.list()
-  return { uses: pack(JSON.stringify(uses)), unlisted: tally.unlisted(), knownFrom: tally.knownFrom() }
+  return { uses: pack(JSON.stringify(uses)), unlisted: tally.unlisted(), knownFrom: tally.knownFrom(), chains: await listChains(folder) }
 }
 
 function pack(text: string): string {

@@ -1,5 +1,5 @@
 /**
- * The audit events, first form: one NDJSON line each in `data_dir/audit`. Never a token, cookie, code, query or body.
+ * The audit events: one NDJSON line each in `data_dir/audit`. Never a token, cookie, code, query or body.
  *
  * Names are past tense and dotted. Every line has `at` (RFC 3339, milliseconds), `event` and `instance`; what a request caused also
  * has `request`. Anonymous challenges and anonymous 4xx are counted per address, app and minute, so that nobody can fill a disk from outside.

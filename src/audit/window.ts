@@ -72,6 +72,8 @@ export interface AuditWindow {
 /** Little enough for one answer of the store. One page is mostly in the first two batches of a busy trail; of a quiet one they are small. */
 const batchesAtFirst = 2
 const batchesAtOnce = 10
+/** Batches of one moment: one of each instance, mostly. */
+const mostAfterwards = 4
 
 const compress = promisify(zstdCompress)
 const decompress = promisify(zstdDecompress)
@@ -177,11 +179,15 @@ export function createAuditWindow({ keepEvents, log, open, seal, store }: AuditW
     }
     waiting.sort((a, b) => (a.key < b.key ? -1 : a.key > b.key ? 1 : 0))
     let opened = 0
+    let spent = 0
     while (page.length < limit) {
       const newest = waiting.at(-1)
       // A batch that is still to come ends at or before the place of the last one that was read.
       if ((!isAtEnd || listed.length > 0) && (newest === undefined || newest.at <= newestOf(before))) {
-        if (opened > 0 && mayGoOn?.(scannedBytes) === false) {
+        const isSpent = opened > 0 && mayGoOn?.(scannedBytes) === false
+        if (isSpent) spent += 1
+        // What was found is handed out, as long as a few batches more are enough to know its place.
+        if (isSpent && (newest === undefined || spent > mostAfterwards)) {
           // Lines that wait for their turn are read again with their batches, so that the next page begins where this one stopped.
           const held = [...new Set(waiting.map(({ position }) => position))]
           if (held.length <= mostHeld)

@@ -216,10 +216,13 @@ function remoteDesk(url: URL, token: string, ca: string | undefined): PolicyDesk
       } while (after !== null && listed.length < limit)
       return done(listed)
     },
-    push: async ({ asDraft, bundle, comment, confirmations, predecessor }) =>
-      answerOf<PublishedStatement>(
-        await ask('POST', '/revisions', { files: stateFiles(bundle), predecessor, comment, confirmations, as_draft: asDraft }),
-      ),
+    async push({ asDraft, bundle, comment, confirmations, predecessor }) {
+      const order = { files: stateFiles(bundle), predecessor, comment }
+      // A token that may draft and not publish is refused on the other path, whatever it asks for there.
+      return answerOf<PublishedStatement>(
+        await (asDraft ? ask('POST', '/drafts', order) : ask('POST', '/revisions', { ...order, confirmations })),
+      )
+    },
     restore: async (number, { comment, confirmations }) =>
       answerOf<PublishedStatement>(await ask('POST', `/revisions/${number}/restore`, { comment, confirmations })),
   }

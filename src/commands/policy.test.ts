@@ -270,8 +270,10 @@ describe('postern policy, over the API', () => {
     writeFileSync(join(folder, 'policy', 'policy.yaml'), policy(app('wiki', 'staff'), app('crm', 'sales')))
     expect(await remote('push', 'policy', '--comment', 'crm')).toMatchObject({ status: 0, out: expect.stringContaining('revision 8') })
     const { body } = asked.at(-1) ?? {}
-    expect(body).toMatchObject({ predecessor: 7, comment: 'crm', as_draft: false, confirmations: [] })
+    expect(body).toMatchObject({ predecessor: 7, comment: 'crm', confirmations: [] })
     expect(parseFiles(body?.['files'])).toEqual(bundleOf(policy(app('wiki', 'staff'), app('crm', 'sales'))))
+    expect(await remote('push', 'policy', '--comment', 'later', '--draft')).toMatchObject({ status: 2 })
+    expect(asked.at(-1)?.what).toBe('POST /api/v1/policy/drafts')
     expect((await remote('history', '--limit', '2', '--json')).out.trim().split('\n').length).toBe(2)
     expect(await remote('restore', '3', '--comment', 'back')).toMatchObject({
       status: 1,

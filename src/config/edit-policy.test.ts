@@ -48,7 +48,12 @@ describe('an edit of a policy text', () => {
   })
 
   it('adds an app behind the others with the blank line that separates them, and removes it again', () => {
-    const app = { id: 'new', url: 'https://new.corp.example', upstream: 'http://new.internal', rules: [{ name: 'NO', allow: { groups: ['on'] } }] }
+    const app = {
+      id: 'new',
+      url: 'https://new.corp.example',
+      upstream: 'http://new.internal',
+      rules: [{ name: 'NO', allow: { groups: ['on'] } }],
+    }
     const added = edited(examples, { kind: 'add_app', app })
     expect(difference(examples, added)).toEqual({
       gone: [],
@@ -91,7 +96,9 @@ describe('an edit of a policy text', () => {
   it('moves a rule with its comment', () => {
     const text = 'rules:\n  # one\n  - { name: a } # beside\n\n  - name: b\n    deny: { everyone: true }\n  # three\n  - { name: c }\n'
     const after = edited(text, { kind: 'move_rule', of: undefined, from: 0, to: 2 })
-    expect(after).toBe('rules:\n  - name: b\n    deny: { everyone: true }\n\n  # three\n  - { name: c }\n  # one\n  - { name: a } # beside\n')
+    expect(after).toBe(
+      'rules:\n  - name: b\n    deny: { everyone: true }\n\n  # three\n  - { name: c }\n  # one\n  - { name: a } # beside\n',
+    )
   })
 
   it('puts what somebody wrote in place of a rule, comments and all, and cuts it out again', () => {
@@ -108,11 +115,31 @@ describe('an edit of a policy text', () => {
     expect(editPolicy(shipped, { kind: 'remove_rule', of: 'wiki', index: 9 })).toMatchObject({ why: 'not_found' })
     expect(editPolicy(shipped, { kind: 'replace_rule_text', of: 'wiki', index: 0, text: '{' })).toMatchObject({ why: 'unreadable' })
     const shared = 'rules:\n  - &one { name: a, allow: { groups: [x] } }\n  - *one\n'
-    expect(editPolicy(shared, { kind: 'replace_rule', of: undefined, index: 0, rule: { name: 'b' } })).toMatchObject({ why: 'not_editable' })
+    expect(editPolicy(shared, { kind: 'replace_rule', of: undefined, index: 0, rule: { name: 'b' } })).toMatchObject({
+      why: 'not_editable',
+    })
   })
 
   it('writes texts so that every version of YAML reads them as texts', () => {
-    for (const value of ['NO', 'on', 'y', '~', 'null', 'True', '010', '1_000', '0x1F', '1e3', '12:30', '2026-11-30', '1.10', '=', '<<', '- a', 'a: b']) {
+    for (const value of [
+      'NO',
+      'on',
+      'y',
+      '~',
+      'null',
+      'True',
+      '010',
+      '1_000',
+      '0x1F',
+      '1e3',
+      '12:30',
+      '2026-11-30',
+      '1.10',
+      '=',
+      '<<',
+      '- a',
+      'a: b',
+    ]) {
       const after = edited(shipped, { kind: 'set_app_field', app: 'wiki', field: ['name'], value })
       for (const version of ['1.1', '1.2'] as const) {
         expect((parse(after, { version }) as { apps: { name: unknown }[] }).apps[1]?.name, `${value} in ${version}`).toBe(value)
@@ -168,9 +195,13 @@ describe('an edit of a policy text', () => {
       for (const path of everyPath(data)) {
         if (path.length === 0) continue
         const wanted = withDataAt(data, path, undefined)
-        expect(editYaml(text, () => wanted), path.join('.')).toMatchObject({ outcome: 'changed' })
+        expect(
+          editYaml(text, () => wanted),
+          path.join('.'),
+        ).toMatchObject({ outcome: 'changed' })
         const list = dataAt(data, path)
-        if (isListData(list) && list.length > 1) expect(moveYaml(text, path, 0, list.length - 1), path.join('.')).toMatchObject({ outcome: 'changed' })
+        if (isListData(list) && list.length > 1)
+          expect(moveYaml(text, path, 0, list.length - 1), path.join('.')).toMatchObject({ outcome: 'changed' })
       }
     }
   })

@@ -5,8 +5,8 @@
  * leave the text unreadable, or change something else than was meant, is refused.
  */
 
+import { dataAt, editYaml, moveYaml, readYamlData, withDataAt, type YamlEdit } from './edit-yaml.ts'
 import { appKeys, ruleKeys } from './edit-yaml-order.ts'
-import { dataAt, editYaml, moveYaml, readYamlData, type YamlEdit, withDataAt } from './edit-yaml.ts'
 import { replacePiece } from './edit-yaml-pieces.ts'
 import { isListData, isMapData, isSameData, type YamlData } from './edit-yaml-text.ts'
 import type { Path } from './problems.ts'
@@ -16,20 +16,26 @@ type MapData = { readonly [key: string]: YamlData }
 /** Where a rule stands: in the rules of an app, or among those of the company (`undefined`). */
 export type RuleOwner = string | undefined
 
-/** One change of one file. Plain data, so that it can be carried out in a process of its own. */
-export type PolicyEdit =
+/** One change of one file. Plain data, so that it can be carried out in a thread of its own. */
+export type PolicyEdit = AppEdit | RuleEdit | LevelEdit
+
+export type AppEdit =
   /** `undefined` takes the field away. A path of keys below the app: `['session', 'lifetime']`. */
   | { readonly kind: 'set_app_field'; readonly app: string; readonly field: readonly string[]; readonly value: YamlData | undefined }
   | { readonly kind: 'add_app'; readonly app: MapData }
   | { readonly kind: 'remove_app'; readonly app: string }
   /** What somebody wrote in place of the app's whole text. */
   | { readonly kind: 'replace_app_text'; readonly app: string; readonly text: string }
+
+export type RuleEdit =
   | { readonly kind: 'add_rule'; readonly of: RuleOwner; readonly rule: MapData }
   | { readonly kind: 'replace_rule'; readonly of: RuleOwner; readonly index: number; readonly rule: MapData }
   | { readonly kind: 'add_rule_text'; readonly of: RuleOwner; readonly text: string }
   | { readonly kind: 'replace_rule_text'; readonly of: RuleOwner; readonly index: number; readonly text: string }
   | { readonly kind: 'remove_rule'; readonly of: RuleOwner; readonly index: number }
   | { readonly kind: 'move_rule'; readonly of: RuleOwner; readonly from: number; readonly to: number }
+
+export type LevelEdit =
   | { readonly kind: 'set_level'; readonly name: string; readonly condition: YamlData }
   | { readonly kind: 'set_level_text'; readonly name: string; readonly text: string }
   | { readonly kind: 'remove_level'; readonly name: string }
@@ -79,12 +85,15 @@ export function editPolicy(text: string, edit: PolicyEdit): PolicyEdited {
       return dataAt(data, ['levels', edit.name]) === undefined
         ? refuse('not_found')
         : finish(editYaml(text, (given) => removed(given, ['levels', edit.name])))
-    default:
+    case 'add_rule':
+    case 'replace_rule':
+    case 'add_rule_text':
+    case 'replace_rule_text':
+    case 'remove_rule':
+    case 'move_rule':
       return editRule(text, data, edit, edit.of === undefined ? [] : appAt(edit.of))
   }
 }
-
-type RuleEdit = Extract<PolicyEdit, { readonly of: RuleOwner }>
 
 function editRule(text: string, data: YamlData, edit: RuleEdit, owner: Path | undefined): PolicyEdited {
   if (owner === undefined) return refuse('not_found')

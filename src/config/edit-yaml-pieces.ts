@@ -3,7 +3,7 @@
  */
 
 import { isSeq } from 'yaml'
-import { dataAt, editYaml, readYamlData, replaceYamlText, toReadable, type Readable, withDataAt, type YamlEdit } from './edit-yaml.ts'
+import { dataAt, editYaml, type Readable, readYamlData, replaceYamlText, toReadable, withDataAt, type YamlEdit } from './edit-yaml.ts'
 import { nodeAt } from './edit-yaml-move.ts'
 import { endOf, isBlock, lineEnd, lineStart, startOf } from './edit-yaml-places.ts'
 import { indented } from './edit-yaml-text.ts'

@@ -223,7 +223,8 @@ class Plan {
       const hasComment = text.slice(colon, isNull ? colon : startOf(node as Node)).includes('#')
       const isBlockScalar = isScalar(node) && (node.type === 'BLOCK_LITERAL' || node.type === 'BLOCK_FOLDED')
       const key = isScalar(pair.key) ? String(pair.key.value) : ''
-      const isLines = !isCommented && (written.startsWith('\n') || (typeof after === 'object' && writePair(key, after, indent).includes(':\n')))
+      const isLines =
+        !isCommented && (written.startsWith('\n') || (typeof after === 'object' && writePair(key, after, indent).includes(':\n')))
       if (isLines) {
         const lines = `\n${' '.repeat(indent + 2)}${writeBlock(after, indent + 2)}`
         this.splices.push({ start: colon, end: isBlockScalar ? end - 1 : end, text: lines })

@@ -56,7 +56,8 @@ export function writePair(key: string, value: YamlData, indent: number): string 
   const head = `${writeText(key)}:`
   if (typeof value === 'string' && isLiteral(value)) return `${head} |-\n${indented(value, inner)}`
   const isCollection = (isListData(value) && value.length > 0) || (isMapData(value) && Object.keys(value).length > 0)
-  if (!isCollection || (!blockKeys.has(key) && !hasLines(value) && head.length + inline.length + indent < mostColumns)) return `${head} ${inline}`
+  if (!isCollection || (!blockKeys.has(key) && !hasLines(value) && head.length + inline.length + indent < mostColumns))
+    return `${head} ${inline}`
   return `${head}\n${' '.repeat(inner)}${writeBlock(value, inner)}`
 }
 
@@ -73,7 +74,8 @@ export function writeBlock(value: YamlData, indent: number): string {
 /** An entry of a list, without its dash. */
 export function writeItem(entry: YamlData, indent: number): string {
   const inline = writeInline(entry)
-  const isLong = hasLines(entry) || inline.length + indent > mostColumns || (isMapData(entry) && Object.keys(entry).some((key) => blockKeys.has(key)))
+  const isLong =
+    hasLines(entry) || inline.length + indent > mostColumns || (isMapData(entry) && Object.keys(entry).some((key) => blockKeys.has(key)))
   return isLong && typeof entry === 'object' ? writeBlock(entry, indent) : inline
 }
 

@@ -7,9 +7,9 @@
  */
 
 import { parseDocument } from 'yaml'
-import { isListData, isSameData, type YamlData } from './edit-yaml-text.ts'
-import { planSplices, type Splice, spliceText } from './edit-yaml-splices.ts'
 import { planMove } from './edit-yaml-move.ts'
+import { planSplices, type Splice, spliceText } from './edit-yaml-splices.ts'
+import { isListData, isSameData, type YamlData } from './edit-yaml-text.ts'
 import type { Path, Problem } from './problems.ts'
 import { parseYamlSource } from './yaml-source.ts'
 
@@ -53,7 +53,12 @@ export function moveYaml(text: string, path: Path, from: number, to: number): Ya
 }
 
 /** The text with the value at `path` replaced by what somebody wrote; `data` is what that says. */
-export function replaceYamlText(text: string, path: Path, piece: string, plan: (given: Readable) => readonly Splice[] | undefined): YamlEdit {
+export function replaceYamlText(
+  text: string,
+  path: Path,
+  piece: string,
+  plan: (given: Readable) => readonly Splice[] | undefined,
+): YamlEdit {
   const { data, problems } = readYamlData(text)
   if (data === undefined) return { outcome: 'unreadable', problems }
   const written = readYamlData(piece)

@@ -19,7 +19,7 @@ import { type FoundApp, gatherParts, nameOf, namePlace, type PolicyParts, type R
 import { quote, suggestNearest } from './problems.ts'
 import { checkReferences } from './reference-checks.ts'
 import { checkRules } from './rule-checks.ts'
-import { checkUpstreams } from './upstream-checks.ts'
+import { checkIssuerAddresses, checkUpstreams } from './upstream-checks.ts'
 
 /**
  * Reports on everything that needs more than one value. `instance` is what is known of the configuration, `today` (`YYYY-MM-DD`) a day
@@ -37,6 +37,7 @@ export function checkPolicy(files: readonly ReadPolicy[], instance: KnownInstanc
   checkRules(policy)
   for (const found of apps) checkApp(found, ids, instance)
   checkUpstreams(apps, instance, accessUrl)
+  checkIssuerAddresses(policy, instance)
   warnAboutSharedOrigins(apps)
   checkZones(files)
   if (!canFollowLevels) return policy

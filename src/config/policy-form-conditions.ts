@@ -103,7 +103,8 @@ export function keepSpelling(before: YamlData | undefined, after: YamlData): Yam
   if (before === undefined || isSameData(before, after)) return before ?? after
   if (isListData(after)) {
     const [only] = after
-    if (!isListData(before)) return after.length === 1 && only !== undefined && isSameData(keepSpelling(before, only), before) ? before : after
+    if (!isListData(before))
+      return after.length === 1 && only !== undefined && isSameData(keepSpelling(before, only), before) ? before : after
     return after.map((entry, index) => keepSpelling(before[index], entry))
   }
   if (isListData(before)) {

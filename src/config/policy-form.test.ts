@@ -17,7 +17,13 @@ const oneOrList = <T extends YamlData>(value: fc.Arbitrary<T>): fc.Arbitrary<Yam
   fc.oneof(value, fc.array(value, { minLength: 1, maxLength: 3 }))
 const selector: fc.Arbitrary<YamlData> = fc.oneof(
   fc.array(word, { minLength: 1, maxLength: 3 }).map((groups) => ({ groups })),
-  fc.constantFrom<YamlData>({ users: ['a@corp.example'] }, { domains: ['corp.example'] }, { signed_in: true }, { everyone: true }, { public: true }),
+  fc.constantFrom<YamlData>(
+    { users: ['a@corp.example'] },
+    { domains: ['corp.example'] },
+    { signed_in: true },
+    { everyone: true },
+    { public: true },
+  ),
   fc
     .tuple(fc.constantFrom('department', 'realm.roles'), oneOrList(fc.oneof(word, fc.integer(), fc.boolean())))
     .map(([path, values]) => ({ claims: { [path]: values } })),
@@ -25,7 +31,9 @@ const selector: fc.Arbitrary<YamlData> = fc.oneof(
 const who: fc.Arbitrary<YamlData> = fc.oneof(
   selector,
   fc.array(selector, { minLength: 1, maxLength: 3 }),
-  fc.array(fc.oneof(selector, fc.array(selector, { minLength: 1, maxLength: 2 })), { minLength: 1, maxLength: 3 }).map((all) => ({ all_of: all })),
+  fc
+    .array(fc.oneof(selector, fc.array(selector, { minLength: 1, maxLength: 2 })), { minLength: 1, maxLength: 3 })
+    .map((all) => ({ all_of: all })),
 )
 const leaf: fc.Arbitrary<YamlData> = fc.oneof(
   fc.constantFrom('mfa_1h', 'healthy-device'),
@@ -113,7 +121,13 @@ describe('the form of a rule', () => {
   })
 
   it('keeps what it has no field for, right or wrong, as YAML', () => {
-    const wrong: YamlData = { allow: { groups: ['a'], users: ['b@c.de'] }, deny: { groups: [] }, colour: { a: [1, null] }, from: 5, when: [] }
+    const wrong: YamlData = {
+      allow: { groups: ['a'], users: ['b@c.de'] },
+      deny: { groups: [] },
+      colour: { a: [1, null] },
+      from: 5,
+      when: [],
+    }
     const form = ruleToForm(wrong)
     expect(form?.rest).toContain('colour')
     expect(form?.rest).toContain('deny')

@@ -8,7 +8,14 @@
 
 import { readYamlData } from './edit-yaml.ts'
 import { isListData, isMapData, isSameData, writeBlock, type YamlData } from './edit-yaml-text.ts'
-import { type ConditionForm, conditionToForm, type FormProblem, formToCondition, keepSpelling, readSnippet } from './policy-form-conditions.ts'
+import {
+  type ConditionForm,
+  conditionToForm,
+  type FormProblem,
+  formToCondition,
+  keepSpelling,
+  readSnippet,
+} from './policy-form-conditions.ts'
 
 export type { ConditionForm, FormProblem } from './policy-form-conditions.ts'
 
@@ -85,7 +92,8 @@ export function isFieldText(value: YamlData | undefined): value is string {
 /** The form of a rule; `undefined` where it is no map, or holds what could not be read. */
 export function ruleToForm(rule: YamlData | undefined): RuleForm | undefined {
   if (!isMapData(rule) || hasUnreadable(rule)) return undefined
-  const verb = rule['allow'] !== undefined ? 'allow' : rule['deny'] !== undefined ? 'deny' : 'require'
+  const verb =
+    rule['allow'] !== undefined ? 'allow' : rule['deny'] !== undefined ? 'deny' : rule['require'] !== undefined ? 'require' : 'allow'
   const form: Record<string, unknown> = { ...emptyRule, verb }
   const rest: Record<string, YamlData> = {}
   for (const [key, value] of Object.entries(rule)) {

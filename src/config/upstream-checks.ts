@@ -9,9 +9,9 @@
 import type { AppAddress } from '../policy/document.ts'
 import type { HostPort } from './instance.ts'
 import type { KnownInstance } from './known-instance.ts'
-import type { FoundApp } from './policy-parts.ts'
+import type { FoundApp, PolicyParts } from './policy-parts.ts'
 import { type Path, quote } from './problems.ts'
-import { createUpstreamReach, type UpstreamReach } from './upstream-reach.ts'
+import { createIssuerReach, createUpstreamReach, type UpstreamReach } from './upstream-reach.ts'
 import { canReach, portOf, unbracket } from './web-address.ts'
 
 interface Target extends HostPort {
@@ -30,6 +30,23 @@ export function checkUpstreams(apps: readonly FoundApp[], instance: KnownInstanc
     reach: instance.managed === undefined ? undefined : createUpstreamReach(instance.managed.allow),
   }
   for (const found of apps) checkApp(found, ours)
+}
+
+/** Reports issuers of a managed policy whose keys would be fetched from where it may not lead. */
+export function checkIssuerAddresses({ services }: PolicyParts, { managed }: KnownInstance): void {
+  if (managed === undefined) return
+  const reach = createIssuerReach(managed.allow)
+  for (const { path, report, service } of services.values()) {
+    for (const [key, address] of [
+      ['issuer', service.issuer],
+      ['jwks_uri', service.jwksUri],
+    ] as const) {
+      if (address === undefined) continue
+      const url = new URL(address)
+      if (reach.judgeHost(url.hostname, portOf(url)) !== 'refused') continue
+      report.problem([...path, 'jwt', key], 'a managed policy fetches keys from no inner address that `upstreams.allow` does not list')
+    }
+  }
 }
 
 interface OurAddresses {

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { loadPolicyBeside } from './load-policy.ts'
-import { createUpstreamReach, isReachAllowed } from './upstream-reach.ts'
+import { createIssuerReach, createUpstreamReach, isReachAllowed } from './upstream-reach.ts'
 
 const judge = (allow: readonly string[] | undefined, url: string) => {
   const { hostname, port, protocol } = new URL(url)
@@ -120,6 +120,34 @@ describe('with a list', () => {
   })
 })
 
+describe('the issuer of a service', () => {
+  it('is on the internet, or listed; never within without being listed', () => {
+    const [open, listed] = [createIssuerReach(undefined), createIssuerReach(['auth.internal', '10.20.0.0/16'])]
+    expect(open.judgeHost('auth.example.com', 443)).toBe('allowed')
+    expect(open.judgeHost('localhost', 443)).toBe('refused')
+    expect(open.judgeHost('127.0.0.1', 443)).toBe('refused')
+    expect(listed.judgeHost('auth.example.com', 443)).toBe('by_address')
+    expect(listed.judgeHost('10.21.0.1', 443)).toBe('refused')
+    expect(listed.judgeHost('203.0.113.9', 443)).toBe('allowed')
+    expect(listed.mayConnect('auth.example.com', 443, '203.0.113.9')).toBe(true)
+    for (const address of [
+      '10.21.0.1',
+      '192.168.1.1',
+      '127.0.0.1',
+      '::1',
+      '::ffff:10.21.0.1',
+      'fd00::1',
+      '169.254.169.254',
+      '64:ff9b::a00:1',
+    ])
+      expect(listed.mayConnect('auth.example.com', 443, address)).toBe(false)
+    expect(listed.mayConnect('auth.example.com', 443, '10.20.0.1')).toBe(true)
+    expect(listed.mayConnect('auth.internal', 443, '192.168.1.1')).toBe(true)
+    expect(open.mayConnect('auth.example.com', 443, '127.0.0.1')).toBe(false)
+    expect(open.mayConnect('auth.example.com', 443, '169.254.169.254')).toBe(false)
+  })
+})
+
 describe('a managed policy', () => {
   let folder: string
   beforeEach(async () => {
@@ -127,11 +155,11 @@ describe('a managed policy', () => {
   })
   afterEach(() => rm(folder, { recursive: true, force: true }))
 
-  const load = async (upstream: string, managed: { readonly allow: readonly string[] | undefined } | undefined) => {
+  const load = async (upstream: string, managed: { readonly allow: readonly string[] | undefined } | undefined, more = '') => {
     const file = join(folder, 'policy.yaml')
     await writeFile(
       file,
-      `apps:\n  - id: wiki\n    url: https://wiki.corp.example\n    upstream: ${upstream}\n    rules: [{ allow: { groups: [staff] } }]\n`,
+      `apps:\n  - id: wiki\n    url: https://wiki.corp.example\n    upstream: ${upstream}\n    rules: [{ allow: { groups: [staff] } }]\n${more}`,
     )
     return (await loadPolicyBeside(file, { managed }, undefined)).problems.map(({ line, message }) => `${line}: ${message}`)
   }
@@ -145,5 +173,11 @@ describe('a managed policy', () => {
     expect(await load('http://other.internal', { allow: ['10.0.0.0/8'] })).toEqual([])
     expect(await load('http://wiki.internal', { allow: ['wiki.internal'] })).toEqual([])
     expect(await load('http://127.0.0.1:3000', undefined)).toEqual([])
+    const issuer = (address: string, managed: Parameters<typeof load>[1]) =>
+      load('http://wiki.internal', managed, `services:\n  ci: { jwt: { issuer: "${address}", audience: a, scopes_all: [s] } }\n`)
+    expect(await issuer('https://127.0.0.1', { allow: undefined })).toHaveLength(1)
+    expect(await issuer('https://10.0.0.1', { allow: ['wiki.internal'] })).toHaveLength(1)
+    expect(await issuer('https://auth.example.com', { allow: ['wiki.internal'] })).toEqual([])
+    expect(await issuer('https://127.0.0.1', undefined)).toEqual([])
   })
 })

@@ -9,7 +9,7 @@
  */
 
 import { BlockList, isIP } from 'node:net'
-import { isLoopbackName, unbracket } from './web-address.ts'
+import { isForbiddenUpstream, isLoopbackName, unbracket } from './web-address.ts'
 
 /** What a name or a literal address comes to before anything is resolved. */
 export type ReachVerdict =
@@ -107,6 +107,41 @@ export function isReachAllowed(
 ): boolean {
   const reach = createUpstreamReach(allow)
   return reach.judgeHost(host, port) !== 'refused' && (address === undefined || reach.mayConnect(host, port, address))
+}
+
+const inner = new BlockList()
+for (const [network, length] of [
+  ['10.0.0.0', 8],
+  ['100.64.0.0', 10],
+  ['172.16.0.0', 12],
+  ['192.168.0.0', 16],
+  ['198.18.0.0', 15],
+] as const)
+  inner.addSubnet(network, length, 'ipv4')
+inner.addSubnet('fc00::', 7, 'ipv6')
+// Translations of IPv4 into IPv6: what is behind them is not looked at.
+inner.addSubnet('64:ff9b::', 96, 'ipv6')
+inner.addSubnet('64:ff9b:1::', 48, 'ipv6')
+inner.addSubnet('2002::', 16, 'ipv6')
+
+/**
+ * Where a managed policy may fetch the keys of `services` from: as upstreams, and besides from any public address, since issuers are on the
+ * internet and are listed by nobody.
+ */
+export function createIssuerReach(allow: readonly string[] | undefined): UpstreamReach {
+  const reach = createUpstreamReach(allow)
+  const isPublic = (address: string) =>
+    isIP(address) !== 0 && !isForbiddenUpstream(address) && !contains(loopback, address) && !contains(inner, address)
+  return {
+    judgeHost(host, port) {
+      const verdict = reach.judgeHost(host, port)
+      if (verdict !== 'refused' || isLoopbackName(host)) return verdict
+      const address = normalise(host)
+      return isIP(address) === 0 ? 'by_address' : isPublic(address) ? 'allowed' : 'refused'
+    },
+    mayConnect: (host, port, address) =>
+      !isForbiddenUpstream(address) && (reach.mayConnect(host, port, address) || (isPublic(address) && !isLoopbackName(host))),
+  }
 }
 
 interface Entry {

@@ -84,6 +84,12 @@ describe('the list of what is open', () => {
     expect(listed.list({ ...all, subject: 'BOB@corp.example' }).entries.map(({ id }) => id)).toEqual([ids[1], ids[3]])
     expect(listed.list({ ...all, subject: 'alice' }).entries).toHaveLength(3)
     expect(listed.list({ ...all, app: 'crm' }).entries).toEqual([])
+    const { issuer } = alice.session
+    expect(listed.count({ subject: { issuer, sub: 'alice' } })).toBe(3)
+    expect(listed.count({ subject: { issuer: 'https://other.example', sub: 'alice' } })).toBe(0)
+    expect(listed.count({ sessions: [bob.session.id, 'none'] })).toBe(2)
+    expect(listed.count({ device: 'laptop-7' })).toBe(0)
+    expect(listed.count({})).toBe(5)
     expect(listed.list({ ...all, id: ids[2] ?? '' }).entries.map(({ id }) => id)).toEqual([ids[2]])
   })
 

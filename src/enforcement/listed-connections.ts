@@ -64,8 +64,17 @@ export interface ConnectionsListing {
   readonly byApp: readonly (readonly [app: string, count: number])[]
 }
 
+/** Whose connections are counted; of several, those that fit all. */
+export interface ConnectionsOf {
+  readonly subject?: { readonly issuer: string; readonly sub: string } | undefined
+  /** Ids of sessions. */
+  readonly sessions?: readonly string[] | undefined
+  readonly device?: string | undefined
+}
+
 export interface ListedConnections {
   list(wanted: ConnectionsWanted): ConnectionsListing
+  count(about: ConnectionsOf): number
   /** Ends it at once, a WebSocket with close code 4403; `false` if it is not open here. */
   cut(id: string): boolean
 }
@@ -85,6 +94,10 @@ export function createListedConnections({ open, point, snapshot }: ListedConnect
   const { monotonicNow, now } = point.ports
   /** Worked out once each, so that a place in the list stays where it is while clocks drift. */
   const begun = new WeakMap<OpenExchange, number>()
+
+  function hasLasted(standing: Standing): boolean {
+    return kindOf(standing) !== 'transfer' || monotonicNow() - standing.arrival.arrivedAt >= momentMs
+  }
 
   function sinceOf(exchange: OpenExchange, { arrival }: Standing): number {
     const known = begun.get(exchange)
@@ -120,7 +133,7 @@ export function createListedConnections({ open, point, snapshot }: ListedConnect
       open.forEach((exchange) => {
         const { bytesIn, bytesOut, exchangeId, standing } = exchange
         if (standing === undefined || !isWanted(exchangeId, standing, wanted)) return
-        if (kindOf(standing) === 'transfer' && monotonicNow() - standing.arrival.arrivedAt < momentMs) return
+        if (!hasLasted(standing)) return
         const { id: app } = standing.judgement.route.app
         byApp.set(app, (byApp.get(app) ?? 0) + 1)
         const since = sinceOf(exchange, standing)
@@ -130,6 +143,19 @@ export function createListedConnections({ open, point, snapshot }: ListedConnect
       placed.sort((a, b) => comparePlaces({ since: a.since, id: a.exchangeId }, { since: b.since, id: b.exchangeId }))
       const entries = placed.slice(0, wanted.limit).map(describe)
       return { entries, more: placed.length - entries.length, byApp: [...byApp] }
+    },
+    count({ device, sessions, subject }) {
+      const sessionIds = sessions === undefined ? undefined : new Set(sessions)
+      let count = 0
+      open.forEach(({ standing }) => {
+        if (standing === undefined || !hasLasted(standing)) return
+        const { deviceId, session, subject: facts } = standing.judgement
+        if (device !== undefined && deviceId !== device) return
+        if (sessionIds !== undefined && (session === undefined || !sessionIds.has(session.id))) return
+        if (subject !== undefined && !(facts.kind === 'person' && facts.issuer === subject.issuer && facts.sub === subject.sub)) return
+        count += 1
+      })
+      return count
     },
     cut(id) {
       let isFound = false

@@ -9,8 +9,9 @@
 
 import { Agent as HttpAgent, request as httpRequest, type IncomingMessage, type RequestOptions } from 'node:http'
 import { Agent as HttpsAgent, request as httpsRequest } from 'node:https'
+import { isIP, type LookupFunction } from 'node:net'
 import { PosternError } from '../errors.ts'
-import { lookupName } from '../name-resolution.ts'
+import { lookupName, resolveName } from '../name-resolution.ts'
 
 /** A metadata document with every extension is some 20 KiB, a person in a thousand groups some 60 KiB. */
 const maxResponseBytes = 1024 * 1024
@@ -55,8 +56,31 @@ export function observed(inner: ProviderFetch, operationOf: (url: string) => Pro
   }
 }
 
-/** Creates the client. `timeoutSeconds` bounds a whole exchange, from name look-up to the last byte of the answer. */
-export function createProviderFetch(timeoutSeconds: number): ProviderFetch {
+/** Yields allowed addresses only, and fails if none is left. */
+function lookupAllowed(isAllowed: (address: string) => boolean): LookupFunction {
+  return (hostname, { all, family }, callback) => {
+    resolveName(hostname).then(
+      (found) => {
+        const wanted = found.filter((one) => !(family === 4 || family === 6) || one.family === family)
+        const allowed = wanted.filter(({ address }) => isAllowed(address))
+        const [first] = allowed
+        if (first === undefined) callback(new Error(`${hostname} has no address that may be connected to`), '', 4)
+        else if (all) callback(null, allowed)
+        else callback(null, first.address, first.family)
+      },
+      (error: NodeJS.ErrnoException) => callback(error, '', 4),
+    )
+  }
+}
+
+/** Whether a connection towards this host and port may go to `address`: what it resolved to, or what it is. */
+export type MayFetch = (host: string, port: number, address: string) => boolean
+
+/**
+ * Creates the client. `timeoutSeconds` bounds a whole exchange, from name look-up to the last byte of the answer. `mayFetch` is asked for each
+ * connection, where addresses come from people who may not choose every one.
+ */
+export function createProviderFetch(timeoutSeconds: number, mayFetch?: MayFetch): ProviderFetch {
   const agents = {
     'http:': new HttpAgent({ keepAlive: false, maxSockets, maxTotalSockets: maxSockets }),
     'https:': new HttpsAgent({ keepAlive: false, maxSockets, maxTotalSockets: maxSockets }),
@@ -66,12 +90,17 @@ export function createProviderFetch(timeoutSeconds: number): ProviderFetch {
     async fetch(url, wanted) {
       const target = new URL(url)
       const secure = target.protocol === 'https:'
+      const host = target.hostname.replace(/^\[|\]$/g, '')
+      const port = target.port === '' ? (secure ? 443 : 80) : Number(target.port)
+      // Sockets look up no host that is an address already.
+      if (mayFetch !== undefined && isIP(host) !== 0 && !mayFetch(host, port, host))
+        throw new PosternError('provider_unavailable', `nothing may be fetched from ${target.host}`)
       const limit = AbortSignal.timeout(timeoutSeconds * 1000)
       const options: RequestOptions = {
         method: wanted.method,
         headers: { ...wanted.headers, 'accept-encoding': 'identity' },
         agent: secure ? agents['https:'] : agents['http:'],
-        lookup: lookupName,
+        lookup: mayFetch === undefined ? lookupName : lookupAllowed((address) => mayFetch(host, port, address)),
         signal: wanted.signal ? AbortSignal.any([wanted.signal, limit]) : limit,
       }
       try {

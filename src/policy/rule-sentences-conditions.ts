@@ -84,7 +84,7 @@ export function describeCondition(condition: Condition, findLevel: FindLevel): s
     case 'not':
       return `not ${grouped(describeCondition(condition.of, findLevel))}`
     case 'subject':
-      return `being one of ${describeWho(condition.who)}`.replace(/,$/, '')
+      return `among ${describeWho(condition.who)}`.replace(/,$/, '')
     case 'sign_in':
       return describeSignIn(condition)
     case 'device':
@@ -172,7 +172,7 @@ function describeDevice(device: DeviceCondition): string {
     ...(tags === undefined ? [] : [`has the tag ${listOf(tags.map(named), 'or')}`]),
     ...(attributes ?? []).map(({ name, values }) => `has ${named(name)} = ${listOf(values.map(describeScalar), 'or')}`),
     ...(identifiedBy === undefined ? [] : [identifiedBy === 'certificate' ? 'proves itself by certificate' : 'is named by a claim']),
-    ...(device.isReportAsked ? [`reported within the last ${spanOf(device.reportedWithinSeconds)}`] : []),
+    ...(device.isReportAsked ? [`has reported within the last ${spanOf(device.reportedWithinSeconds)}`] : []),
   ]
   return `on a device that ${listOf(says)}`
 }
@@ -212,10 +212,19 @@ function describeTime({ between, days, from, until, zone }: TimeCondition): stri
   return `${when.join(' ')} (${zone})`
 }
 
-const weekdays = { mon: 'Monday', tue: 'Tuesday', wed: 'Wednesday', thu: 'Thursday', fri: 'Friday', sat: 'Saturday', sun: 'Sunday' } as const
+const weekdays = {
+  mon: 'Monday',
+  tue: 'Tuesday',
+  wed: 'Wednesday',
+  thu: 'Thursday',
+  fri: 'Friday',
+  sat: 'Saturday',
+  sun: 'Sunday',
+} as const
 
 function describeClient({ browsers, browserVersion, os }: ClientCondition): string {
   const version = browserVersion === undefined ? '' : ` ${browserVersion.operator} ${browserVersion.version}`
-  const browser = browsers === undefined && version === '' ? [] : [`with ${browsers === undefined ? 'a browser' : listOf(browsers, 'or')}${version}`]
+  const browser =
+    browsers === undefined && version === '' ? [] : [`with ${browsers === undefined ? 'a browser' : listOf(browsers, 'or')}${version}`]
   return `${[...browser, ...(os === undefined ? [] : [`on ${listOf(os, 'or')}`])].join(' ')}, as the browser says`
 }

@@ -3,8 +3,8 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import type { CompanyRule, Condition, Level, Who } from './document.ts'
-import { documents, ruleOf } from './policy-arbitraries.fixture.ts'
 import { deviceCondition, level, mfa, networkCondition, rule, signInCondition, timeCondition } from './policy.fixture.ts'
+import { documents, ruleOf } from './policy-arbitraries.fixture.ts'
 import { concerns, describeLevel, describeRule, levelFinder, levelsUsed } from './rule-sentences.ts'
 import { mostNamed } from './rule-sentences-conditions.ts'
 
@@ -90,20 +90,23 @@ describe('a rule as a sentence', () => {
 
   it('is never empty, names every selector value and every level or what it asks for, and tells the verbs apart', () => {
     fc.assert(
-      fc.property(fc.constantFrom('allow', 'deny', 'require').chain((verb) => ruleOf(verb as 'allow')), (given) => {
-        const sentence = describeRule(given, findLevel)
-        expect(sentence.length).toBeGreaterThan(10)
-        for (const value of [...valuesOf(given.who), ...[...given.when, ...given.unless, ...given.require].flatMap(valuesIn)]) {
-          expect(sentence).toContain(value)
-        }
-        for (const value of [...(given.paths ?? []), ...(given.methods?.names ?? []), ...(given.methods?.classes ?? [])]) {
-          expect(sentence.toLowerCase()).toContain(value.toLowerCase())
-        }
-        const others = (['allow', 'deny', 'require'] as const)
-          .filter((verb) => verb !== given.verb && !(verb !== 'allow' && given.who.kind === 'public'))
-          .map((verb) => describeRule({ ...given, verb }, findLevel))
-        expect(others).not.toContain(sentence)
-      }),
+      fc.property(
+        fc.constantFrom('allow', 'deny', 'require').chain((verb) => ruleOf(verb as 'allow')),
+        (given) => {
+          const sentence = describeRule(given, findLevel)
+          expect(sentence.length).toBeGreaterThan(10)
+          for (const value of [...valuesOf(given.who), ...[...given.when, ...given.unless, ...given.require].flatMap(valuesIn)]) {
+            expect(sentence).toContain(value)
+          }
+          for (const value of [...(given.paths ?? []), ...(given.methods?.names ?? []), ...(given.methods?.classes ?? [])]) {
+            expect(sentence.toLowerCase()).toContain(value.toLowerCase())
+          }
+          const others = (['allow', 'deny', 'require'] as const)
+            .filter((verb) => verb !== given.verb && !(verb !== 'allow' && given.who.kind === 'public'))
+            .map((verb) => describeRule({ ...given, verb }, findLevel))
+          expect(others).not.toContain(sentence)
+        },
+      ),
       { numRuns: 500 },
     )
   })

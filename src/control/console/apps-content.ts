@@ -27,7 +27,12 @@ export interface AppsFilter {
 /** The list. */
 export function describeApps(
   found: Listed,
-  { filter, isFirst, mayChange, now }: { readonly filter: AppsFilter; readonly isFirst: boolean; readonly mayChange: boolean; readonly now: number },
+  {
+    filter,
+    isFirst,
+    mayChange,
+    now,
+  }: { readonly filter: AppsFilter; readonly isFirst: boolean; readonly mayChange: boolean; readonly now: number },
 ) {
   const isFiltered = filter.q !== '' || filter.sensitivity !== '' || filter.health !== ''
   const since = instantOf(found.counted_since, now)
@@ -178,14 +183,20 @@ export function describeNewApp(
 }
 
 /** What came of a check, with what to do about it. */
-export function describeCheck({ result, status_class, tls_code }: Checked): { readonly tone: 'good' | 'bad' | 'info'; readonly text: string } {
+export function describeCheck({ result, status_class, tls_code }: Checked): {
+  readonly tone: 'good' | 'bad' | 'info'
+  readonly text: string
+} {
   switch (result) {
     case 'answers':
       return status_class === '5xx'
         ? { tone: 'bad', text: 'Something answers, with an error of its own (5xx).' }
         : { tone: 'good', text: `It answers (${status_class ?? 'with a status'}).` }
     case 'not_allowed':
-      return { tone: 'bad', text: 'A policy may not lead there: addresses of this machine, link-local ones, and what upstreams.allow does not list.' }
+      return {
+        tone: 'bad',
+        text: 'A policy may not lead there: addresses of this machine, link-local ones, and what upstreams.allow does not list.',
+      }
     case 'name_unknown':
       return { tone: 'bad', text: 'No address is known for this name. Postern resolves it on its own machine, not on yours.' }
     case 'connection_refused':
@@ -195,9 +206,15 @@ export function describeCheck({ result, status_class, tls_code }: Checked): { re
     case 'timeout':
       return { tone: 'bad', text: 'No answer within three seconds. A firewall may be in between.' }
     case 'tls_problem':
-      return { tone: 'bad', text: `Its certificate is not accepted (${tls_code ?? 'unknown'}). Name its authority with ca_file, or its name with server_name.` }
+      return {
+        tone: 'bad',
+        text: `Its certificate is not accepted (${tls_code ?? 'unknown'}). Name its authority with ca_file, or its name with server_name.`,
+      }
     case 'not_http':
-      return { tone: 'bad', text: 'Something listens there, and it does not speak HTTP as it was asked. Perhaps http:// and https:// are mixed up.' }
+      return {
+        tone: 'bad',
+        text: 'Something listens there, and it does not speak HTTP as it was asked. Perhaps http:// and https:// are mixed up.',
+      }
   }
 }
 

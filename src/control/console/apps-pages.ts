@@ -72,7 +72,11 @@ export function mountAppsPages(routes: ConsoleRoutes, ports: AppsPagesPorts): vo
   routes.get('/console/apps/:app', 'policy:read', async (request) => {
     const found = await carryOut(operations.get, { app: request.params['app'] ?? '' }, request.asker)
     if (found.outcome === 'refused') return found.problem === 'not_found' ? { kind: 'not_found' } : { kind: 'refused', refusal: found }
-    const content = describeApp(found.value, { mayChange: request.may('policy:write'), now: request.now, yaml: await textsOf(found.value.id) })
+    const content = describeApp(found.value, {
+      mayChange: request.may('policy:write'),
+      now: request.now,
+      yaml: await textsOf(found.value.id),
+    })
     return { kind: 'page', template: 'app', title: found.value.name, section: 'apps', content }
   })
 
@@ -94,12 +98,7 @@ export function mountAppsPages(routes: ConsoleRoutes, ports: AppsPagesPorts): vo
 
   function newPage(
     typed: NewApp,
-    {
-      checked,
-      errors = {},
-      failure,
-      status = 200,
-    }: Partial<Parameters<typeof describeNewApp>[1]> & { readonly status?: 200 | 409 | 422 },
+    { checked, errors = {}, failure, status = 200 }: Partial<Parameters<typeof describeNewApp>[1]> & { readonly status?: 200 | 409 | 422 },
   ): ConsoleAnswer {
     const seen = (kind: 'group' | 'email' | 'domain') => digest.seen(kind, '', mostWords).map(({ value }) => value)
     const words = { groups: seen('group'), users: seen('email'), domains: seen('domain') }

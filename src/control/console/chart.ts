@@ -67,16 +67,17 @@ export interface ChartPart {
   readonly height: number
 }
 
-const width = 720
-const height = 220
-const left = 48
+/** About as wide as a panel is: so its labels are about as large as other small text. */
+const width = 520
+const height = 210
+const left = 44
 const right = 8
 const top = 12
 const bottom = 28
 const plotWidth = width - left - right
 const plotHeight = height - top - bottom
 /** More labels than this run into each other on a phone. */
-const mostLabels = 6
+const mostLabels = 5
 const dayMs = 86_400_000
 
 const numberForm = new Intl.NumberFormat('en-GB')

@@ -132,7 +132,7 @@ function describeRow(
     since: instantView(Date.parse(since), now),
     received: bytesWords(bytes_in),
     sent: bytesWords(bytes_out),
-    address: address ?? '',
+    address: address ?? '(not recorded)',
     device: device ?? '',
     deviceHref: device === null ? undefined : `/console/devices/${encodeURIComponent(device)}`,
     asked: path === '' ? method : `${method} ${path}`,

@@ -33,6 +33,7 @@ const local: LocalConnections = {
       byApp: [...new Set(wanted.map((one) => one.app))].map((one) => [one, 1] as const),
     }
   },
+  count: () => entries.length,
   cut(id) {
     const before = entries.length
     entries = entries.filter((one) => one.id !== id)

@@ -6,8 +6,9 @@ import { once } from 'node:events'
 import { request as httpRequest, type IncomingMessage } from 'node:http'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest'
-import { type Permission, permissions, permissionsByRole, roles } from '../../administration/asker.ts'
+import { type Permission, permissions, permissionsByRole, type Role, roles } from '../../administration/asker.ts'
 import { PosternError } from '../../errors.ts'
+import type { Level } from '../../policy/document.ts'
 import { refused } from '../operations/operation.ts'
 import { formHeaders, startConsole, type TestConsole, tokenIn } from './console.fixture.ts'
 import type { ConsoleRoutes } from './console-page.ts'
@@ -297,6 +298,54 @@ describe('a sign-in that is older than changes may be', () => {
   })
 })
 
+describe('a level that the console asks for', () => {
+  const levels: readonly Level[] = [
+    {
+      name: 'mfa',
+      condition: {
+        kind: 'sign_in',
+        strength: { name: 'mfa', acr: ['gold'], amr: ['otp'], ask: {} },
+        acr: undefined,
+        amr: undefined,
+        withinSeconds: undefined,
+      },
+    },
+  ]
+  let strict: TestConsole
+  beforeAll(async () => {
+    strict = await startConsole({ mounts: [mountSamples], roles: { requiredLevels: ['mfa'] }, levels: () => levels })
+  })
+  afterAll(() => strict.close())
+
+  it('leads a page through a stronger sign-in and back', async () => {
+    const answer = await strict.visit('admin', '/console/people?q=1')
+    expect([answer.status, answer.headers['x-postern']]).toEqual([302, 'insufficient_user_authentication'])
+    expect(answer.location?.searchParams.get('return_to')).toBe(`${origin}/console/people?q=1`)
+    const atProvider = await strict.visit('admin', `${answer.location?.pathname}${answer.location?.search}`)
+    expect(atProvider.location?.searchParams.get('acr_values')).toBe('gold')
+  })
+
+  it('keeps forms and scripts out, without a redirect that their answer could not follow', async () => {
+    const form = await strict.submit('admin', pathOf('locks:write'))
+    expect([form.status, form.headers['x-postern']]).toEqual([401, 'insufficient_user_authentication'])
+    const script = await strict.visit('admin', '/console/people', { headers: { accept: 'application/json' } })
+    expect([script.status, JSON.parse(script.body).error]).toEqual([401, 'insufficient_user_authentication'])
+    expect(done).toEqual([])
+  })
+
+  it('asks nobody to sign in again who holds no role', async () => {
+    expect((await strict.visit('none', '/console/people')).status).toBe(403)
+  })
+})
+
+it('says how the first admin gets in where no role is given to anybody', async () => {
+  const empty = await startConsole({ mounts: [mountSamples], roles: { admin: undefined, auditor: undefined, helpdesk: undefined } })
+  const { body, status } = await empty.visit('admin', '/console')
+  await empty.close()
+  expect(status).toBe(403)
+  expect(body).toContain('postern console invite you@example.com --role admin --for 1h')
+})
+
 describe('answers', () => {
   it('decode parameters and hand over the query', async () => {
     expect(JSON.parse((await console.visit('admin', '/console/things/a%2Fb?q=1')).body)).toEqual({ params: { thing: 'a/b' }, q: '1' })
@@ -410,11 +459,31 @@ describe('events', () => {
   })
 })
 
-async function openStream(role: 'admin' | 'auditor' | 'helpdesk', cookie?: string) {
-  const own = [...console.browser(role).cookies].map(([name, value]) => `${name}=${value}`).join('; ')
+describe('somebody whose role is taken away', () => {
+  let invited: readonly Role[] = ['auditor']
+  let other: TestConsole
+  beforeAll(async () => {
+    other = await startConsole({ mounts: [mountSamples], findInvitation: async (email) => (email.startsWith('none@') ? invited : []) })
+  })
+  afterAll(() => other.close())
+
+  it('is out at the next request, in the session that they have, and their streams end (A225)', async () => {
+    expect((await other.visit('none', '/console/people')).status).toBe(200)
+    const stream = await openStream('none', undefined, other)
+    await vi.waitUntil(() => stream.text().includes('data:'))
+    invited = []
+    expect((await other.visit('none', '/console/people')).status).toBe(403)
+    expect((await other.submit('none', pathOf('locks:write'))).status).toBe(403)
+    other.host.live.announce({ kind: 'policy_changed' })
+    await stream.ended
+  })
+})
+
+async function openStream(role: 'admin' | 'auditor' | 'helpdesk' | 'none', cookie?: string, of = console) {
+  const own = [...of.browser(role).cookies].map(([name, value]) => `${name}=${value}`).join('; ')
   const response = await new Promise<IncomingMessage>((resolve, reject) => {
     const headers = { accept: 'text/event-stream', cookie: cookie ?? own }
-    httpRequest({ host: '127.0.0.1', port: console.host.port, path: '/console/live', headers }, resolve).on('error', reject).end()
+    httpRequest({ host: '127.0.0.1', port: of.host.port, path: '/console/live', headers }, resolve).on('error', reject).end()
   })
   let text = ''
   response.on('data', (chunk: Buffer) => {

@@ -59,6 +59,12 @@ export interface ConsoleRouter {
   close(): void
 }
 
+/** What was asked for: by whose leave, and, of a form, with what. */
+interface Asked {
+  readonly permission: Permission
+  readonly form?: URLSearchParams
+}
+
 const root = '/console'
 const usualFormBytes = 16 * 1024
 const formTokenField = 'form_token'
@@ -192,21 +198,19 @@ export function createConsoleRoutes(router: Router, ports: ConsoleRoutesPorts): 
     return live !== undefined && isPermitted(await people.judge(request, live), permission)
   }
 
-  async function give(request: Request, response: Response, given: ConsoleAnswer, form?: URLSearchParams): Promise<void> {
+  async function give(request: Request, response: Response, given: ConsoleAnswer, asked: Asked): Promise<void> {
     const visitor = getVisitor(request)
     if (given.kind === 'events') {
-      const permission = permissionOf.get(request) ?? 'overview:read'
       const { id: sessionId } = visitor.live.session
-      const stream = { sessionId, events: given.events, isStillPermitted: () => isStillPermitted(request, permission) }
+      const stream = { sessionId, events: given.events, isStillPermitted: () => isStillPermitted(request, asked.permission) }
       if ((await streams.open(request, response, stream)) === 'too_many') answers.refuse(request, response, 'rate_limited')
       return
     }
     if (given.kind === 'redirect' && given.notice !== undefined) request.session.notice = given.notice
     // What is to be said is said once, on a page that somebody sees.
     const notice = given.kind === 'page' && request.method === 'GET' && isNavigation(request) ? takeNotice(request) : undefined
-    await replies.answer(request, response, { ...surroundingsOf(request, visitor, form), notice }, given)
+    await replies.answer(request, response, { ...surroundingsOf(request, visitor, asked.form), notice }, given)
   }
-  const permissionOf = new WeakMap<Request, Permission>()
 
   /** A page's own script has nothing to be told, and asks often. */
   const pageState: RequestHandler = (request, response, next) =>
@@ -214,8 +218,7 @@ export function createConsoleRoutes(router: Router, ports: ConsoleRoutesPorts): 
 
   function show(permission: Permission, handler: ConsoleHandler): RequestHandler {
     return async (request, response) => {
-      permissionOf.set(request, permission)
-      await give(request, response, await handler(describeRequest(request, getVisitor(request))))
+      await give(request, response, await handler(describeRequest(request, getVisitor(request))), { permission })
     }
   }
 
@@ -240,7 +243,7 @@ export function createConsoleRoutes(router: Router, ports: ConsoleRoutesPorts): 
       }
       const asked = describeRequest(request, visitor)
       const fields = new URLSearchParams([...form].filter(([name]) => name !== formTokenField && name !== formPageField))
-      await give(request, response, await handler(asked, fields), form)
+      await give(request, response, await handler(asked, fields), { permission, form })
     }
   }
 

@@ -3,8 +3,8 @@
  */
 
 import type { PolicyEdit } from '../../config/edit-policy.ts'
-import type { OutlinedApp } from '../../config/policy-editor.ts'
 import type { YamlData } from '../../config/edit-yaml-text.ts'
+import type { OutlinedApp } from '../../config/policy-editor.ts'
 
 interface AppField {
   /** Path of keys below the app. */
@@ -60,7 +60,10 @@ export function describeAppFields(
       hint,
       value: text ?? '',
       choices: choices === undefined ? [] : ['', ...choices].map((choice) => ({ value: choice, isChosen: choice === (text ?? '') })),
-      errors: errors.map(({ expected, message }) => `${message.charAt(0).toUpperCase()}${message.slice(1)}${expected === undefined ? '' : `; expected ${expected}`}.`),
+      errors: errors.map(
+        ({ expected, message }) =>
+          `${message.charAt(0).toUpperCase()}${message.slice(1)}${expected === undefined ? '' : `; expected ${expected}`}.`,
+      ),
       isFixed: text === undefined,
     }
   })

@@ -38,8 +38,9 @@ export function mountEditorAppPages(routes: ConsoleRoutes, ports: EditorPagesPor
       const isText = sent.get('intent') === 'text'
       const text = textOfField(sent, 'yaml')
       const edits: readonly PolicyEdit[] = isText ? [{ kind: 'replace_app_text', app: app.id, text }] : readAppFields(sent, app)
-      if (edits.length === 0) return { kind: 'redirect', to: ownerHref(open.base, app.id), notice: { tone: 'info', text: 'Nothing was changed.' } }
-      const saved = await change(request, open, sent, edits)
+      if (edits.length === 0)
+        return { kind: 'redirect', to: ownerHref(open.base, app.id), notice: { tone: 'info', text: 'Nothing was changed.' } }
+      const saved = await change(request, open, { sent, edits })
       if (saved !== undefined) return appPage(open, request, { refusal: saved, text: isText ? text : undefined })
       // Its id may be another one now: then it is found in the draft.
       const again = await openDraft(ports, request)
@@ -53,7 +54,7 @@ export function mountEditorAppPages(routes: ConsoleRoutes, ports: EditorPagesPor
   routes.post(`${drafts}/apps/:app/remove`, 'policy:write', async (request, sent) => {
     const open = await openDraft(ports, request)
     if (open === undefined) return { kind: 'not_found' }
-    const refusal = await change(request, open, sent, [{ kind: 'remove_app', app: request.params['app'] ?? '' }])
+    const refusal = await change(request, open, { sent, edits: [{ kind: 'remove_app', app: request.params['app'] ?? '' }] })
     if (refusal !== undefined) return { kind: 'refused', refusal }
     return { kind: 'redirect', to: open.base, notice: { tone: 'good', text: `The app is gone from the draft. ${inDraft}` } }
   })
@@ -84,7 +85,7 @@ export function mountEditorAppPages(routes: ConsoleRoutes, ports: EditorPagesPor
     const { app, index = '' } = request.params
     if (open === undefined || !/^\d{1,5}$/.test(index)) return { kind: 'not_found' }
     const file = request.query.get('file') ?? undefined
-    const refusal = await change(request, open, sent, [editOf(app, Number(index))], app === undefined ? file : undefined)
+    const refusal = await change(request, open, { sent, edits: [editOf(app, Number(index))], file: app === undefined ? file : undefined })
     if (refusal !== undefined) return { kind: 'refused', refusal }
     return { kind: 'redirect', to: ownerHref(open.base, app, file), notice: { tone: 'good', text: `The draft is changed. ${inDraft}` } }
   }
@@ -92,10 +93,9 @@ export function mountEditorAppPages(routes: ConsoleRoutes, ports: EditorPagesPor
   async function change(
     request: ConsoleRequest,
     open: OpenDraft,
-    sent: URLSearchParams,
-    edits: readonly PolicyEdit[],
-    file?: string | undefined,
+    wish: { readonly sent: URLSearchParams; readonly edits: readonly PolicyEdit[]; readonly file?: string | undefined },
   ): Promise<Refused | undefined> {
+    const { edits, file, sent } = wish
     const input = { draft: open.draft.id, version: versionOf(sent), ...(file === undefined ? {} : { file }), edits: edits.map(toJson) }
     const saved = await carryOut(operations.change, input, request.asker)
     return saved.outcome === 'refused' ? saved : undefined
@@ -133,7 +133,10 @@ export function mountEditorAppPages(routes: ConsoleRoutes, ports: EditorPagesPor
         failure: failed?.refusal.message,
         fields: describeAppFields(app, problems),
         problems: problems.map((problem) => ({ line: problem.line, message: sentenceOf(problem) })),
-        ...describeRules({ open, href, query: '', rules: app.rules, from: query, problems: problems.map(({ below }) => below) }, judged?.rules),
+        ...describeRules(
+          { open, href, query: '', rules: app.rules, from: query, problems: problems.map(({ below }) => below) },
+          judged?.rules,
+        ),
         newRuleHref: `${href}/rules/new`,
         text: failed?.text ?? app.text,
         rows: Math.min(40, lines + 2),
@@ -216,4 +219,3 @@ function toJson(edit: PolicyEdit): object {
   if (edit.kind === 'set_app_field') return { ...edit, value: edit.value ?? null }
   return 'of' in edit ? { ...edit, of: edit.of ?? null } : edit
 }
-

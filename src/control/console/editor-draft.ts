@@ -53,7 +53,10 @@ export function ownerHref(base: string, app: string | undefined, file?: string):
   return file === undefined ? `${base}/rules` : `${base}/rules?file=${encodeURIComponent(file)}`
 }
 
-export function findApp(documents: readonly DraftDocument[], id: string): { readonly document: DraftDocument; readonly app: OutlinedApp } | undefined {
+export function findApp(
+  documents: readonly DraftDocument[],
+  id: string,
+): { readonly document: DraftDocument; readonly app: OutlinedApp } | undefined {
   for (const document of documents) {
     const app = document.outline.apps.find((one) => one.id === id)
     if (app !== undefined) return { document, app }

@@ -49,7 +49,13 @@ export function mountEditorPages(routes: ConsoleRoutes, ports: EditorPagesPorts)
       const input = { draft: open.draft.id, version: versionOf(sent), path, content: text }
       const saved = await carryOut(operations.putFile, input, request.asker)
       if (saved.outcome === 'refused') {
-        return page(open, request, { path, text, version: input.version, failure: saved.message, status: saved.problem === 'conflict' ? 409 : 422 })
+        return page(open, request, {
+          path,
+          text,
+          version: input.version,
+          failure: saved.message,
+          status: saved.problem === 'conflict' ? 409 : 422,
+        })
       }
       return { kind: 'redirect', to: editHref(open, path), notice: { tone: 'good', text: 'The file is saved in the draft.' } }
     },
@@ -91,7 +97,9 @@ export function mountEditorPages(routes: ConsoleRoutes, ports: EditorPagesPorts)
         mayEdit,
         isDocument: isDocumentPath(path),
         query: query.get('q') ?? '',
-        apps: apps.slice(from, from + appsOfPage).map((app) => ({ id: app.id, name: app.name, line: app.line, href: ownerHref(open.base, app.id) })),
+        apps: apps
+          .slice(from, from + appsOfPage)
+          .map((app) => ({ id: app.id, name: app.name, line: app.line, href: ownerHref(open.base, app.id) })),
         next: from + appsOfPage < apps.length ? nextHref(open, path, wanted, from + appsOfPage) : undefined,
         first: from > 0 ? editHref(open, path) : undefined,
         rulesHref: ownerHref(open.base, undefined, path),

@@ -53,7 +53,10 @@ export function problemsOfPiece(
 
 /** `apps[2].rules[0]` and `apps.2.rules.0` are the same path. */
 export function dotted(path: string): string {
-  return path.replace(/\[`([^`]*)`\]/g, '.$1').replace(/\[(\d+)\]/g, '.$1').replace(/^\./, '')
+  return path
+    .replace(/\[`([^`]*)`\]/g, '.$1')
+    .replace(/\[(\d+)\]/g, '.$1')
+    .replace(/^\./, '')
 }
 
 /** The field of the rule form that a path below the rule belongs to. */
@@ -64,5 +67,9 @@ export function fieldOf(below: string): string {
     return `who.${index !== undefined && /^\d+$/.test(index) ? index : 0}`
   }
   if (key === 'require' || key === 'when' || key === 'unless') return `${key}.${second !== undefined && /^\d+$/.test(second) ? second : 0}`
-  return ['name', 'methods', 'paths', 'apps', 'sensitivity', 'from', 'until', 'mode', 'alert'].includes(key) ? key : key === '' ? '' : 'rest'
+  return ['name', 'methods', 'paths', 'apps', 'sensitivity', 'from', 'until', 'mode', 'alert'].includes(key)
+    ? key
+    : key === ''
+      ? ''
+      : 'rest'
 }

@@ -18,6 +18,8 @@ export interface LockRow {
   readonly by: string
   readonly since: InstantView | undefined
   readonly until: InstantView | undefined
+  /** Whether this asker may lift it here. A `sub` that looks like an address would be taken for one: its lock is lifted on the person’s page. */
+  readonly mayLift: boolean
   /** Of a device: its page, where the lock of a block is lifted. */
   readonly href: string | undefined
 }
@@ -36,15 +38,20 @@ export interface LocksContent {
 const pageLength = 100
 const kindWords = { subject: 'Person', device: 'Device', app: 'App', service: 'Service' } as const
 
+/** What the page is made of, besides the locks. */
+export interface LocksFacts {
+  readonly form: FormState | undefined
+  readonly mayWrite: boolean
+  /** Without the role admin: what concerns everybody is not for this asker. */
+  readonly isHeldBack: boolean
+  readonly now: number
+  readonly page: number
+}
+
 /** Everything that the page shows. */
 export function describeLocks(
   locks: ValueOf<LocksOperations['list']>['locks'],
-  {
-    form,
-    mayWrite,
-    now,
-    page,
-  }: { readonly form: FormState | undefined; readonly mayWrite: boolean; readonly now: number; readonly page: number },
+  { form, isHeldBack, mayWrite, now, page }: LocksFacts,
 ): LocksContent {
   const from = page * pageLength
   const sorted = [...locks].sort((a, b) => (a.since < b.since ? 1 : a.since > b.since ? -1 : 0))
@@ -59,6 +66,7 @@ export function describeLocks(
       by,
       since: at(since, now),
       until: at(until, now),
+      mayLift: mayWrite && (on === 'subject' ? !target.includes('@') : on === 'device' || !isHeldBack),
       href: on === 'device' ? `/console/devices/${encodeURIComponent(target)}` : undefined,
     })),
     shown: shown.length,
@@ -67,10 +75,14 @@ export function describeLocks(
     first: page === 0 ? undefined : '/console/locks',
     mayWrite,
     form: describeLockForm('/console/locks', form),
-    kinds: (['subject', 'device', 'app', 'service'] as const).map((value) => ({
+    kinds: kindsFor(isHeldBack).map((value) => ({
       value,
       label: kindWords[value],
       isChosen: value === (form?.values['on'] ?? 'subject'),
     })),
   }
+}
+
+function kindsFor(isHeldBack: boolean): readonly (keyof typeof kindWords)[] {
+  return isHeldBack ? ['subject', 'device'] : ['subject', 'device', 'app', 'service']
 }

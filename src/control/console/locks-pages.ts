@@ -6,6 +6,7 @@
 
 import type { LocksOperations } from '../operations/locks.ts'
 import type { CarryOut, Refused } from '../operations/operation.ts'
+import { isHeldBack } from '../operations/people-schemas.ts'
 import type { ConsoleAnswer, ConsoleRequest, ConsoleRoutes } from './console-page.ts'
 import { describeLocks } from './locks-content.ts'
 import { reasonIn, refusal } from './people-pages.ts'
@@ -51,6 +52,7 @@ export function mountLocksPages(routes: ConsoleRoutes, { carryOut, locks }: Lock
     const content = describeLocks(outcome.value.locks, {
       form,
       mayWrite: request.may('locks:write'),
+      isHeldBack: isHeldBack(request.asker),
       now: request.now,
       page: Number(digits),
     })

@@ -269,7 +269,10 @@ describe('the page of locks', () => {
   it('locks an app and lifts it', async () => {
     const form = { on: 'app', name: 'wiki', reason: 'an incident', until: '1h' }
     expect(await notice('admin', '/console/locks', form, '/console/locks')).toContain('wiki is locked until')
-    expect((await visit('helpdesk', '/console/locks')).body).toContain('an incident')
+    const helpdesk = (await visit('helpdesk', '/console/locks')).body
+    expect(helpdesk).toContain('an incident')
+    expect(helpdesk).not.toMatch(/value="app"|action="\/console\/locks\/lift"/)
+    expect((await visit('admin', '/console/locks')).body).toContain('action="/console/locks/lift"')
     expect(await notice('admin', '/console/locks/lift', { on: 'app', name: 'wiki' }, '/console/locks')).toContain('is lifted')
     expect(await notice('admin', '/console/locks/lift', { on: 'app', name: 'wiki' }, '/console/locks')).toContain('is not locked')
   })

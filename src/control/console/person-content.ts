@@ -101,7 +101,7 @@ export function describePerson(
     isOneself: person.is_oneself,
     groups: person.groups ?? undefined,
     seen: at(person.seen_at, now),
-    claims: person.claims,
+    claims: person.claims.filter(({ value }) => value !== person.email && value !== JSON.stringify(person.groups)),
     sessions: describeSessions(person.sessions, now),
     devices: person.devices.map(({ id, name, status, tied_by }) => ({
       href: `/console/devices/${encodeURIComponent(id)}`,

@@ -108,7 +108,9 @@ const fieldWords: Readonly<Record<string, FieldWords>> = {
 export function describeRuleForm(form: RuleForm, problems: readonly (FormProblem | PieceProblem)[], isCompany: boolean) {
   const errorsOf = (field: string) => problems.filter((problem) => problem.field === field).map(({ message }) => message)
   const conditions = (key: 'require' | 'when' | 'unless', legend: string) =>
-    [...form[key], undefined].map((condition, index) => describeCondition(condition, `${key}.${index}`, legend, errorsOf(`${key}.${index}`)))
+    [...form[key], undefined].map((condition, index) =>
+      describeCondition(condition, `${key}.${index}`, legend, errorsOf(`${key}.${index}`)),
+    )
   const names = form.methods.filter((method) => !(methodClasses as readonly string[]).includes(method))
   return {
     name: form.name,
@@ -116,7 +118,9 @@ export function describeRuleForm(form: RuleForm, problems: readonly (FormProblem
     verbs: choices(['allow', 'deny', 'require'], form.verb, { allow: 'Lets in', deny: 'Keeps out', require: 'Requires' }),
     verb: form.verb,
     joins: choices(['any', 'all'], form.join, { any: 'any of these', all: 'all of these at once' }),
-    who: [...form.who, undefined].map((selector, index) => describeSelector(selector, index, [...errorsOf(`who.${index}`), ...(index === 0 ? errorsOf('who') : [])])),
+    who: [...form.who, undefined].map((selector, index) =>
+      describeSelector(selector, index, [...errorsOf(`who.${index}`), ...(index === 0 ? errorsOf('who') : [])]),
+    ),
     require: form.verb === 'require' || form.require.length > 0 ? conditions('require', 'Requirement') : [],
     when: conditions('when', 'Condition'),
     unless: conditions('unless', 'Exception'),
@@ -148,7 +152,10 @@ export function describeCondition(condition: ConditionForm | undefined, name: st
   return {
     name,
     legend: `${legend} ${Number(name.split('.').at(-1) ?? 0) + 1}`.replace(' NaN', ''),
-    kinds: [{ value: '', label: condition === undefined ? 'Add one …' : 'Take it away', isChosen: condition === undefined }, ...choices(conditionKinds, kind, conditionLabels)],
+    kinds: [
+      { value: '', label: condition === undefined ? 'Add one …' : 'Take it away', isChosen: condition === undefined },
+      ...choices(conditionKinds, kind, conditionLabels),
+    ],
     fields: fields.map((field) => describeField(name, field, condition?.fields[field] ?? '')),
     errors,
     isSpare: condition === undefined,
@@ -167,7 +174,10 @@ function describeSelector(selector: SelectorForm | undefined, index: number, err
   })
   const values = [...(selector?.values ?? []), '']
   const fields: FieldView[] = []
-  if (kind === 'claim') fields.push(field('claim', { label: 'Claim', control: 'line', value: selector?.claim ?? '', hint: 'Such as department, or realm.roles.' }))
+  if (kind === 'claim')
+    fields.push(
+      field('claim', { label: 'Claim', control: 'line', value: selector?.claim ?? '', hint: 'Such as department, or realm.roles.' }),
+    )
   if (kind === 'groups' || kind === 'users' || kind === 'domains' || kind === 'services') {
     fields.push(field('values', { label: selectorLabels[kind], control: 'values', values, list: `words-${kind}` }))
   }
@@ -176,7 +186,10 @@ function describeSelector(selector: SelectorForm | undefined, index: number, err
   return {
     name,
     legend: `Who ${index + 1}`,
-    kinds: [{ value: '', label: selector === undefined ? 'Add …' : 'Take it away', isChosen: selector === undefined }, ...choices(selectorKinds, kind, selectorLabels)],
+    kinds: [
+      { value: '', label: selector === undefined ? 'Add …' : 'Take it away', isChosen: selector === undefined },
+      ...choices(selectorKinds, kind, selectorLabels),
+    ],
     fields,
     errors,
     isSpare: selector === undefined,
@@ -187,7 +200,11 @@ function describeField(row: string, key: string, value: string): FieldView {
   const words = fieldWords[key] ?? { label: key, control: 'line' as const }
   const name = `${row}.${key}`
   const yesNo: readonly Choice[] = choices(['', 'yes', 'no'], value, { '': 'not asked', yes: 'yes', no: 'no' })
-  const identified: readonly Choice[] = choices(['', 'certificate', 'claim'], value, { '': 'either', certificate: 'a certificate', claim: 'a claim' })
+  const identified: readonly Choice[] = choices(['', 'certificate', 'claim'], value, {
+    '': 'either',
+    certificate: 'a certificate',
+    claim: 'a claim',
+  })
   return {
     name,
     id: name.replaceAll('.', '-'),
@@ -206,7 +223,11 @@ function withUnknown(known: readonly Choice[], value: string): readonly Choice[]
   return known.some(({ isChosen }) => isChosen) ? known : [...known, { value, label: value, isChosen: true }]
 }
 
-function choices(values: readonly string[], chosen: string | readonly string[], labels: Readonly<Record<string, string>>): readonly Choice[] {
+function choices(
+  values: readonly string[],
+  chosen: string | readonly string[],
+  labels: Readonly<Record<string, string>>,
+): readonly Choice[] {
   const isChosen = (value: string) => (typeof chosen === 'string' ? chosen === value : chosen.includes(value))
   return values.map((value) => ({ value, label: labels[value] ?? value, isChosen: isChosen(value) }))
 }

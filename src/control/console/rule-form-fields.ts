@@ -50,7 +50,10 @@ export function readRuleForm(sent: URLSearchParams): RuleForm {
     require: readConditions(sent, 'require'),
     when: readConditions(sent, 'when'),
     unless: readConditions(sent, 'unless'),
-    methods: [...valuesOf(sent, 'methods').filter((value) => (methodClasses as readonly string[]).includes(value)), ...names.slice(0, mostValues)],
+    methods: [
+      ...valuesOf(sent, 'methods').filter((value) => (methodClasses as readonly string[]).includes(value)),
+      ...names.slice(0, mostValues),
+    ],
     paths: linesOf(sent.get('paths') ?? ''),
     from: line(sent.get('from')),
     until: line(sent.get('until')),

@@ -65,7 +65,11 @@ export function mountLevelPages(routes: ConsoleRoutes, ports: EditorPagesPorts):
       if (open === undefined || place === undefined) return { kind: 'not_found' }
       const version = versionOf(sent)
       if (sent.get('intent') === 'remove') {
-        return await change(request, open, { version, edit: { kind: 'remove_level', name: place.name }, said: 'The level is gone from the draft.' })
+        return await change(request, open, {
+          version,
+          edit: { kind: 'remove_level', name: place.name },
+          said: 'The level is gone from the draft.',
+        })
       }
       const shown = textOfField(sent, 'shown')
       const yaml = textOfField(sent, 'yaml')
@@ -126,7 +130,10 @@ export function mountLevelPages(routes: ConsoleRoutes, ports: EditorPagesPorts):
         text,
         rows: Math.min(40, Math.max(8, text.split('\n').length + 2)),
         row: describeCondition(form, 'condition', 'Condition', errors),
-        problems: problems.map((problem) => ({ line: 'line' in problem && problem.line > 0 ? problem.line : undefined, message: problem.message })),
+        problems: problems.map((problem) => ({
+          line: 'line' in problem && problem.line > 0 ? problem.line : undefined,
+          message: problem.message,
+        })),
         failure,
         mayEdit: open.mayEdit,
         words: describeWords(wordsOf(ports, open.documents)),
@@ -151,7 +158,12 @@ export function mountLevelPages(routes: ConsoleRoutes, ports: EditorPagesPorts):
         error,
         name,
         levels: open.documents.flatMap(({ outline, path }) =>
-          outline.levels.map((level) => ({ name: level.name, file: path, href: levelHref(open, level.name), sentence: sentences.get(level.name) })),
+          outline.levels.map((level) => ({
+            name: level.name,
+            file: path,
+            href: levelHref(open, level.name),
+            sentence: sentences.get(level.name),
+          })),
         ),
       },
     }

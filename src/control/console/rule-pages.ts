@@ -9,16 +9,7 @@
 import type { FormProblem, RuleForm } from '../../config/policy-form.ts'
 import type { PieceProblem } from '../../config/policy-form-problems.ts'
 import type { ConsoleAnswer, ConsoleRequest, ConsoleRoutes } from './console-page.ts'
-import {
-  type EditorPagesPorts,
-  findApp,
-  type OpenDraft,
-  openDraft,
-  ownerHref,
-  textOfField,
-  versionOf,
-  wordsOf,
-} from './editor-draft.ts'
+import { type EditorPagesPorts, findApp, type OpenDraft, openDraft, ownerHref, textOfField, versionOf, wordsOf } from './editor-draft.ts'
 import { fieldOf, problemsOfPiece, sentenceOf } from './editor-problems.ts'
 import { describeRuleForm, describeWords } from './rule-content.ts'
 import { readRuleForm } from './rule-form-fields.ts'
@@ -46,7 +37,6 @@ interface Shown {
 }
 
 const mostFormBytes = 256 * 1024
-const ruleStart = 'name: \nallow: { groups: [] }'
 
 /** Adds the pages of rules of apps and of the company. */
 export function mountRulePages(routes: ConsoleRoutes, ports: EditorPagesPorts): void {
@@ -92,7 +82,8 @@ export function mountRulePages(routes: ConsoleRoutes, ports: EditorPagesPorts): 
       return page(open, place, { text, form, problems, failure, status: 422, version })
     }
     const of = place.app ?? null
-    const edit = place.index === undefined ? { kind: 'add_rule_text', of, text } : { kind: 'replace_rule_text', of, index: place.index, text }
+    const edit =
+      place.index === undefined ? { kind: 'add_rule_text', of, text } : { kind: 'replace_rule_text', of, index: place.index, text }
     const input = { draft: open.draft.id, version, file: place.file, edits: [edit] }
     const saved = await carryOut(operations.change, input, request.asker)
     if (saved.outcome === 'refused') return page(open, place, { text, form, problems: [], failure: saved.message, status: 409, version })
@@ -105,7 +96,8 @@ export function mountRulePages(routes: ConsoleRoutes, ports: EditorPagesPorts): 
 
   function page(open: OpenDraft, place: Place, { failure, form, problems, status, text, version }: Shown): ConsoleAnswer {
     const isCompany = place.app === undefined
-    const name = form?.name === undefined || form.name === '' ? (place.index === undefined ? 'New rule' : `Rule ${place.index + 1}`) : form.name
+    const name =
+      form?.name === undefined || form.name === '' ? (place.index === undefined ? 'New rule' : `Rule ${place.index + 1}`) : form.name
     return {
       kind: 'page',
       template: 'rule-edit',
@@ -147,7 +139,7 @@ function actionOf({ base }: OpenDraft, { app, file, index }: Place): string {
 function findPlace({ documents }: OpenDraft, { params, query }: ConsoleRequest): Place | undefined {
   const { app: id, index: written = '' } = params
   const index = written === 'new' ? undefined : /^\d{1,5}$/.test(written) ? Number(written) : -1
-  const start = { text: ruleStart, line: 0 }
+  const start = { text: '', line: 0 }
   if (id !== undefined) {
     const found = findApp(documents, id)
     const rule = index === undefined ? start : found?.app.rules[index]

@@ -217,7 +217,7 @@ describe('what pages are told', () => {
       id: 'a',
       name: 'n',
       state: 'active',
-      scopes: [],
+      scopes: [] as string[],
       created_at: at(-1),
       created_by: 'x',
       last_used_at: null,

@@ -217,4 +217,17 @@ describe('the pages of the trail', () => {
     expect(bad.status).toBe(400)
     expect(bad.body).toContain('The policy has no app of this id.')
   }, 30_000)
+
+  it('refuse an export that would lack a trail, unless it is asked for without it', async () => {
+    await trails.stopSecond()
+    const path = `/console/trail/export?download=1&format=ndjson&since=${new Date(startAt - 1000).toISOString()}&until=${new Date(startAt + 3_600_000).toISOString()}`
+    const refused = await page.visit('auditor', path)
+    expect(refused.status).toBe(409)
+    expect(refused.body).toContain('two-1 (no instance that answered has this chain)')
+    expect(refused.body).toContain('name="partial"')
+    const { body, status } = await page.visit('auditor', `${path}&partial=1`)
+    expect(status).toBe(200)
+    expect(body).toContain('"request":"r1"')
+    expect(body).not.toContain('"request":"r2"')
+  })
 })

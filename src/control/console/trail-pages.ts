@@ -28,6 +28,8 @@ export interface TrailPagesPorts {
 }
 
 const pageLength = 50
+/** Filters that are no rarer than a search. */
+const alwaysShown: ReadonlySet<string> = new Set(['subject', 'app', 'effect'])
 const trailPath = '/console/trail'
 const verifyPath = '/console/trail/verify'
 const exportPath = '/console/trail/export'
@@ -63,6 +65,7 @@ export function mountTrailPages(routes: ConsoleRoutes, ports: TrailPagesPorts): 
         filters: { ...filters, since: fieldTime(filters.since), until: fieldTime(filters.until) },
         problems,
         isFiltered: Object.keys(filters).some((name) => name !== 'where'),
+        hasMore: Object.entries(filters).some(([name, value]) => !alwaysShown.has(name) && value !== 'recent'),
         isFiles: filters.where === 'files',
         isKept: window.isKept,
         rows: page.entries.map((entry) => describeTrailRow(entry, request.now, reasonWords)),

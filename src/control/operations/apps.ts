@@ -10,6 +10,7 @@ import type { ActivityDigest } from '../../administration/activity.ts'
 import type { App, PolicyDocument, Rule } from '../../policy/document.ts'
 import { concerns, describeLevel, describeRule, levelFinder, levelsUsed } from '../../policy/rule-sentences.ts'
 import type { LastChange } from './apps-history.ts'
+import { addressOf, appSummary, line, optionsOf, ruleStatement, sensitivities } from './apps-schemas.ts'
 import { checkUpstream, type UpstreamReachPort, upstreamAnswers } from './apps-upstream-check.ts'
 import { defineOperation, done, refused } from './operation.ts'
 import { instantText, pageInput, pageOf, toInstant, toInstantOrNull } from './paging.ts'
@@ -34,38 +35,6 @@ export interface AppsOperationsPorts {
   readonly limitChecks: (actor: string) => Promise<number | undefined>
   readonly desk: DraftDesk
 }
-
-const sensitivities = ['open', 'internal', 'confidential', 'restricted'] as const
-const line = (most: number) => z.string().trim().max(most)
-
-const appSummary = z.strictObject({
-  id: z.string(),
-  name: z.string(),
-  url: z.string(),
-  sensitivity: z.enum(sensitivities),
-  upstreams: z.array(z.string()),
-  owner: z.string().nullable(),
-  rules: z.number().int().meta({ description: 'Its own; those of the company come on top.' }),
-  is_reporting: z.boolean().meta({ description: 'Whether it lets people pass that no rule allows yet, and records it.' }),
-  activity: z.strictObject({
-    allowed: z.number().int(),
-    refused: z.number().int(),
-    challenged: z.number().int(),
-    people: z.number().int(),
-    last_used_at: instantText.nullable(),
-    last_refused_at: instantText.nullable(),
-  }),
-  health: z.strictObject({ state: z.enum(['good', 'failing', 'unknown']), detail: z.string().nullable() }),
-  last_change: z.strictObject({ at: instantText, by: z.string(), revision: z.number().int() }).nullable(),
-})
-
-const ruleStatement = z.strictObject({
-  name: z.string(),
-  verb: z.enum(['allow', 'deny', 'require']),
-  sentence: z.string(),
-  mode: z.enum(['enforce', 'report']),
-  alert: z.boolean(),
-})
 
 /** The operations on apps. */
 export function createAppsOperations(ports: AppsOperationsPorts) {
@@ -297,36 +266,9 @@ export function createAppsOperations(ports: AppsOperationsPorts) {
 
 export type AppsOperations = ReturnType<typeof createAppsOperations>
 
-function addressOf({ address }: App): string {
-  return `${address.origin}${address.prefix === '/' ? '' : address.prefix}`
-}
-
 function isAbout(app: App, wanted: string): boolean {
   const texts = [app.id, app.name, addressOf(app), app.owner ?? '', ...app.upstreams.map(({ origin }) => origin)]
   return texts.some((text) => text.toLowerCase().includes(wanted))
-}
-
-/** What is not as it is for every app. */
-function optionsOf(app: App): readonly { readonly name: string; readonly value: string }[] {
-  const seconds = (value: number | undefined) => (value === undefined ? undefined : `${value} s`)
-  const headers = (list: App['setRequestHeaders']) => (list.length === 0 ? undefined : list.map(({ name }) => name).join(', '))
-  const found: readonly (readonly [string, string | undefined])[] = [
-    ['Session idle timeout', seconds(app.session.idleTimeoutSeconds)],
-    ['Session lifetime', seconds(app.session.lifetimeSeconds)],
-    ['Identity headers', app.identity.kind === 'none' ? 'none' : undefined],
-    ['Host that the upstream sees', app.preserveHost ? undefined : 'its own'],
-    ['Path prefix', app.stripPrefix ? 'cut before forwarding' : undefined],
-    ['Authorization header', app.passAuthorization ? 'passed on' : undefined],
-    ['Largest upload', app.maxBodyBytes === undefined ? undefined : `${app.maxBodyBytes} bytes`],
-    ['Called by', app.calledBy.length === 0 ? undefined : app.calledBy.join(', ')],
-    ['Posts from other sites', app.crossSitePosts.length === 0 ? undefined : app.crossSitePosts.join(', ')],
-    ['Unusual paths', app.pathRules.length === 0 ? undefined : app.pathRules.join(', ')],
-    ['Request headers set', headers(app.setRequestHeaders)],
-    ['Request headers removed', app.removeRequestHeaders.length === 0 ? undefined : app.removeRequestHeaders.join(', ')],
-    ['Response headers set', headers(app.setResponseHeaders)],
-    ['Paths in the trail', app.audit.paths === 'full' ? undefined : app.audit.paths],
-  ]
-  return found.flatMap(([name, value]) => (value === undefined ? [] : [{ name, value: value.slice(0, 500) }]))
 }
 
 /** An origin, perhaps with a path; nothing that could carry a credential or reach further than a document may. */

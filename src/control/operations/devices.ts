@@ -14,14 +14,7 @@ import type { DeviceProtection } from '../../administration/device-protection.ts
 import type { DeviceRecord, Devices, RegistrationProblem } from '../../administration/devices.ts'
 import type { PeopleDirectory } from '../../administration/people-directory.ts'
 import type { TrailWindow } from '../../administration/trail-window.ts'
-import {
-  type attributeStatement,
-  deviceIdText,
-  deviceStatement,
-  deviceSummary,
-  stateDeviceRecord,
-  summariseDevice,
-} from './devices-schemas.ts'
+import { deviceIdText, deviceStatement, deviceSummary, stateDeviceRecord, summariseDevice } from './devices-schemas.ts'
 import { defineOperation, done, type Refused, refused } from './operation.ts'
 import { instantText, pageInput, pageOf, toInstant, toInstantOrNull } from './paging.ts'
 import { decisionsOutput, recentDecisions } from './people-decisions.ts'
@@ -269,7 +262,6 @@ export function createDevicesOperations(ports: DevicesOperationsPorts) {
 }
 
 export type DevicesOperations = ReturnType<typeof createDevicesOperations>
-export type DeviceAttributeStatement = z.output<typeof attributeStatement>
 
 function unknown(): Refused {
   return refused('device_unknown', 'The inventory has no such device.')

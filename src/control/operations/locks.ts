@@ -7,7 +7,7 @@
  */
 
 import { z } from 'zod'
-import { type AccessOrders, type LockStatement, parseLockEnd } from '../../administration/access-orders.ts'
+import type { AccessOrders, LockStatement } from '../../administration/access-orders.ts'
 import { type Asker, mayActAgainst } from '../../administration/asker.ts'
 import type { DeviceProtection } from '../../administration/device-protection.ts'
 import type { Devices } from '../../administration/devices.ts'
@@ -157,9 +157,4 @@ export function refusedForOneself(): Refused {
     'This is your own account: you would be shut out at once, and another admin, or the command line, has to lift the lock. Confirm that you mean it.',
     { confirm: 'lock me out' },
   )
-}
-
-/** Whether this is an end that a lock can have; for forms. */
-export function isLockEnd(text: string): boolean {
-  return parseLockEnd(text) !== undefined
 }

@@ -89,7 +89,7 @@ export const revokeInput = z.strictObject({
 })
 
 /** A small company is read in so long; a large one is shown as far as it is read. */
-export const firstReadingMs = 50
+export const firstReadingMs = 30
 
 /** How old what is listed may be. */
 export const asOf = {

@@ -7,7 +7,6 @@
  */
 
 import { z } from 'zod'
-import { mostBundleFiles } from '../../administration/policy-bundle.ts'
 import type { PolicyDrafts, PolicyInForce, PolicyRevisions } from '../../administration/policy-history.ts'
 import type { Done, Published, Publishing, PublishingRefusal } from '../../administration/policy-publishing-answers.ts'
 import {
@@ -20,7 +19,23 @@ import {
   stateRevision,
 } from '../../administration/policy-statements.ts'
 import { defineOperation, done, type OperationProblem, type Outcome, type Refused, refused } from './operation.ts'
-import { instantText, pageInput, pageOf } from './paging.ts'
+import { pageInput, pageOf } from './paging.ts'
+import {
+  comment,
+  confirmations,
+  draft,
+  draftId,
+  draftVersion,
+  file,
+  files,
+  mostBodyBytes,
+  predecessor,
+  published,
+  revision,
+  revisionNumber,
+  seenHash,
+  versionText,
+} from './policy-history-schemas.ts'
 
 /** What the operations need. */
 export interface PolicyHistoryOperationsPorts {
@@ -31,62 +46,6 @@ export interface PolicyHistoryOperationsPorts {
   readonly inForce: () => Promise<PolicyInForce>
 }
 
-/** Four megabytes of files, as JSON writes what is no text, or text that needs escapes. */
-const mostBodyBytes = 10 * 1024 * 1024
-
-const authorship = z.strictObject({
-  by: z.string().meta({ description: 'The actor, as in the audit trail.' }),
-  label: z.string().meta({ description: 'For people to read.' }),
-  at: instantText,
-})
-const hash = z.string().max(64).meta({ description: 'SHA-256 over names and contents of the files, base64url: what is approved.' })
-const versionText = z.string().meta({ description: 'Version of the document, as in the audit trail.' })
-const revisionNumber = z.coerce.number().int().min(1).max(1_000_000_000).meta({ description: 'Number of the revision.' })
-const comment = z.string().min(1).max(500).meta({ description: 'What it is about, for the history.' })
-const confirmations = z
-  .array(z.string().max(200))
-  .max(200)
-  .default([])
-  .meta({ description: 'The words that a refusal `confirmation_needed` asked for.' })
-const file = z.union([
-  z.strictObject({ path: z.string().max(200), text: z.string() }),
-  z.strictObject({ path: z.string().max(200), base64: z.string() }),
-])
-const files = z.array(file).max(mostBundleFiles).meta({ description: 'All files: the document, what it names, and its tests.' })
-const predecessor = z.number().int().min(0).meta({ description: 'The revision that the files were made from; 0: none.' })
-
-const revision = z.strictObject({
-  number: z.int().min(1),
-  hash,
-  policy_version: versionText,
-  published: authorship,
-  comment: z.string(),
-  predecessor: z.int().nullable(),
-  difference: z.array(z.string()).readonly(),
-  tests: z.strictObject({ passed: z.int(), failed: z.int() }).nullable(),
-  approvals: z.array(authorship).readonly(),
-  restores: z.int().nullable(),
-})
-const draft = z.strictObject({
-  id: z.string(),
-  comment: z.string(),
-  begun: authorship,
-  changed: authorship,
-  state: z.enum(['open', 'proposed', 'published', 'discarded']),
-  base: z.strictObject({ revision: z.int().nullable(), policy_version: versionText, hash }),
-  hash,
-  approvals: z.array(authorship).readonly(),
-  version: z.int().meta({ description: 'Grows with each change; what a change compares.' }),
-  published: z.int().nullable().meta({ description: 'The revision that it became.' }),
-})
-const published = z.strictObject({
-  outcome: z.enum(['published', 'drafted', 'unchanged']),
-  revision: revision.nullable(),
-  draft: draft.nullable(),
-})
-const draftId = z.string().min(1).max(64).meta({ description: 'Id of the draft.' })
-const draftVersion = z.number().int().min(0).meta({ description: 'Version of the draft that was looked at.' })
-const seenHash = hash.meta({ description: 'Of the files that were looked at.' })
 const publishProblems: readonly OperationProblem[] = [
   'policy_is_files',
   'not_found',

@@ -17,7 +17,7 @@ import { instantText, toInstant } from './paging.ts'
 
 const text = (longest: number, description: string) => z.string().trim().min(1).max(longest).optional().meta({ description })
 
-const timeInput = z.iso.datetime({ offset: true, local: false }).optional()
+const timeInput = z.iso.datetime({ offset: true, error: 'Write a time such as 2026-11-22T08:00:00Z.' }).optional()
 
 /** The fields of a query; those of `postern audit search`. */
 export const trailQueryFields = {
@@ -192,7 +192,12 @@ export function describeDecision(found: FoundOnInstance, explained: DecisionExpl
               })),
             })),
           },
-    facts: facts === undefined ? [] : Object.entries(facts).map(([name, value]) => ({ name, value: printFact(value) })),
+    facts:
+      facts === undefined
+        ? []
+        : Object.entries(facts).flatMap(([name, value]) =>
+            value === undefined ? [] : [{ name: name === 'signIn' ? 'sign_in' : name, value: printFact(value) }],
+          ),
     line: { ...found.decided },
     ended: found.ended === undefined ? null : { ...found.ended },
   }

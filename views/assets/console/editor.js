@@ -116,7 +116,7 @@ if (form) {
   const takeErrors = (page) => {
     for (const fresh of page.querySelectorAll('[data-step-form] [id]')) {
       const old = document.getElementById(fresh.id)
-      if (!old || !old.matches('input, select, textarea')) continue
+      if (!old?.matches('input, select, textarea')) continue
       if (fresh.hasAttribute('aria-invalid')) old.setAttribute('aria-invalid', 'true')
       else old.removeAttribute('aria-invalid')
     }
@@ -128,6 +128,7 @@ if (form) {
   form.addEventListener('input', (event) => {
     const { target } = event
     if (target.name === 'yaml') later('yaml', false, 500)
-    else if (target.closest('[data-step-form]')) later('form', target.matches('[data-step-whole]'), target.matches('select, [type="checkbox"]') ? 0 : 500)
+    else if (target.closest('[data-step-form]'))
+      later('form', target.matches('[data-step-whole]'), target.matches('select, [type="checkbox"]') ? 0 : 500)
   })
 }
