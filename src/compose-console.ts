@@ -1,17 +1,26 @@
 /**
  * The part of the composition root behind the console and its API: who holds a role, and of each theme its operations and its pages.
  *
- * A theme is a function of the parts to its operations, which the API mounts and describes, and to what adds its pages. To add one, write that
- * function and put it into `themes`. The order of themes is the order in which their routes are tried.
+ * A theme is its operations, which the API mounts and describes, and what adds its pages. What several themes need (what instances ask each
+ * other, the digest of recent events, the recent window) is made here and handed on. Their order is the order in which routes are tried.
  */
 
+import type { LocalConnections } from './administration/connections.ts'
 import { createConsoleInvitations, type InvitationRecord } from './administration/console-invites.ts'
 import { type ConsoleRoles, createConsoleRoles } from './administration/console-roles.ts'
 import { createDurableRecords } from './administration/durable-records.ts'
+import type { PolicyDrafts } from './administration/policy-history.ts'
 import type { Tokens } from './administration/tokens.ts'
+import type { EnvironmentReader } from './attributes/environment-facts.ts'
 import type { AuditEvent, AuditTrail } from './audit/event.ts'
 import type { Access } from './compose-access.ts'
+import { composeActivity, composeConnections, composeErrands, composeOverview } from './compose-overview.ts'
+import { composePeople } from './compose-people.ts'
+import type { ComposedPolicy } from './compose-policy.ts'
+import { composePolicyDesk } from './compose-policy-desk.ts'
+import { composeTrail, composeTrailWindow } from './compose-trail.ts'
 import type { InstanceConfiguration } from './config/instance.ts'
+import type { OperationsApiPorts } from './control/api/operation-routes.ts'
 import type { ConsoleSettings } from './control/console/console.ts'
 import type { ConsoleRoutes } from './control/console/console-page.ts'
 import { mountTokensPages } from './control/console/tokens-pages.ts'
@@ -22,7 +31,7 @@ import { PosternError } from './errors.ts'
 import type { CurrentKeys } from './keys.ts'
 import type { Live } from './live/live.ts'
 import type { Logger } from './log.ts'
-import type { PolicySource } from './policy-source.ts'
+import type { ReadinessCheck } from './operations.ts'
 import type { SessionStore } from './session/store.ts'
 
 /** What the console is made of. */
@@ -34,19 +43,18 @@ export interface ComposeConsoleParts {
   /** Epoch milliseconds. */
   readonly now: () => number
   readonly monotonicNow: () => number
+  readonly version: string
   readonly live: Live
   readonly audit: AuditTrail
-  readonly policy: Pick<PolicySource, 'document' | 'current'>
+  readonly policy: ComposedPolicy
   readonly access: Access
   readonly tokens: Tokens
-}
-
-/** What every theme is given besides. */
-export interface ThemeParts extends ComposeConsoleParts {
-  readonly carryOut: CarryOut
-  readonly roles: ConsoleRoles
-  /** Resolves once the event is on the disk; rejects with `audit_unavailable` if it cannot be brought there. */
-  readonly recordFirst: (event: AuditEvent) => Promise<void>
+  readonly readEnvironment: EnvironmentReader
+  /** What is open on this instance; asked for each time, since the listener is made later. */
+  readonly localConnections: () => LocalConnections
+  /** As `/readyz` says it. */
+  readonly checkReadiness: () => Promise<readonly ReadinessCheck[]>
+  readonly findWarnings: () => Readonly<Record<string, string>>
 }
 
 /** What one theme brings. */
@@ -59,8 +67,8 @@ export interface ConsoleTheme {
 
 export interface ComposedConsole {
   readonly settings: ConsoleSettings
-  /** Of every theme, for the API. */
-  readonly operations: readonly AnyOperation[]
+  /** Every operation of every theme, for programs. */
+  readonly api: OperationsApiPorts
   readonly roles: ConsoleRoles
   /** Ends what is streamed, so that a stop need not wait for it. May be called again. */
   endStreams(): void
@@ -68,47 +76,82 @@ export interface ComposedConsole {
   close(): Promise<void>
 }
 
-const themes: readonly ((parts: ThemeParts) => ConsoleTheme)[] = [composeTokens]
-
 /** Connects it. */
 export function composeConsole(parts: ComposeConsoleParts): ComposedConsole {
-  const { configuration, live, monotonicNow, policy, store } = parts
-  const recordFirst = createRecordFirst(parts.audit)
+  const { audit, configuration, keys, live, log, monotonicNow, now, policy, store, tokens } = parts
+  const recordFirst = createRecordFirst(audit)
+  const carryOut = createCarryOut()
+  const common = { ...parts, recordFirst, carryOut }
   const invitations = createConsoleInvitations({
-    records: createDurableRecords<InvitationRecord>('console_invite', parts),
+    records: createDurableRecords<InvitationRecord>('console_invite', { store, keys, log }),
     loadNow: () => store.loadNow(),
     now: live.now,
     monotonicNow,
     recordFirst,
   })
   const roles = createConsoleRoles({ settings: configuration.console, policy: policy.document, findInvitation: invitations.find })
-  const themeParts: ThemeParts = { ...parts, carryOut: createCarryOut(), roles, recordFirst }
-  const made = themes.map((compose) => compose(themeParts))
+
+  const errands = composeErrands({ ...common, policyVersion: () => policy.current().version })
+  const activity = composeActivity(common)
+  const window = composeTrailWindow(common)
+  const people = composePeople({
+    ...common,
+    roles,
+    policy: policy.document,
+    trail: window,
+    connections: { countOpen: (about) => connections.connections.countOpen(about) },
+  })
+  const connections = composeConnections({ ...common, errands, local: parts.localConnections, people: people.protection })
+  const trail = composeTrail({ ...common, errands, window })
+  const desk = composePolicyDesk({ ...common, findGates: async () => [] })
+  const overview = composeOverview({
+    ...common,
+    errands,
+    activity,
+    proposedDrafts: async () => (configuration.policyTwoPerson ? await listProposed(desk.drafts) : []),
+    countSilentDevices: people.countSilentDevices,
+    countApps: () => policy.document().apps.length,
+  })
+  const themes: readonly ConsoleTheme[] = [overview, desk.theme, people, connections, trail, composeTokens(tokens, { carryOut, now })]
+
   const closing = new AbortController()
   return {
     settings: {
       roles,
       live,
       signInWithinSeconds: configuration.console.signInWithinSeconds,
-      mounts: made.map(({ mount }) => mount),
+      mounts: themes.map(({ mount }) => mount),
       closing: closing.signal,
     },
-    operations: made.flatMap(({ operations }) => operations),
+    api: { operations: themes.flatMap(({ operations }) => operations), carryOut, tokens, version: parts.version },
     roles,
     endStreams: () => closing.abort(),
     async close() {
       closing.abort()
-      for (const { close } of made.toReversed()) await close?.()
+      for (const { close } of themes.toReversed()) await close?.()
+      activity.close()
+      await errands.close()
     },
   }
 }
 
-function composeTokens({ carryOut, now, tokens }: ThemeParts): ConsoleTheme {
+async function listProposed(
+  drafts: PolicyDrafts,
+): Promise<readonly { readonly id: string; readonly comment: string; readonly by: string }[]> {
+  const proposed = (await drafts.list()).filter(({ state }) => state === 'proposed')
+  return proposed.map(({ begun, comment, id }) => ({ id, comment, by: begun.label }))
+}
+
+function composeTokens(
+  tokens: Tokens,
+  { carryOut, now }: Pick<ComposeConsoleParts, 'now'> & { readonly carryOut: CarryOut },
+): ConsoleTheme {
   const operations = createTokenOperations({ tokens, now })
   return { operations: Object.values(operations), mount: (routes) => mountTokensPages(routes, { operations, carryOut }) }
 }
 
-function createRecordFirst(audit: AuditTrail): ThemeParts['recordFirst'] {
+/** Resolves once the event is on the disk; rejects with `audit_unavailable` if it cannot be brought there. */
+function createRecordFirst(audit: AuditTrail): (event: AuditEvent) => Promise<void> {
   return async (event) => {
     audit.record(event)
     if (!(await audit.settle()))

@@ -53,6 +53,8 @@ export interface ComposePeopleParts {
 export interface ComposedPeople extends ConsoleTheme {
   /** For everything else that is done against somebody. */
   readonly protection: PeopleProtection
+  /** Devices of which nothing was heard for longer than any rule accepts; what is not read yet is not counted. */
+  countSilentDevices(): number
   close(): Promise<void>
 }
 
@@ -111,6 +113,11 @@ export function composePeople(parts: ComposePeopleParts): ComposedPeople {
       mountDevicesPages(routes, { devices: devicesOperations, carryOut })
       mountLocksPages(routes, { locks: locksOperations, carryOut })
     },
+    countSilentDevices: () =>
+      deviceList.find({
+        ...{ text: undefined, status: 'active', tag: undefined, after: undefined, limit: 1 },
+        silentForMs: policy.oldestReportSeconds() * 1000,
+      }).total,
     async close() {
       await Promise.all([directory.close(), deviceList.close()])
     },

@@ -138,8 +138,30 @@ export async function loadStoreReport({ session }: Pick<InstanceConfiguration, '
   }
 }
 
-/** The store’s line of `/readyz`. */
-export async function checkStore(store: SessionStore): Promise<ReadinessCheck> {
+/** What `/readyz` says, a line each. */
+export async function findReadiness({
+  audit,
+  isStopping,
+  policy,
+  relyingParty,
+  store,
+}: {
+  readonly store: SessionStore
+  readonly relyingParty: { isReady(): boolean }
+  readonly policy: { checkReady(): ReadinessCheck }
+  readonly audit: { isWritable(): boolean }
+  readonly isStopping: boolean
+}): Promise<readonly ReadinessCheck[]> {
+  return [
+    { name: 'serving', isReady: !isStopping, detail: 'stopping' },
+    await checkStore(store),
+    { name: 'provider', isReady: relyingParty.isReady(), detail: 'discovery has not succeeded yet' },
+    policy.checkReady(),
+    { name: 'audit', isReady: audit.isWritable(), detail: 'lines are being lost' },
+  ]
+}
+
+async function checkStore(store: SessionStore): Promise<ReadinessCheck> {
   try {
     await store.checkReady()
     return { name: 'store', isReady: true, detail: undefined }

@@ -26,7 +26,7 @@ import { composeDevices } from './compose-devices.ts'
 import { now, readVersion } from './compose-machine.ts'
 import { composeMetrics, countEvent, measureStore } from './compose-metrics.ts'
 import { composePolicy, findIssuerReach, findReach } from './compose-policy.ts'
-import { checkStore, listenForAdministration, openStore, storeAddresses } from './compose-store.ts'
+import { findReadiness, listenForAdministration, openStore, storeAddresses } from './compose-store.ts'
 import { composeTracing } from './compose-tracing.ts'
 import type { InstanceConfiguration } from './config/instance.ts'
 import { createControlPlane } from './control/app.ts'
@@ -246,8 +246,14 @@ export async function startPostern({ configuration, log, isDemo }: StartOptions)
     const logos = createAppLogos(pages)
     logos.publish(policy.document().apps)
     const { tokens } = devices
-    const parts = { configuration, store, keys, log, now, monotonicNow, live, policy, access, tokens }
-    const console = composeConsole({ ...parts, audit: { ...audit, record } })
+    let isStopping = false
+    const checkReadiness = () => findReadiness({ store, relyingParty, policy, audit, isStopping })
+    const console = composeConsole({
+      ...{ configuration, store, keys, log, now, monotonicNow, version, live, policy, access, tokens, readEnvironment },
+      ...{ checkReadiness, findWarnings },
+      audit: { ...audit, record },
+      localConnections: () => listener.listed,
+    })
     closers.push(() => console.close())
     const answerAccessHost = createControlPlane({
       accessUrl,
@@ -268,10 +274,10 @@ export async function startPostern({ configuration, log, isDemo }: StartOptions)
       devices: devices.reader,
       binding: certificates === undefined ? noBinding : createDeviceBinding(certificates, devices.reader),
       deviceReports: devices.reports,
-      accessApi: { orders: access.orders, tokens: devices.tokens, audit: { ...audit, record } },
       breakGlass: createBreakGlassDoor({ ...access, sessions, now }),
       countBreakGlass: () => metrics.countAlert('break_glass'),
       console: console.settings,
+      api: console.api,
     })
 
     const handleAccessHost = tracing.accessHost(answerAccessHost)
@@ -338,15 +344,8 @@ export async function startPostern({ configuration, log, isDemo }: StartOptions)
       forwarding,
     })
 
-    let isStopping = false
     const operations = await startOperations(configuration.operations, {
-      checkReadiness: async () => [
-        { name: 'serving', isReady: !isStopping, detail: 'stopping' },
-        await checkStore(store),
-        { name: 'provider', isReady: relyingParty.isReady(), detail: 'discovery has not succeeded yet' },
-        policy.checkReady(),
-        { name: 'audit', isReady: audit.isWritable(), detail: 'lines are being lost' },
-      ],
+      checkReadiness,
       findWarnings,
       metricsText: async () => ({ type: metrics.contentType, text: await metrics.text() }),
     })

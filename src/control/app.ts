@@ -21,7 +21,6 @@ import type { SealedCookies } from '../session/sealed-cookies.ts'
 import type { Sessions } from '../session/sessions.ts'
 import type { SessionStore } from '../session/store.ts'
 import { createAnswers } from './answers.ts'
-import { type AccessApiPorts, mountAccessOrders } from './api/access-orders.ts'
 import { type DeviceReportsPorts, mountDeviceReports } from './api/device-reports.ts'
 import { mountOperations, type OperationsApiPorts } from './api/operation-routes.ts'
 import { mountBackchannelLogout } from './backchannel-logout.ts'
@@ -64,8 +63,6 @@ export interface ControlPlaneSettings extends ReadPerson {
   readonly binding: DeviceBinding
   /** Accepts what devices and management systems report; without it there is no such path. */
   readonly deviceReports?: DeviceReportsPorts
-  /** Locks and ends of sessions, for programs; without it there are no such paths. */
-  readonly accessApi?: AccessApiPorts
   /** Every operation of the console, for programs; without it there are no such paths. */
   readonly api?: OperationsApiPorts
   /** Takes the codes of emergency sign-ins; without it they are not known here. */
@@ -110,7 +107,6 @@ export function createControlPlane(
   const machines = groupRouter()
   if (settings.deviceReports !== undefined) mountDeviceReports(machines, { ...settings.deviceReports, answers })
   if (settings.api !== undefined) mountOperations(machines, { ...settings.api, answers })
-  if (settings.accessApi !== undefined) mountAccessOrders(machines, { ...settings.accessApi, answers })
   app.use(machines)
 
   app.use(sameOriginPosts(accessUrl, answers))

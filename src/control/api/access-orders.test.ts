@@ -4,11 +4,17 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import type { AccessOrders, LockOrder } from '../../administration/access-orders.ts'
 import type { BreakGlassDoor, BreakGlassEntry } from '../../administration/break-glass.ts'
 import { createDurableRecords } from '../../administration/durable-records.ts'
+import type { AdministeredSessions } from '../../administration/sessions.ts'
 import { type AccessPermission, accessPermissions } from '../../administration/token-scope.ts'
 import { createTokens, type TokenRecord } from '../../administration/tokens.ts'
+import { readBareEnvironment } from '../../attributes/environment-facts.ts'
 import type { AuditEvent } from '../../audit/event.ts'
+import { PosternError } from '../../errors.ts'
 import { createTestRing, openEmbeddedPlace, type StorePlace, signedInAs, silentLog } from '../../session/session.fixture.ts'
 import { type AccessHost, type Answer, startAccessHost } from '../control-plane.fixture.ts'
+import { createCarryOut } from '../operations/carry-out.ts'
+import { createLocksOperations } from '../operations/locks.ts'
+import { createSessionsOperations } from '../operations/sessions.ts'
 
 let place: StorePlace
 let host: AccessHost
@@ -18,7 +24,7 @@ const code = 'c'.repeat(43)
 let entry: BreakGlassEntry
 let isOvertaken = false
 
-const lock = { on: 'subject' as const, target: 'bob', label: 'bob', since: 's', until: null, reason: 'r', by: 'b' }
+const lock = { on: 'subject' as const, target: 'bob', label: 'bob', since: '2026-11-22T08:00:00.000Z', until: null, reason: 'r', by: 'b' }
 const orders: AccessOrders = {
   lock: async (order: LockOrder, actor) => {
     given.push({ order, actor })
@@ -42,9 +48,19 @@ const orders: AccessOrders = {
     return { outcome: 'done', value: { revoked: ['x'], ended_before: [], unknown: [] } }
   },
 }
+const neverRead = { readAt: undefined, isReading: false, people: 0, sessions: 0, isCut: false }
+/** Sessions that nobody has: whose they are is not what is asked here. */
+const noSessions: AdministeredSessions = {
+  async *list() {},
+  findByHash: async () => undefined,
+  findOwner: async () => undefined,
+  listOrigins: async () => [],
+  revoke: async () => ({ revoked: [], endedBefore: [], unknown: [] }),
+  revokeSubject: async () => [],
+  revokeMatching: async () => [],
+}
 const recorded: AuditEvent[] = []
 let isOnDisk = true
-const audit = { record: (event: AuditEvent) => void recorded.push(event), settle: async () => isOnDisk }
 const grant = { issuer: 'https://op', sub: 'bob', email: 'bob@corp.example', name: '<b>Bob</b>', seconds: 1800, issuedAt: 0 }
 const breakGlass: BreakGlassDoor = {
   find: async (shown) => (shown === code ? grant : undefined),
@@ -63,7 +79,26 @@ beforeAll(async () => {
   for (const permission of accessPermissions) {
     tokens.set(permission, (await all.create({ name: permission, scopes: [{ permission }], lifetimeSeconds: 3600 }, 'os:admin@test')).text)
   }
-  host = await startAccessHost({ accessApi: { orders, tokens: all, audit, refusalsPerMinute: 100 }, breakGlass })
+  const recordFirst = async (event: AuditEvent) => {
+    recorded.push(event)
+    if (!isOnDisk) throw new PosternError('audit_unavailable', 'the test took the disk away')
+  }
+  const people = { findPeople: async () => [], findPerson: async () => undefined }
+  const protection = { isProtected: async () => false, isProtectedPerson: async () => false }
+  const locks = createLocksOperations({
+    ...{ orders, people, protection, issuers: ['https://op'] },
+    devices: { find: async () => undefined },
+    deviceProtection: { isProtectedDevice: async () => false },
+    names: () => ({ apps: new Set(), services: new Set() }),
+  })
+  const sessions = createSessionsOperations({
+    ...{ orders, people, protection, recordFirst, issuers: ['https://op'], apps: () => [], readEnvironment: readBareEnvironment },
+    directory: { ready: async () => undefined, sessions: async () => ({ entries: [], next: undefined, total: 0 }), state: () => neverRead },
+    sessions: noSessions,
+  })
+  const operations = [...Object.values(locks), ...Object.values(sessions)]
+  const api = { operations, carryOut: createCarryOut(), tokens: all, version: '0', refusalsPerMinute: 100 }
+  host = await startAccessHost({ api, breakGlass })
 })
 afterAll(async () => {
   await host.close()

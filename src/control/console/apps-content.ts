@@ -2,13 +2,8 @@
  * View models of the list of apps, of one app, and of a new one. Pure; every address is made from checked parts.
  */
 
-import type { z } from 'zod'
-import type { AppsOperations } from '../operations/apps.ts'
+import type { AppJson, AppsJson, UpstreamCheckJson } from '../operations/apps.ts'
 import { type InstantView, instantView } from './instants.ts'
-
-type Listed = z.output<AppsOperations['list']['output']>
-type Shown = z.output<AppsOperations['get']['output']>
-type Checked = z.output<AppsOperations['check']['output']>
 
 export const sensitivityTones = { open: 'quiet', internal: 'quiet', confidential: 'info', restricted: 'warn' } as const
 
@@ -26,7 +21,7 @@ export interface AppsFilter {
 
 /** The list. */
 export function describeApps(
-  found: Listed,
+  found: AppsJson,
   {
     filter,
     isFirst,
@@ -68,10 +63,10 @@ export function describeApps(
 
 /** One app. `yaml` are the texts of its rules as they are in force, by position; those of the company by name. */
 export function describeApp(
-  app: Shown,
+  app: AppJson,
   { mayChange, now, yaml }: { readonly mayChange: boolean; readonly now: number; readonly yaml: RuleTexts },
 ) {
-  const rules = (list: Shown['own_rules'], textOf: (name: string, index: number) => string | undefined) =>
+  const rules = (list: AppJson['own_rules'], textOf: (name: string, index: number) => string | undefined) =>
     list.map((rule, index) => ({ ...rule, isReport: rule.mode === 'report', yaml: textOf(rule.name, index) }))
   return {
     id: app.id,
@@ -148,7 +143,7 @@ export function describeNewApp(
   more: {
     readonly errors: Readonly<Record<string, string>>
     readonly failure: string | undefined
-    readonly checked: Checked | undefined
+    readonly checked: UpstreamCheckJson | undefined
     readonly words: { readonly groups: readonly string[]; readonly users: readonly string[]; readonly domains: readonly string[] }
   },
 ) {
@@ -183,7 +178,7 @@ export function describeNewApp(
 }
 
 /** What came of a check, with what to do about it. */
-export function describeCheck({ result, status_class, tls_code }: Checked): {
+export function describeCheck({ result, status_class, tls_code }: UpstreamCheckJson): {
   readonly tone: 'good' | 'bad' | 'info'
   readonly text: string
 } {

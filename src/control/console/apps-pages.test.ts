@@ -2,7 +2,7 @@
 
 import { createServer } from 'node:net'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import type { z } from 'zod'
+import type { AppsJson } from '../operations/apps.ts'
 import { createCarryOut } from '../operations/carry-out.ts'
 import type { Outcome } from '../operations/operation.ts'
 import { startEditor, startUpstream, type TestEditor } from './editor.fixture.ts'
@@ -56,11 +56,7 @@ describe('the list of apps', () => {
     const seen: string[] = []
     let after: string | null = null
     do {
-      const page: Outcome<z.output<(typeof editor.apps.list)['output']>> = await carryOut(
-        editor.apps.list,
-        { limit: 4, ...(after === null ? {} : { after }) },
-        editor.asker,
-      )
+      const page: Outcome<AppsJson> = await carryOut(editor.apps.list, { limit: 4, ...(after === null ? {} : { after }) }, editor.asker)
       if (page.outcome === 'refused') throw new TypeError(page.message)
       seen.push(...page.value.entries.map(({ id }) => id))
       after = page.value.next

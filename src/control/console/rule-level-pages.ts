@@ -29,6 +29,7 @@ interface Shown {
 
 const levelName = /^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$/
 const mostFormBytes = 256 * 1024
+const levelsOfPage = 100
 
 /** Adds the list of levels and the page of each. */
 export function mountLevelPages(routes: ConsoleRoutes, ports: EditorPagesPorts): void {
@@ -37,7 +38,8 @@ export function mountLevelPages(routes: ConsoleRoutes, ports: EditorPagesPorts):
 
   routes.get(list, 'policy:read', async (request) => {
     const open = await openDraft(ports, request)
-    return open === undefined ? { kind: 'not_found' } : listPage(open, undefined, '')
+    const from = Math.max(0, Number(request.query.get('from') ?? 0) || 0)
+    return open === undefined ? { kind: 'not_found' } : listPage(open, undefined, '', from)
   })
 
   routes.post(list, 'policy:write', async (request, sent) => {
@@ -141,10 +143,18 @@ export function mountLevelPages(routes: ConsoleRoutes, ports: EditorPagesPorts):
     }
   }
 
-  function listPage(open: OpenDraft, error: string | undefined, name: string): ConsoleAnswer {
+  function listPage(open: OpenDraft, error: string | undefined, name: string, from = 0): ConsoleAnswer {
     const levels = open.judged.document?.levels ?? []
     const findLevel = levelFinder(levels)
     const sentences = new Map(levels.map((level) => [level.name, describeLevel(level, findLevel)]))
+    const all = open.documents.flatMap(({ outline, path }) =>
+      outline.levels.map((level) => ({
+        name: level.name,
+        file: path,
+        href: levelHref(open, level.name),
+        sentence: sentences.get(level.name),
+      })),
+    )
     return {
       kind: 'page',
       template: 'rule-levels',
@@ -157,14 +167,9 @@ export function mountLevelPages(routes: ConsoleRoutes, ports: EditorPagesPorts):
         mayEdit: open.mayEdit,
         error,
         name,
-        levels: open.documents.flatMap(({ outline, path }) =>
-          outline.levels.map((level) => ({
-            name: level.name,
-            file: path,
-            href: levelHref(open, level.name),
-            sentence: sentences.get(level.name),
-          })),
-        ),
+        levels: all.slice(from, from + levelsOfPage),
+        next: from + levelsOfPage < all.length ? `${open.base}/levels?from=${from + levelsOfPage}` : undefined,
+        first: from > 0 ? `${open.base}/levels` : undefined,
       },
     }
   }

@@ -266,6 +266,11 @@ export function createAppsOperations(ports: AppsOperationsPorts) {
 
 export type AppsOperations = ReturnType<typeof createAppsOperations>
 
+/** What the operations hand out. */
+export type AppsJson = z.output<AppsOperations['list']['output']>
+export type AppJson = z.output<AppsOperations['get']['output']>
+export type UpstreamCheckJson = z.output<AppsOperations['check']['output']>
+
 function isAbout(app: App, wanted: string): boolean {
   const texts = [app.id, app.name, addressOf(app), app.owner ?? '', ...app.upstreams.map(({ origin }) => origin)]
   return texts.some((text) => text.toLowerCase().includes(wanted))

@@ -13,6 +13,8 @@ import type { TrailEntry } from '../../administration/trail-entry.ts'
 import type { VerificationRun } from '../../administration/trail-runs.ts'
 import { describeChain } from '../../audit/verdict-words.ts'
 import { reasons } from '../../policy/decision.ts'
+import type { Explanation } from '../../policy/explain.ts'
+import type { Facts } from '../../policy/facts.ts'
 import { instantText, toInstant } from './paging.ts'
 
 const text = (longest: number, description: string) => z.string().trim().min(1).max(longest).optional().meta({ description })
@@ -62,7 +64,8 @@ const conditionOutput = z.strictObject({
   age_ms: z.number().nullable().meta({ description: 'Between when the source observed it and the decision.' }),
 })
 
-const ruleOutput = z.strictObject({
+/** A rule with its conditions. */
+export const ruleOutput = z.strictObject({
   verb: z.enum(['allow', 'deny', 'require']),
   name: z.string(),
   origin: z.enum(['app', 'company']),
@@ -183,24 +186,31 @@ export function describeDecision(found: FoundOnInstance, explained: DecisionExpl
             reason: decision.reason,
             reason_words: reasonWords(decision.reason),
             rule: 'rule' in decision && decision.rule !== undefined && decision.rule !== '' ? decision.rule : null,
-            rules: treeOf(explanation, at).map(({ isDeciding, isReport, name, origin, parts, says, standing, verb }) => ({
-              ...{ verb, name, origin, standing, says, is_report: isReport, is_deciding: isDeciding },
-              parts: parts.map(({ of, outcome: own, place }) => ({
-                place,
-                outcome: own,
-                conditions: of.flatMap((row) => flatten(row, 0)),
-              })),
-            })),
+            rules: describeRules(explanation, at),
           },
-    facts:
-      facts === undefined
-        ? []
-        : Object.entries(facts).flatMap(([name, value]) =>
-            value === undefined ? [] : [{ name: name === 'signIn' ? 'sign_in' : name, value: printFact(value) }],
-          ),
+    facts: describeFacts(facts),
     line: { ...found.decided },
     ended: found.ended === undefined ? null : { ...found.ended },
   }
+}
+
+/** Every rule, the deciding one first. */
+export function describeRules(explanation: Pick<Explanation, 'rules'>, at: number): z.output<typeof ruleOutput>[] {
+  return treeOf(explanation, at).map(({ isDeciding, isReport, name, origin, parts, says, standing, verb }) => ({
+    ...{ verb, name, origin, standing, says, is_report: isReport, is_deciding: isDeciding },
+    parts: parts.map(({ of, outcome: own, place }) => ({
+      place,
+      outcome: own,
+      conditions: of.flatMap((row) => flatten(row, 0)),
+    })),
+  }))
+}
+
+/** What was decided on, a group of facts at a time. */
+export function describeFacts(facts: Facts | undefined): { name: string; value: string }[] {
+  return Object.entries(facts ?? {}).flatMap(([name, value]) =>
+    value === undefined ? [] : [{ name: name === 'signIn' ? 'sign_in' : name, value: printFact(value) }],
+  )
 }
 
 /** Longer than a value in a condition: these are read as a whole. */
