@@ -76,6 +76,7 @@ const wiring = [
   'compose-store.ts',
   'compose-devices.ts',
   'compose-policy.ts',
+  'compose-apps.ts',
   'compose-policy-desk.ts',
   'compose-access.ts',
   'compose-administration.ts',

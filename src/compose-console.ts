@@ -14,6 +14,7 @@ import type { Tokens } from './administration/tokens.ts'
 import type { EnvironmentReader } from './attributes/environment-facts.ts'
 import type { AuditEvent, AuditTrail } from './audit/event.ts'
 import type { Access } from './compose-access.ts'
+import { composeApps } from './compose-apps.ts'
 import { composeActivity, composeConnections, composeErrands, composeOverview } from './compose-overview.ts'
 import { composePeople } from './compose-people.ts'
 import type { ComposedPolicy } from './compose-policy.ts'
@@ -112,7 +113,8 @@ export function composeConsole(parts: ComposeConsoleParts): ComposedConsole {
     countSilentDevices: people.countSilentDevices,
     countApps: () => policy.document().apps.length,
   })
-  const themes: readonly ConsoleTheme[] = [overview, desk.theme, people, connections, trail, composeTokens(tokens, { carryOut, now })]
+  const apps = composeApps({ ...common, desk, activity, deviceWords: people.deviceWords })
+  const themes: readonly ConsoleTheme[] = [overview, apps, desk.theme, people, connections, trail, composeTokens(tokens, { carryOut, now })]
 
   const closing = new AbortController()
   return {

@@ -55,8 +55,13 @@ export interface ComposedPeople extends ConsoleTheme {
   readonly protection: PeopleProtection
   /** Devices of which nothing was heard for longer than any rule accepts; what is not read yet is not counted. */
   countSilentDevices(): number
+  /** Tags that devices of the inventory carry, and attributes that the policy asks for. */
+  deviceWords(): { readonly tags: readonly string[]; readonly attributes: readonly string[] }
   close(): Promise<void>
 }
+
+/** More than this is no help to whoever types. */
+const mostDeviceWords = 200
 
 /** Connects it. */
 export function composePeople(parts: ComposePeopleParts): ComposedPeople {
@@ -113,6 +118,7 @@ export function composePeople(parts: ComposePeopleParts): ComposedPeople {
       mountDevicesPages(routes, { devices: devicesOperations, carryOut })
       mountLocksPages(routes, { locks: locksOperations, carryOut })
     },
+    deviceWords: () => ({ tags: deviceList.tags(mostDeviceWords).map(({ tag }) => tag), attributes: policy.attributes() }),
     countSilentDevices: () =>
       deviceList.find({
         ...{ text: undefined, status: 'active', tag: undefined, after: undefined, limit: 1 },
@@ -131,19 +137,20 @@ function createPolicyWords(current: ComposePeopleParts['policy']) {
     readonly apps: readonly NamedApp[]
     readonly names: { readonly apps: ReadonlySet<string>; readonly services: ReadonlySet<string> }
     readonly oldestReportSeconds: number
+    readonly attributes: readonly string[]
   }
   let known: Words | undefined
 
   function words(): Words {
     const document = current()
     if (known?.of === document) return known
-    const ages = collectDemands(document).devices.flatMap((demand) =>
-      demand.attributes.length > 0 || demand.isReportAsked ? [demand.withinSeconds] : [],
-    )
+    const demands = collectDemands(document).devices
+    const ages = demands.flatMap((demand) => (demand.attributes.length > 0 || demand.isReportAsked ? [demand.withinSeconds] : []))
     known = {
       of: document,
       apps: document.apps.map(({ address, id, name }) => ({ id, name, origin: address.origin })).sort((a, b) => (a.name < b.name ? -1 : 1)),
       names: { apps: new Set(document.apps.map(({ id }) => id)), services: new Set(document.services.map(({ name }) => name)) },
+      attributes: [...new Set(demands.flatMap(({ attributes }) => attributes))].sort().slice(0, mostDeviceWords),
       oldestReportSeconds: ages.length === 0 ? reportedWithinSeconds : Math.min(...ages),
     }
     return known
@@ -153,5 +160,6 @@ function createPolicyWords(current: ComposePeopleParts['policy']) {
     apps: () => words().apps,
     names: () => words().names,
     oldestReportSeconds: () => words().oldestReportSeconds,
+    attributes: () => words().attributes,
   }
 }

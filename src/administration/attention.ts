@@ -130,11 +130,14 @@ function ofPolicies({ instances }: AttentionFacts): readonly Attention[] {
   return [{ urgency: 'now', kind: 'policy_differs', title: 'Instances have different policies in force', detail, href: '/console/policy' }]
 }
 
+/** Whether the upstream of an app is taken for one that fails: several failures, the last of them within the hour. */
+export function isUpstreamFailing({ lastUpstreamFailureAt: at, upstreamFailures }: AppActivity, now: number): boolean {
+  return upstreamFailures >= failingAfter && at !== undefined && now - at < failingForMs
+}
+
 function ofUpstreams({ apps, now }: AttentionFacts): readonly Attention[] {
   return [...apps.values()]
-    .filter(
-      ({ lastUpstreamFailureAt: at, upstreamFailures }) => upstreamFailures >= failingAfter && at !== undefined && now - at < failingForMs,
-    )
+    .filter((app) => isUpstreamFailing(app, now))
     .sort((a, b) => b.upstreamFailures - a.upstreamFailures)
     .slice(0, mostOfKind)
     .map(({ allowed, app, upstreamFailures }) => ({

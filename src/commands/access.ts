@@ -28,7 +28,6 @@ import type { OpenAdministration } from './administer.ts'
 import { createInstantParser } from './past-instant.ts'
 import { loadPolicyInForce } from './policy-in-force.ts'
 import { printCount, printJson, printLine } from './print-line.ts'
-import { nameOf } from './replay-text.ts'
 import { openTrail } from './trail-reading.ts'
 
 interface ReviewOptions {

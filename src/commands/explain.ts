@@ -9,29 +9,27 @@
 import { isIP } from 'node:net'
 import type { Command } from 'commander'
 import { explainRecorded } from '../administration/decision-explanation.ts'
-import { factsOf, type Given, type GivenSignIn, type GivenSubject } from '../administration/given.ts'
-import { stateDevice } from '../attributes/device-record.ts'
+import { factsOf, type Given, type GivenSubject } from '../administration/given.ts'
+import { findGivenDevice, findGivenLock, findGivenPerson, readGivenSignIn } from '../administration/what-if-known.ts'
 import { createEnvironmentReader } from '../attributes/environment-facts.ts'
 import { watchPlaces } from '../attributes/place-files.ts'
 import { compileSubjectReader } from '../attributes/subject-facts.ts'
 import { findDecision } from '../audit/find-decision.ts'
-import type { Administration } from '../compose-administration.ts'
 import type { InstanceConfiguration } from '../config/instance.ts'
 import { loadConfiguration } from '../config/load-configuration.ts'
 import { printProblems } from '../config/problems.ts'
 import { findAsked } from '../enforcement/asked.ts'
 import { compileRoutes } from '../enforcement/route-table.ts'
 import { isPosternError, PosternError } from '../errors.ts'
-import type { Lock, LockQuestion } from '../live/lock.ts'
-import { createLockSet } from '../live/lock-set.ts'
+import type { Lock } from '../live/lock.ts'
 import type { Logger } from '../log.ts'
 import { compilePolicy } from '../policy/compile.ts'
 import { reasons } from '../policy/decision.ts'
 import type { PolicyDocument } from '../policy/document.ts'
 import { type Explanation, explainDecision } from '../policy/explain.ts'
-import type { Device, Facts, LockFacts } from '../policy/facts.ts'
+import type { Device, Facts } from '../policy/facts.ts'
 import type { OpenAdministration } from './administer.ts'
-import { printAge, printExplanation } from './explanation-text.ts'
+import { printExplanation } from './explanation-text.ts'
 import { loadPolicyInForce } from './policy-in-force.ts'
 import { printJson, printLine } from './print-line.ts'
 import { openTrail } from './trail-reading.ts'
@@ -147,8 +145,8 @@ async function findGiven(who: string, address: string, options: ExplainOptions, 
   const notes: string[] = []
   const known = await gatherKnown(who, options, { ...parts, at, notes })
   if (typeof known === 'string') return known
-  const signIn = signInOf(options)
-  if (typeof signIn === 'string') return signIn
+  const signIn = readGivenSignIn({ acr: options.acr, amr: options.amr, signedInAgo: options.signedIn })
+  if (signIn === 'not_an_age') return '--signed-in is not an age such as 10m'
   const given: Given = {
     ...known,
     signIn,
@@ -163,7 +161,7 @@ async function findGiven(who: string, address: string, options: ExplainOptions, 
   const bare = factsOf(given, asked.request, createEnvironmentReader(places), scheme)
   places.close()
   const deviceId = known.device?.isKnown === true || known.device?.isBlocked === true ? known.device.id : undefined
-  const facts = { ...bare, lock: findLock(known.locks, { subject: bare.subject, deviceId, appId: asked.route.app.id }, at, notes) }
+  const facts = { ...bare, lock: findGivenLock(known.locks, { subject: bare.subject, deviceId, appId: asked.route.app.id }, at, notes) }
   const explanation = explainDecision(asked.route.policy, facts)
   const json = { app: asked.route.app.id, policy: document.version }
   notes.push(`app: ${asked.route.app.id}, policy ${document.version}, ${new Date(at).toISOString()}`)
@@ -195,23 +193,19 @@ async function gatherKnown(who: string, options: ExplainOptions, parts: KnownPar
   try {
     const { actor, recordFirst } = administration
     await recordFirst({ event: 'data.read', actor, what: 'explanation', target: who, entries: undefined })
-    const subject = await findPerson(who, options, { ...parts, administration })
+    const subject = await findGivenPerson(who, {
+      people: administration.people,
+      readSubject: compileSubjectReader(configuration.provider),
+      issuer: configuration.provider.issuer.href,
+      at: parts.at,
+      groups: options.group,
+      words: { given: 'as given on the command line', how: '--group says' },
+      notes,
+    })
     if (typeof subject === 'string') return subject
     const locks = await administration.locks.loadAll()
-    if (options.device === undefined) return { subject, device: undefined, locks }
-    const record = await administration.devices.find(options.device)
-    const hasCertificate = record !== undefined && record.fingerprints.length + record.names.length > 0
-    const device = record === undefined ? undefined : stateDevice(record, hasCertificate ? 'certificate' : 'claim')
-    if (record === undefined) notes.push(`device: ${options.device} is not in the inventory`)
-    const unknownDevice: Device = {
-      id: options.device,
-      identifiedBy: 'certificate',
-      isKnown: false,
-      serial: undefined,
-      tags: [],
-      attributes: Object.create(null) as Device['attributes'],
-    }
-    return { subject, device: device ?? unknownDevice, locks }
+    const device = options.device === undefined ? undefined : await findGivenDevice(options.device, administration.devices, notes)
+    return { subject, device, locks }
   } finally {
     await administration.close()
   }
@@ -231,57 +225,6 @@ async function loadLocks({ configuration, log, notes, openAdministration }: Know
     notes.push(`locks: not looked up (${error.message})`)
     return []
   }
-}
-
-/** The lock that decides, with a note for each that concerns the question. */
-function findLock(locks: readonly Lock[], question: LockQuestion, at: number, notes: string[]): LockFacts | undefined {
-  for (const lock of locks) {
-    if (createLockSet([lock]).find(question, at) === undefined) continue
-    const { by, label, reason, target, until } = lock
-    const end = until === undefined ? 'until it is lifted' : `until ${new Date(until).toISOString()}`
-    notes.push(`locked: ${target.kind} ${label}, ${end}, by ${by}: ${reason}`)
-  }
-  return createLockSet(locks).find(question, at)
-}
-
-async function findPerson(
-  who: string,
-  { group }: ExplainOptions,
-  { administration, at, configuration, notes }: KnownParts & { readonly administration: Administration },
-): Promise<GivenSubject | string> {
-  const { people } = administration
-  const issuer = configuration.provider.issuer.href
-  const isEmail = who.includes('@')
-  const seen = isEmail ? await people.findPeople(who) : [await people.findPerson(issuer, who)].filter((one) => one !== undefined)
-  if (seen.length > 1) return `several people have this address; name one by sub: ${seen.map(({ sub }) => sub).join(', ')}`
-  const [person] = seen
-  const groups = group.length === 0 ? undefined : group
-  if (groups !== undefined) notes.push(`groups: ${groups.join(', ')}, as given on the command line`)
-  if (person === undefined) {
-    notes.push(`who: ${who} has never signed in here`)
-    if (groups === undefined) notes.push('groups: unknown; --group says which to assume')
-    const claims: Record<string, unknown> = Object.create(null)
-    return { kind: 'person', issuer, sub: who, email: isEmail ? who : undefined, groups, claims }
-  }
-  const { claims, seenAt, sub } = person
-  const readSubject = compileSubjectReader(configuration.provider)
-  const facts = readSubject({ issuer: person.issuer, sub, claims: { at: seenAt, version: 0, all: claims } }, 'fresh')
-  if (facts.kind !== 'person') throw new TypeError('a person was read as something else')
-  notes.push(`who: ${person.email ?? who} (sub ${sub}), last seen ${printAge(at - seenAt)} before`)
-  if (groups === undefined) {
-    const { groups: known } = facts
-    notes.push(`groups: ${known.known ? known.value.join(', ') || 'none' : `unknown (${known.why})`}, as last seen`)
-    return { kind: 'seen', facts }
-  }
-  return { kind: 'seen', facts: { ...facts, groups: { known: true, value: groups } } }
-}
-
-function signInOf({ acr, amr, signedIn }: ExplainOptions): GivenSignIn | string | undefined {
-  if (acr === undefined && amr.length === 0 && signedIn === undefined) return undefined
-  const match = signedIn === undefined ? undefined : /^(\d{1,9})(s|m|h|d)$/.exec(signedIn)
-  if (match === null) return '--signed-in is not an age such as 10m'
-  const unit = { s: 1, m: 60, h: 3600, d: 86_400 }[match?.[2] ?? ''] ?? 0
-  return { acr, amr, agoSeconds: match === undefined ? undefined : Number(match[1]) * unit }
 }
 
 async function findRecorded(

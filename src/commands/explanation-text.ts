@@ -4,6 +4,7 @@
  */
 
 import { type ConditionRow, type PartRow, partsOf, treeOf } from '../administration/decision-tree.ts'
+import { printAge } from '../administration/what-if-known.ts'
 import { reasons } from '../policy/decision.ts'
 import type { Explanation, RuleTrace } from '../policy/explain.ts'
 import type { Outcome } from '../policy/outcome.ts'
@@ -52,12 +53,4 @@ function printRow(row: ConditionRow): readonly string[] {
   if (row.kind === 'group') return [`${mark} ${row.label}`, ...row.of.flatMap(printRow).map((line) => `    ${line}`)]
   const age = row.ageMs === undefined ? '' : `, ${printAge(row.ageMs)} old`
   return [`${mark} ${row.fact} is ${row.got}, wanted ${row.wanted}  [${row.source}${age}]`]
-}
-
-/** Milliseconds as a person would say them. */
-export function printAge(ms: number): string {
-  const seconds = Math.max(0, Math.round(ms / 1000))
-  if (seconds < 120) return `${seconds} s`
-  if (seconds < 7200) return `${Math.round(seconds / 60)} min`
-  return seconds < 172_800 ? `${Math.round(seconds / 3600)} h` : `${Math.round(seconds / 86_400)} d`
 }

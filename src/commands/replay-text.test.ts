@@ -3,7 +3,7 @@
 import { describe, expect, it } from 'vitest'
 import { countIn, createTally, noteChange } from '../administration/replay-tally.ts'
 import { createProgress } from './replay-progress.ts'
-import { hasChanges, printReplay, summariseReplay } from './replay-text.ts'
+import { printReplay } from './replay-text.ts'
 
 function tallyOf(subjects: readonly string[]) {
   const tally = createTally()

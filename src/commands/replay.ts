@@ -9,6 +9,7 @@
 import { availableParallelism } from 'node:os'
 import { resolve } from 'node:path'
 import { type Command, InvalidArgumentError, Option } from 'commander'
+import { hasChanges, type ReplaySummary, summariseReplay } from '../administration/impact-summary.ts'
 import { listSegmentTasks, type SegmentTask } from '../administration/recorded-requests.ts'
 import type { InstanceConfiguration } from '../config/instance.ts'
 import { loadConfiguration } from '../config/load-configuration.ts'
@@ -21,7 +22,7 @@ import { loadPolicyInForce } from './policy-in-force.ts'
 import { printJson } from './print-line.ts'
 import { createProgress } from './replay-progress.ts'
 import { runReplay } from './replay-run.ts'
-import { hasChanges, printReplay, type ReplaySummary, summariseReplay } from './replay-text.ts'
+import { printReplay } from './replay-text.ts'
 import { openTrail } from './trail-reading.ts'
 
 interface ReplayOptions {

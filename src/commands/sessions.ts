@@ -9,7 +9,6 @@ import { type Command, InvalidArgumentError } from 'commander'
 import { isReason, type RevocationStatement, type SessionStatement } from '../administration/access-orders.ts'
 import { type AccessDesk, type DeskOptions, openDesk, withDeskOptions } from './access-desk.ts'
 import type { OpenAdministration } from './administer.ts'
-import { printAge } from './explanation-text.ts'
 import { printJson, printLine } from './print-line.ts'
 
 export interface SessionsParts {

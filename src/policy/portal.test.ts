@@ -1,7 +1,7 @@
 /** Which apps a portal shows: the `portal:` setting against what a person may do. */
 
 import { describe, expect, it } from 'vitest'
-import type { App, Rule, Who } from './document.ts'
+import type { App, Condition, Rule, Who } from './document.ts'
 import type { SubjectFacts } from './facts.ts'
 import { compileApp, deviceCondition, facts, mfa, person, rule, signInCondition } from './policy.fixture.ts'
 import { decidePortal } from './portal.ts'
@@ -48,6 +48,26 @@ describe('an app', () => {
     expect(isRelevant([rule('allow', staff), rule('require', staff, { require: [managed] })])).toBe(true)
     expect(isRelevant([rule('allow', staff), rule('deny', staff, { isReport: true })])).toBe(true)
     expect(isRelevant([rule('allow', staff, { isReport: true })])).toBe(false)
+  })
+
+  it('is not given away where what keeps somebody out is who they are, wherever a rule says so', () => {
+    const who = (of: Who): Condition => ({ kind: 'subject', who: of })
+    const managed = deviceCondition({ managed: true })
+    const isRelevant = (...rules: readonly Rule[]) => entryOf('if_relevant', rules).isVisible
+    const everybody: Who = { kind: 'signed_in' }
+    expect(isRelevant(rule('allow', everybody, { when: [who(admins)] }))).toBe(false)
+    expect(isRelevant(rule('allow', everybody, { when: [{ kind: 'all_of', of: [who(admins), managed] }] }))).toBe(false)
+    expect(isRelevant(rule('allow', everybody, { when: [{ kind: 'any_of', of: [who(admins), managed] }] }))).toBe(true)
+    expect(isRelevant(rule('allow', everybody, { unless: [who(staff)] }))).toBe(false)
+    expect(isRelevant(rule('allow', everybody, { unless: [who(admins)] }))).toBe(true)
+    expect(isRelevant(rule('allow', staff), rule('require', everybody, { require: [who(admins)] }))).toBe(false)
+    expect(isRelevant(rule('allow', staff), rule('require', everybody, { require: [who(admins)], when: [managed] }))).toBe(true)
+    expect(isRelevant(rule('allow', staff), rule('deny', { kind: 'everyone' }, { when: [who(staff)] }))).toBe(false)
+    expect(isRelevant(rule('allow', staff), rule('deny', { kind: 'everyone' }, { unless: [who(admins)] }))).toBe(false)
+    expect(isRelevant(rule('allow', staff), rule('deny', { kind: 'everyone' }, { unless: [who(admins), managed] }))).toBe(true)
+    const expression = (source: string): Condition => ({ kind: 'expression', source })
+    expect(isRelevant(rule('allow', everybody, { when: [expression('subject.email == "root@corp.example"')] }))).toBe(false)
+    expect(isRelevant(rule('allow', everybody, { when: [expression('request.method == "DELETE"')] }))).toBe(true)
   })
 
   it('in report mode is relevant to those whom it lets pass', () => {
