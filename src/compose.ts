@@ -268,6 +268,8 @@ export async function startPostern({ configuration, log, isDemo }: StartOptions)
       now,
       apps: () => policy.current().routes.routes,
       logoOf: logos.find,
+      live,
+      personal: console.personal,
       sessionLimits: configuration.session,
       readSubject,
       readEnvironment,

@@ -21,6 +21,7 @@ const administrativeEvents: Readonly<Record<AdministrativeEvent['event'], true>>
   'lock.lifted': true,
   'sessions.revoked': true,
   'connection.cut': true,
+  'access.request_answered': true,
   'break_glass.issued': true,
   'audit.pruned': true,
   'data.read': true,

@@ -5,6 +5,7 @@
  * does not work, something waits for somebody, something will be a matter soon.
  */
 
+import { reasons } from '../policy/decision.ts'
 import type { AppActivity, ReportedRule, StuckPerson } from './activity.ts'
 import type { InstanceHealth, OwnHealth } from './instance-health.ts'
 import { refOf } from './person-ref.ts'
@@ -164,7 +165,7 @@ function ofPeople({ stuck }: AttentionFacts): readonly Attention[] {
     urgency: 'waiting',
     kind: 'person_stuck',
     title: `${email ?? sub} cannot get into ${app}`,
-    detail: `Refused ${count} times (${reason}) and not let in since.`,
+    detail: `Refused ${count} times and not let in since. ${reasons[reason]}`,
     href: `/console/people/${refOf({ issuer, sub })}`,
   }))
 }

@@ -23,6 +23,7 @@ export type DurableKind =
   | 'token'
   | 'audit_anchor'
   | 'console_invite'
+  | 'access_request'
   | 'policy_head'
   | 'policy_revision'
   | 'policy_draft'

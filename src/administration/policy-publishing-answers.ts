@@ -54,8 +54,15 @@ export interface Publishing {
     wish: { readonly comment: string; readonly bundle?: Bundle | undefined },
     asker: Asker,
   ): Promise<{ readonly outcome: 'drafted'; readonly draft: DraftFacts } | PublishingRefusal>
-  /** `hash` is of what was seen: nobody publishes what they have not looked at. */
-  publishDraft(id: string, wish: Confirmed & { readonly hash: string }, asker: Asker): Promise<Published>
+  /**
+   * `hash` is of what was seen: nobody publishes what they have not looked at. `comment` is what the history says in place of the draft's own, but
+   * where two people are needed: there it says what was approved.
+   */
+  publishDraft(
+    id: string,
+    wish: Confirmed & { readonly hash: string; readonly comment?: string | undefined },
+    asker: Asker,
+  ): Promise<Published>
   /** Publishes what revision `number` says. With `predecessor`, only if that is still the head. Where two people are needed, drafts it. */
   restore(
     number: number,
@@ -101,6 +108,9 @@ export const policyIsFiles = refuse(
 
 /** Every revision says what it is about. */
 export const commentMissing = refuse('malformed', 'say in a sentence what it is about: a comment of 1 to 500 characters')
+
+/** The history must not say what nobody approved. */
+export const commentNotApproved = refuse('malformed', 'two people are needed, and the comment is what was approved: change the draft’s own')
 
 /** Not even looked into. */
 export const bundleUnfit = refuse('malformed', 'this is no bundle: too large, too many files, or a name that no file may have')

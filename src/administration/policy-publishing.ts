@@ -177,15 +177,18 @@ export function createPublishing(parts: PublishingParts): Publishing {
       if (found === undefined) return answers.draftUnknown
       if (found.state === 'published' || found.state === 'discarded') return answers.draftEnded(found)
       if (found.hash !== wish.hash) return answers.otherHash
+      const comment = commentOf(wish.comment ?? found.comment)
+      if (comment === undefined) return answers.commentMissing
+      if (parts.isTwoPerson && comment !== commentOf(found.comment)) return answers.commentNotApproved
       const head = await revisions.head()
       const predecessor = found.base.revision ?? 0
-      const attempt = { bundle: found.bundle, comment: found.comment, predecessor }
+      const attempt = { bundle: found.bundle, comment, predecessor }
       if ((head?.number ?? 0) !== predecessor) return refuseMovedOn(asker, attempt, found.baseBundle)
       if (head?.hash === found.hash) return answers.draftAndPolicyEqual
       if (parts.isTwoPerson && asker.subject === undefined) return answers.personNeeded
       const approvals = await findApprovals(found)
       if (parts.isTwoPerson && approvals.length === 0) return answers.approvalNeeded
-      const published = await publish({ bundle: found.bundle, comment: found.comment, head, approvals }, wish, asker)
+      const published = await publish({ bundle: found.bundle, comment, head, approvals }, wish, asker)
       if (published === undefined) return refuseMovedOn(asker, attempt, found.baseBundle)
       if (published.outcome === 'published') await markPublished(id, published.revision.number, asker)
       return published

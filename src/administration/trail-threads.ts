@@ -52,7 +52,7 @@ export function createTrailThreads(): TrailThreads {
 }
 
 /** Lets so many through at once; resolves with what lets the next one through. */
-function createLane(most: number): (signal: AbortSignal) => Promise<() => void> {
+export function createLane(most: number): (signal: AbortSignal) => Promise<() => void> {
   let inside = 0
   const waiting: (() => void)[] = []
   function leave(): void {

@@ -232,6 +232,28 @@ export type AuditEvent =
       /** Of a rotation: until when the secret before is good as well. */
       readonly until?: number | undefined
     }
+  /** Somebody asked for access to an app on their portal, or took the request back. */
+  | {
+      readonly event: 'access.requested' | 'access.request_withdrawn'
+      /** Of the form that was sent. */
+      readonly request: string
+      readonly subject: AuditSubject
+      readonly app: string
+      readonly accessRequest: string
+      /** In the person's words. */
+      readonly reason: string | undefined
+    }
+  /** An administrator noted such a request as seen, or answered it; `reason` is what the person is told. Nothing was granted by it. */
+  | {
+      readonly event: 'access.request_answered'
+      readonly actor: string
+      readonly accessRequest: string
+      readonly app: string
+      /** The `sub` of whoever asked. */
+      readonly target: string
+      readonly state: 'seen' | 'answered'
+      readonly reason: string | undefined
+    }
   /** Written before it holds: a role of the console for whoever signs in with this address. And that it was taken back. */
   | {
       readonly event: 'console.invited' | 'console.uninvited'

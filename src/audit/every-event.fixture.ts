@@ -98,6 +98,16 @@ export const everyEvent: { readonly [K in Kind]: readonly [Of<K>, ...Of<K>[]] } 
     { event: 'connection.cut', actor, request: 'r1', app: 'wiki', target: 'u1', reason: 'left' },
     { event: 'connection.cut', actor, request: 'r2', app: 'wiki', target: undefined, reason: undefined },
   ],
+  'access.requested': [
+    { event: 'access.requested', request: 'r1', subject, app: 'wiki', accessRequest: 'q1', reason: 'I am to write the minutes' },
+  ],
+  'access.request_withdrawn': [
+    { event: 'access.request_withdrawn', request: 'r1', subject, app: 'wiki', accessRequest: 'q1', reason: undefined },
+  ],
+  'access.request_answered': [
+    { event: 'access.request_answered', actor, accessRequest: 'q1', app: 'wiki', target: 'u1', state: 'answered', reason: 'From Monday on.' },
+    { event: 'access.request_answered', actor, accessRequest: 'q1', app: 'wiki', target: 'u1', state: 'seen', reason: undefined },
+  ],
   'break_glass.issued': [
     { event: 'break_glass.issued', actor, issuer: 'https://op.example', sub: 'u1', email: 'ada@corp.example', until: at, reason: 'outage' },
   ],

@@ -126,6 +126,11 @@ const mappings: Readonly<Record<AuditEvent['event'], (line: TrailLine) => Mapped
     ...manage(line, 1, entityOf('console role', line['email'], line['role']), ['email', 'role']),
     severityId: 3,
   }),
+  'access.requested': (line) => manage(line, 1, entityOf('access request', line['access_request'], line['app']), ['access_request', 'app']),
+  'access.request_withdrawn': (line) =>
+    manage(line, 4, entityOf('access request', line['access_request'], line['app']), ['access_request', 'app']),
+  'access.request_answered': (line) =>
+    manage(line, 3, entityOf('access request', line['access_request'], line['app']), ['access_request', 'app']),
   'console.uninvited': (line) => manage(line, 4, entityOf('console role', line['email'], line['role']), ['email', 'role']),
   'device.registered': (line) => manageDevice(line, 6),
   'device.imported': (line) => manageDevice(line, 6),

@@ -100,7 +100,7 @@ export function eventIn(line: Buffer): string {
 }
 
 /** Events whose `target` is a person. */
-const aboutSomebody: ReadonlySet<unknown> = new Set(['sessions.revoked', 'connection.cut', 'data.read'])
+const aboutSomebody: ReadonlySet<unknown> = new Set(['sessions.revoked', 'connection.cut', 'access.request_answered', 'data.read'])
 
 /** Whom a line is about: the one who did it, the one it was done to, the one that was asked about. */
 function compileSubject(wanted: string): (line: TrailLine) => boolean {

@@ -14,6 +14,7 @@ import {
   todayWords,
   unusedDays,
 } from '../administration/access-review.ts'
+import { nameOf } from '../administration/impact-summary.ts'
 import { createDecisionReader } from '../administration/recorded-decision.ts'
 import { listSegmentTasks, readSegment } from '../administration/recorded-requests.ts'
 import { compileSubjectReader } from '../attributes/subject-facts.ts'

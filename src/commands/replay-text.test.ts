@@ -1,6 +1,7 @@
 /** The answer of a replay as people and programs get it: bounded, sorted, and nothing in it acts on a terminal; and the bar before it. */
 
 import { describe, expect, it } from 'vitest'
+import { hasChanges, summariseReplay } from '../administration/impact-summary.ts'
 import { countIn, createTally, noteChange } from '../administration/replay-tally.ts'
 import { createProgress } from './replay-progress.ts'
 import { printReplay } from './replay-text.ts'

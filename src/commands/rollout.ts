@@ -5,6 +5,7 @@
  */
 
 import type { Command } from 'commander'
+import { nameOf } from '../administration/impact-summary.ts'
 import { createDecisionReader } from '../administration/recorded-decision.ts'
 import { listSegmentTasks, readSegment } from '../administration/recorded-requests.ts'
 import { createRollout, type Difference, enough, type RolloutEntry, verdictWords } from '../administration/rollout.ts'

@@ -7,6 +7,7 @@
 
 import { type Command, InvalidArgumentError } from 'commander'
 import { isReason, type RevocationStatement, type SessionStatement } from '../administration/access-orders.ts'
+import { printAge } from '../administration/what-if-known.ts'
 import { type AccessDesk, type DeskOptions, openDesk, withDeskOptions } from './access-desk.ts'
 import type { OpenAdministration } from './administer.ts'
 import { printJson, printLine } from './print-line.ts'

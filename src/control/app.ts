@@ -14,6 +14,7 @@ import type { DeviceReader } from '../attributes/device-facts.ts'
 import type { EnvironmentReader } from '../attributes/environment-facts.ts'
 import type { AuditTrail } from '../audit/event.ts'
 import type { CurrentKeys } from '../keys.ts'
+import type { Live } from '../live/live.ts'
 import type { Logger } from '../log.ts'
 import type { RelyingParty } from '../oidc/relying-party.ts'
 import { createRateLimit } from '../rate-limits.ts'
@@ -27,6 +28,7 @@ import { mountBackchannelLogout } from './backchannel-logout.ts'
 import { mountBreakGlass } from './break-glass.ts'
 import { createBrowserState } from './browser-state.ts'
 import { type ConsoleSettings, mountConsole } from './console/console.ts'
+import { createConsoleTokens } from './console/console-token.ts'
 import { answerLastResort, handleFailure } from './failures.ts'
 import { limitRate, noBackgroundRequests, onlyMethods, sameOriginPosts, securityHeaders } from './guards.ts'
 import { mountMySessions } from './my-sessions.ts'
@@ -34,6 +36,7 @@ import { mountPublicPaths, mountWhoami } from './own-paths.ts'
 import type { PageRenderer } from './pages.ts'
 import type { ReadPerson } from './person.ts'
 import { mountPortal, type PublishedApp } from './portal.ts'
+import { mountPersonalPages, type PersonalSettings, personalPathsOf } from './portal-pages.ts'
 import { bindContext, type RequestContext } from './request-context.ts'
 import { mountSignIn } from './sign-in.ts'
 import { mountSignedOut, mountSignOut } from './sign-out.ts'
@@ -68,6 +71,10 @@ export interface ControlPlaneSettings extends ReadPerson {
   /** Takes the codes of emergency sign-ins; without it they are not known here. */
   readonly breakGlass?: BreakGlassDoor
   readonly countBreakGlass?: () => void
+  /** What is locked, for the portal to say so. */
+  readonly live: Pick<Live, 'findLock'>
+  /** Devices, what is known and requests of the person who looks; without it there are no such paths. */
+  readonly personal?: PersonalSettings | undefined
   /** The console; without it there are no such paths. */
   readonly console?: ConsoleSettings
   readonly sessionLimits: { readonly idleTimeoutSeconds: number; readonly lifetimeSeconds: number }
@@ -84,7 +91,9 @@ export function createControlPlane(
   const { accessUrl, log, pages, rateLimits = defaultRateLimits } = settings
   const answers = createAnswers(pages, accessUrl)
   const signedIn = createSignedInRequests({ ...settings, answers })
-  const ports = { ...settings, answers, signedIn, browserState: createBrowserState(settings) }
+  const { personal } = settings
+  const tokens = createConsoleTokens(settings.keys)
+  const ports = { ...settings, answers, signedIn, tokens, browserState: createBrowserState(settings) }
   const signIns = createRateLimit({ points: rateLimits.signInsPerMinute, seconds: 60 })
   const wrongLogoutTokens = createRateLimit({ points: rateLimits.wrongLogoutTokensPerMinute, seconds: 60 })
 
@@ -122,10 +131,11 @@ export function createControlPlane(
 
   const signedInPeople = groupRouter()
   const guarded = ['/', '/.postern/whoami']
-  signedInPeople.all([...guarded, '/sessions'], signedIn.guard)
+  signedInPeople.all([...guarded, '/sessions', ...personalPathsOf(personal)], signedIn.guard)
   mountPortal(signedInPeople, ports)
   mountWhoami(signedInPeople, ports)
   mountMySessions(signedInPeople, ports)
+  if (personal !== undefined) mountPersonalPages(signedInPeople, { ...ports, personal })
   signedInPeople.all(guarded, onlyMethods('GET, HEAD', answers))
   app.use(signedInPeople)
 

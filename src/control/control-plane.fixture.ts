@@ -184,6 +184,7 @@ export async function startAccessHost(
     now,
     apps: () => published,
     logoOf: logos.find,
+    live,
     sessionLimits,
     readSubject: compileSubjectReader(configuration),
     readEnvironment: readBareEnvironment,

@@ -115,8 +115,10 @@ export function createPageRenderer(settings: PageRendererSettings): PageRenderer
   return {
     renderPortal(view) {
       const frame = { title: 'Your apps', home: '/', person: view.person.name, signOutUrl: linkOf(view.signOutUrl) }
-      return render('portal', frame, describePortal(view))
+      return render('portal', frame, describePortal(view, brand))
     },
+    renderPersonal: ({ content, person, template, title }) =>
+      render(template, { title, home: '/', person: person.name, signOutUrl: '/.postern/sign-out' }, { ...content, person }),
     renderMySessions(view) {
       const [home, signOutUrl] = [linkOf(view.portalUrl), linkOf(view.signOutUrl)]
       return render(
@@ -169,7 +171,7 @@ export function createPageRenderer(settings: PageRendererSettings): PageRenderer
 }
 
 /** Joined into the one stylesheet, in the order in which they may overrule each other. */
-const stylesheetParts = ['base.css', 'notice.css', 'portal.css', 'sessions.css', 'kept-post.css', 'circumstances.css']
+const stylesheetParts = ['base.css', 'notice.css', 'portal.css', 'sessions.css', 'my.css', 'kept-post.css', 'circumstances.css']
 
 /** What a page of the access host knows nothing about. */
 const noFacts = { app: undefined, person: undefined, unmet: [], retryPath: undefined, signInUrl: undefined, signOutUrl: undefined } as const

@@ -28,8 +28,22 @@ export interface AppCardView {
   readonly logo: string | undefined
   /** Said aloud only for `confidential` and `restricted`. */
   readonly sensitivity: 'open' | 'internal' | 'confidential' | 'restricted' | undefined
-  /** `ask`: listed although this person may not open it now; the card says so, and the app's own refusal says what would help. */
-  readonly access: 'open' | 'ask'
+  /** `step_up`: a visit leads to a better sign-in first. `ask`: listed although this person may not open it now, and why. */
+  readonly access: 'open' | 'step_up' | 'ask'
+  /** Of `step_up`: whether the sign-in is too weak, or only too long ago. */
+  readonly wanted?: 'stronger' | 'fresher' | undefined
+  /** Of `ask`: what the app's own refusal would say. */
+  readonly refusal?: {
+    readonly reason: Reason
+    readonly unmet: readonly Unmet[]
+    readonly requestId: string
+    /** Who asks, for the letter to whoever looks after the app. */
+    readonly person: string
+    readonly owner: string | undefined
+    readonly help: string | undefined
+  }
+  /** The person may ask for access, or did at this instant. */
+  readonly request?: { readonly askedAt: number | undefined } | undefined
 }
 
 /** `/` on the access host. */
@@ -40,6 +54,24 @@ export interface PortalView {
   readonly query: string | undefined
   /** The `GET` page with the button. */
   readonly signOutUrl: string
+  /** What the instants of refusals are compared with. */
+  readonly at?: number
+  /** A lock shuts everything, whatever the app. */
+  readonly locked?: 'person' | 'device' | undefined
+  /** The pages about oneself that there are. */
+  readonly pages?: readonly string[]
+  /** For the forms that ask for access. */
+  readonly formToken?: string
+  readonly requestId?: string
+}
+
+/** A page about oneself. Its content is plain data, made by a pure function of its own and escaped like everything. */
+export interface PersonalView {
+  /** Name below `views`. */
+  readonly template: 'my-devices' | 'my-data' | 'my-requests'
+  readonly title: string
+  readonly person: PersonView
+  readonly content: object
 }
 
 /** One session of the person who looks. */
@@ -231,6 +263,7 @@ export interface ConsoleView {
 export interface PageRenderer {
   renderPortal(view: PortalView): string
   renderMySessions(view: MySessionsView): string
+  renderPersonal(view: PersonalView): string
   renderBreakGlass(view: BreakGlassView): string
   renderSignOut(view: SignOutView): string
   renderSignedOut(view: SignedOutView): string

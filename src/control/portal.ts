@@ -1,78 +1,83 @@
 /**
- * The portal: the apps of one person, judged by the very policy that will judge the click.
+ * The portal: the apps of one person, judged by the very policy that will judge the click, and of each that is closed why, and what would help.
  *
  * What a person may not know of is not in the page at all; searching hides cards and never finds more.
  */
 
-import { TLSSocket } from 'node:tls'
 import type { Router } from 'express'
-import type { DeviceReader } from '../attributes/device-facts.ts'
-import type { Circumstances, EnvironmentReader } from '../attributes/environment-facts.ts'
-import { readSignInFacts } from '../attributes/sign-in-facts.ts'
 import { displayNameOf } from '../attributes/subject-facts.ts'
-import type { CompiledApp } from '../policy/compile.ts'
-import type { App } from '../policy/document.ts'
-import type { FactGroup } from '../policy/facts.ts'
-import { decidePortal } from '../policy/portal.ts'
 import type { Answers } from './answers.ts'
-import type { AppCardView, PageRenderer } from './pages.ts'
-import { emailOf, type ReadPerson } from './person.ts'
+import type { ConsoleTokens } from './console/console-token.ts'
+import type { AppCardView, PageRenderer, PortalView } from './pages.ts'
+import { emailOf } from './person.ts'
+import { findKnownApps, gatherFacts, type KnownApp, mayAskFor, type PersonsFacts, type PortalAppsPorts } from './portal-apps.ts'
+import { type PersonalSettings, personalPathsOf } from './portal-pages.ts'
 import { findSingle, getContext, readQuery } from './request-context.ts'
+import { isStrongEnough } from './sign-in-step-up.ts'
 import type { SignedInRequests } from './signed-in.ts'
 
-/** An app as the snapshot in force has it. */
-export interface PublishedApp {
-  readonly app: App
-  readonly policy: CompiledApp
-}
+export type { PublishedApp } from './portal-apps.ts'
 
-export interface PortalPorts extends ReadPerson {
-  readonly accessUrl: URL
-  readonly apps: () => Iterable<PublishedApp>
+export interface PortalPorts extends PortalAppsPorts {
   /** The address of an app's picture. */
   readonly logoOf: (appId: string) => string | undefined
   readonly answers: Answers
   readonly pages: PageRenderer
   readonly signedIn: SignedInRequests
-  readonly readEnvironment: EnvironmentReader
-  readonly devices: DeviceReader
-  readonly now: () => number
+  readonly tokens: ConsoleTokens
+  /** What else there is about oneself; without it there are no such pages. */
+  readonly personal?: PersonalSettings | undefined
 }
 
 /** Adds `/`. */
 export function mountPortal(router: Router, ports: PortalPorts): void {
-  const { accessUrl, answers, apps, devices, logoOf, now, pages, readEnvironment, readSubject, signedIn } = ports
+  const { accessUrl, answers, logoOf, pages, personal, signedIn, tokens } = ports
   router.get('/', async (request, response) => {
-    const { session, claimsState } = signedIn.get(request)
-    const subject = readSubject(session, claimsState)
-    const reading = devices.recall(request, session, claimsState) ?? (await devices.read(request, session, claimsState))
-    const signIn = readSignInFacts(session)
-    const circumstances: Circumstances = {
-      address: getContext(request).address,
-      at: now(),
-      scheme: accessUrl.protocol === 'https:' ? 'https' : 'http',
-      tlsVersion: request.socket instanceof TLSSocket ? (request.socket.getProtocol() ?? undefined) : undefined,
-      userAgent: request.headers['user-agent'],
-    }
-    const environment = readEnvironment(circumstances, everything)
-    const cards: AppCardView[] = []
-    for (const { app, policy } of apps()) {
-      const { isVisible, decision } = decidePortal(policy, { subject, signIn, device: reading.device, environment })
-      if (isVisible) cards.push({ ...cardOf(app, decision.effect === 'allow' ? 'open' : 'ask'), logo: logoOf(app.id) })
-    }
-    const view = {
-      person: { name: displayNameOf(session), email: emailOf(subject) },
+    const live = signedIn.get(request)
+    const { session } = live
+    const facts = await gatherFacts(ports, request, live)
+    const person = { name: displayNameOf(session), email: emailOf(facts.subject) }
+    const asked = new Map<string, number>()
+    for (const one of (await personal?.requests?.listOf(session)) ?? []) if (one.state !== 'answered') asked.set(one.app.id, one.askedAt)
+    const { requestId } = getContext(request)
+    const cards = findKnownApps(ports, facts).map((known): AppCardView => {
+      const { id } = known.app
+      const mayAsk = personal?.requests !== undefined && facts.lock === undefined && mayAskFor(known.decision)
+      const card = describeCard(known, facts, { requestId, person: person.email ?? person.name })
+      return { ...card, logo: logoOf(id), request: mayAsk ? { askedAt: asked.get(id) } : undefined }
+    })
+    const view: PortalView = {
+      person,
       apps: cards,
       query: findSingle(readQuery(request), 'q'),
       signOutUrl: new URL('/.postern/sign-out', accessUrl).href,
+      at: facts.environment.at,
+      locked: facts.lock?.on === 'device' ? 'device' : facts.lock === undefined ? undefined : 'person',
+      pages: personalPathsOf(personal),
+      formToken: tokens.issue(session),
+      requestId,
     }
     answers.page(response, pages.renderPortal(view))
   })
 }
 
-/** The apps of a portal ask for different facts; one look-up serves them all. */
-const everything: ReadonlySet<FactGroup> = new Set(['device', 'country', 'asn', 'client'])
-
-function cardOf({ address, description, id, name, sensitivity }: App, access: AppCardView['access']): Omit<AppCardView, 'logo'> {
-  return { id, name, description, url: `${address.origin}${address.prefix}`, sensitivity, access }
+function describeCard(
+  { app, decision }: KnownApp,
+  { environment, live }: PersonsFacts,
+  who: { readonly requestId: string; readonly person: string },
+): Omit<AppCardView, 'logo'> {
+  const { address, description, help, id, name, owner, sensitivity } = app
+  const card = { id, name, description, url: `${address.origin}${address.prefix}`, sensitivity }
+  switch (decision.effect) {
+    case 'allow':
+      return { ...card, access: 'open' }
+    case 'challenge': {
+      const isOnlyOld = decision.challenge === 'step_up' && isStrongEnough(decision.stepUp, live.session.signIn, environment.at)
+      return { ...card, access: 'step_up', wanted: isOnlyOld ? 'fresher' : 'stronger' }
+    }
+    case 'deny': {
+      const { reason, unmet } = decision
+      return { ...card, access: 'ask', refusal: { ...who, reason, unmet, owner, help } }
+    }
+  }
 }

@@ -33,6 +33,7 @@
  * | `{postern}:durable:device_alias:H('device', kind, alias)` | same form: id of the device with that fingerprint, serial, … | when removed | administration |
  * | `{postern}:durable:lock:H('lock', target)` | same form: a lock, its target, end, reason | when lifted, or swept a day after its end | administration |
  * | `{postern}:durable:console_invite:H('console_invite', email)` | same form: roles of the console for this address, each with its end | when taken back | administration |
+ * | `{postern}:durable:access_request:H('access_request', issuer + '\n' + sub)` | same form: what this person asked for, with what was answered | 90 days after it was asked | administration |
  * | `{postern}:durable:token:H('token', id)` | same form: a service token, its secret as SHA-256 only | when removed | administration |
  * | `{postern}:durable:policy_head:H('policy_head', 'head')` | same form: number, hash and record of the revision in force | never | administration |
  * | `{postern}:durable:policy_revision:H('policy_revision', key)`, `…:policy_revision_alias:H(… number)` | same form: facts of a published revision; which record a number has | never; one that was not published, by a sweep | administration |

@@ -89,7 +89,7 @@ export function describeImpactView(
     since: instantView(Date.parse(run.since), now),
     silent: state === 'done' ? silent : [],
     ...(result === null ? nothing : describeResult(result, run.more, now)),
-    headline: result === null ? (state === 'done' ? noAnswer : undefined) : headlineOf(result, silent.length),
+    headline: result === null ? (state === 'done' ? noAnswer : undefined) : headlineOf(result, run.more, silent.length),
   }
 }
 
@@ -98,16 +98,27 @@ type Result = NonNullable<ImpactOutput['result']>
 const nothing = { counts: undefined, lists: [], insufficient: undefined, asides: [] } as const
 const noAnswer = { tone: 'bad', text: 'No instance answered. What it would change is not known.' } as const
 
-function headlineOf({ decided, gains, insufficient, loses, shifts }: Result, silent: number): NonNullable<ImpactView['headline']> {
+function headlineOf(
+  { decided, gains, insufficient, loses, shifts }: Result,
+  more: ImpactOutput['more'],
+  silent: number,
+): NonNullable<ImpactView['headline']> {
   const caution = silent > 0 ? ' Not every instance answered, so there may be more.' : ''
   if (decided === 0 && insufficient === 0) return { tone: 'info', text: `No request of that time is on record.${caution}` }
-  if (loses.length > 0) return { tone: 'bad', text: `${peopleOf(loses)} would lose access.${caution}` }
+  if (loses.length > 0) {
+    const atLeast = (more?.loses ?? 0) > 0 ? 'At least ' : ''
+    return { tone: 'bad', text: `${atLeast}${peopleOf(loses)} would lose access.${caution}` }
+  }
   if (insufficient > 0 || silent > 0) return { tone: 'info', text: `Of the requests that can be decided again, nobody would lose access.${caution}` }
   if (gains.length + shifts.length > 0) return { tone: 'good', text: 'Nobody would lose access.' }
   return { tone: 'good', text: 'Nothing would have come out otherwise.' }
 }
 
-function describeResult(result: Result, more: ImpactOutput['more'], now: number): Omit<typeof nothing, never> & Pick<ImpactView, 'counts' | 'lists' | 'insufficient' | 'asides'> {
+function describeResult(
+  result: Result,
+  more: ImpactOutput['more'],
+  now: number,
+): Pick<ImpactView, 'counts' | 'lists' | 'insufficient' | 'asides'> {
   const { decided, gains, insufficient, insufficientBy, loses, notPolicy, shifts, strangers, unchanged, unlisted } = result
   const list = (id: ChangeList['id'], title: string, none: string, entries: Result['loses']): ChangeList => ({
     ...{ id, title, none },

@@ -7,7 +7,7 @@
 import type { Refused } from '../operations/operation.ts'
 import type { ConsoleAnswer, ConsoleRequest, ConsoleRoutes } from './console-page.ts'
 import { mountDraftActions } from './draft-actions.ts'
-import { mountDraftPages } from './draft-pages.ts'
+import { createShowDraft, mountDraftPages } from './draft-pages.ts'
 import { describePolicyPage } from './policy-content.ts'
 import { mountPolicyFilesPages } from './policy-files-pages.ts'
 import { draftHref, type PolicyPagesPorts, policyHref, refusedAnswer, sentenceAt, statusOfShown } from './policy-page-parts.ts'
@@ -35,8 +35,9 @@ export function mountPolicyPages(routes: ConsoleRoutes, ports: PolicyPagesPorts)
   mountPolicyFilesPages(routes, ports)
   mountRevisionPages(routes, ports)
   mountWhatIfPages(routes, ports)
-  mountDraftPages(routes, ports)
-  mountDraftActions(routes, ports)
+  const showDraft = createShowDraft(ports)
+  mountDraftPages(routes, showDraft)
+  mountDraftActions(routes, ports, showDraft)
 
   async function show({ asker, may, now, query }: ConsoleRequest, comment: string, refusal: Refused | undefined): Promise<ConsoleAnswer> {
     const status = refusal === undefined ? 200 : statusOfShown(refusal)

@@ -4,6 +4,7 @@
  * People who are stuck are named in it, so looking at it is on record first. What it counts comes from the recent window, and it says since when.
  */
 
+import { setTimeout as delay } from 'node:timers/promises'
 import { z } from 'zod'
 import type { ActivityDigest } from '../../administration/activity.ts'
 import { findAttention } from '../../administration/attention.ts'
@@ -98,9 +99,17 @@ const output = z.strictObject({
 /** The overview as JSON. */
 export type OverviewJson = z.output<typeof output>
 
+/** How long a page waits for events that are still being read. */
+const patienceMs = 60
+
 /** The operation of this theme. */
 export function createOverviewOperations(ports: OverviewOperationsPorts) {
   const { activity, countApps, countSilentDevices, instances, now, ownHealth, proposedDrafts, recordFirst } = ports
+
+  /** Of a window that is soon read the first look shows all; of a large one it says that it is still being read. */
+  async function upToDate(): Promise<void> {
+    if (activity.state().isLoading) await activity.refresh()
+  }
 
   const get = defineOperation({
     id: 'overview.get',
@@ -117,7 +126,10 @@ export function createOverviewOperations(ports: OverviewOperationsPorts) {
     output,
     problems: [],
     async carryOut({ app, period }, { actor }) {
-      const [own, all, drafts] = await Promise.all([ownHealth(), instances.load(), proposedDrafts()])
+      const patience = delay(patienceMs)
+      const [own, all, drafts] = await Promise.all([ownHealth(), instances.load(), proposedDrafts(), Promise.race([upToDate(), patience])])
+      await recordFirst({ event: 'data.read', actor, what: 'overview', target: app, entries: undefined })
+      // From here on without a pause: all numbers are of one moment.
       const stuck = activity.stuck(mostStuck)
       const refusals = activity.refusals(mostRefusals)
       const reported = activity.reported().slice(0, mostReported)
@@ -135,7 +147,6 @@ export function createOverviewOperations(ports: OverviewOperationsPorts) {
       const { count: bars, lengthMs } = overviewPeriods[period]
       const reasons = frequentReasons(app === undefined ? refusals : activity.refusals(1_000).filter((one) => one.app === app))
       const signIns = activity.signIns()
-      await recordFirst({ event: 'data.read', actor, what: 'overview', target: app, entries: stuck.length })
       return done({
         counted: {
           since: toInstantOrNull(counted.since),

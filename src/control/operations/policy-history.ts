@@ -251,11 +251,12 @@ export function createPolicyHistoryOperations({ drafts, inForce, publishing, rev
     publishDraft: defineOperation({
       id: 'policy.publish_draft',
       summary: 'Publish a draft',
-      description: 'Makes the draft the next revision if what it began from is still the newest; on the record first.',
+      description:
+        'Makes the draft the next revision if what it began from is still the newest; on the record first. With `comment` the history says that in place of what the draft is about; where two people are needed it says what was approved.',
       method: 'POST',
       path: '/policy/drafts/{draft}/publish',
       permission: 'policy:publish',
-      input: z.strictObject({ draft: draftId, hash: seenHash, confirmations }),
+      input: z.strictObject({ draft: draftId, hash: seenHash, comment: comment.optional(), confirmations }),
       output: published,
       problems: publishProblems,
       carryOut: async ({ draft: id, ...wish }, asker) => publishedOf(await publishing.publishDraft(id, wish, asker)),

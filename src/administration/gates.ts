@@ -1,0 +1,246 @@
+/**
+ * What has to be typed before a policy is published, because it would shut out people who work now: everybody who used an app in the last 24
+ * hours, every admin, or the author.
+ *
+ * Every instance hands in who was let in where by its own trail (`gates-uses.ts`), within a moment; what was handed in is kept for a few
+ * seconds, and each policy is judged on it anew (`gates-verdict.ts`). Reading part of a day can only close more gates, never fewer, for
+ * what it tells of everybody is told of those who were seen. Where nobody could tell anything, that is a gate of its own: unknown is no yes.
+ */
+
+import type { PolicyDocument } from '../policy/document.ts'
+import type { Asker } from './asker.ts'
+import type { ConsoleRoleSettings } from './console-roles.ts'
+import { createConsoleRoles } from './console-roles.ts'
+import type { Errands } from './errands.ts'
+import { type AdminVisit, type ConsoleStanding, judgeConsole } from './gates-console.ts'
+import { type RecentUse, subjectKey, unpackUses } from './gates-uses.ts'
+import { type AppStanding, findTouchedApps, type GateQuestion, narrowDocument } from './gates-verdict.ts'
+import type { PublishingParts } from './policy-publishing.ts'
+import type { Gate } from './policy-publishing-answers.ts'
+import { donePartsOf, type SilentInstance, silentOf } from './trail-desk.ts'
+
+/** Typed where every admin would be shut out. */
+export const allAdminsWord = 'all admins'
+/** Typed where the author would be. */
+export const ownAccessWord = 'yes, my own access'
+/** Typed where nothing could be found out. */
+export const uncheckedWord = 'yes, unchecked'
+
+/** How far back. */
+export const gatesLookBackMs = 24 * 3_600_000
+
+export interface Examined {
+  readonly gates: readonly Gate[]
+  /** What could not be told. */
+  readonly notes: readonly string[]
+}
+
+export interface Gates {
+  /** Rejects with `session_store_unavailable` when the store does. */
+  examine(document: PolicyDocument, asker: Asker): Promise<Examined>
+  /** For publishing. A bundle without a document is refused there. */
+  readonly find: PublishingParts['findGates']
+}
+
+/** What an instance hands in. */
+export interface GatesPart {
+  /** As `packUses` writes it. */
+  readonly uses: string
+  readonly isComplete: boolean
+  readonly visits: readonly AdminVisit[]
+}
+
+export const gatesErrand = 'policy.recent_uses'
+
+export interface GatesParts {
+  readonly errands: Pick<Errands, 'ask'>
+  readonly inForce: () => PolicyDocument
+  readonly settings: ConsoleRoleSettings
+  /** Decides uses again, off the thread that serves requests where there are many. */
+  readonly judge: (
+    question: GateQuestion,
+    policies: { readonly before: PolicyDocument; readonly after: PolicyDocument },
+    signal: AbortSignal,
+  ) => Promise<readonly AppStanding[]>
+  readonly monotonicNow: () => number
+  /** For all instances, and again for judging. */
+  readonly timeoutMs?: number
+}
+
+const timeoutMsByDefault = 1_000
+/** A page is looked at, and published from, in a row. */
+const keepMs = 10_000
+/** Nobody types more names. */
+const mostGates = 10
+
+interface Gathered {
+  readonly uses: readonly RecentUse[]
+  readonly visits: readonly AdminVisit[]
+  readonly isComplete: boolean
+  readonly answered: number
+  readonly silent: readonly SilentInstance[]
+}
+
+/** Gates over the trails of all instances. */
+export function createGates(parts: GatesParts): Gates {
+  const { errands, inForce, judge, monotonicNow, settings, timeoutMs = timeoutMsByDefault } = parts
+  let kept: { readonly until: number; readonly gathered: Promise<Gathered> } | undefined
+
+  async function gather(by: string): Promise<Gathered> {
+    const state = await errands.ask<GatesPart>(gatesErrand, {}, by, timeoutMs)
+    const done = donePartsOf(state).map(({ part }) => part)
+    return {
+      uses: done.flatMap(({ uses }) => unpackUses(uses)),
+      visits: done.flatMap(({ visits }) => visits),
+      isComplete: done.every(({ isComplete }) => isComplete),
+      answered: done.length,
+      silent: silentOf(state),
+    }
+  }
+
+  async function gatherOnce(by: string): Promise<Gathered> {
+    const at = monotonicNow()
+    if (kept !== undefined && kept.until > at) return await kept.gathered
+    const mine = { until: at + keepMs, gathered: gather(by) }
+    kept = mine
+    try {
+      const gathered = await mine.gathered
+      // Who was silent once is asked again.
+      if (gathered.silent.length > 0 && kept === mine) kept = undefined
+      return gathered
+    } catch (error) {
+      if (kept === mine) kept = undefined
+      throw error
+    }
+  }
+
+  async function examine(document: PolicyDocument, asker: Asker): Promise<Examined> {
+    const before = inForce()
+    if (before.version === document.version) return { gates: [], notes: [] }
+    const gathered = await gatherOnce(asker.actor)
+    if (gathered.answered === 0) return nothingKnown
+    const own = asker.subject === undefined ? undefined : subjectKey({ kind: 'person', ...asker.subject })
+    const touched = findTouchedApps(before, document)
+    const uses = gathered.uses.filter(({ app }) => touched.has(app))
+    const hosts = new Set(uses.map(({ host }) => host))
+    const policies = { before: narrowDocument(before, hosts), after: narrowDocument(document, hosts) }
+    const [admins, onConsole] = await Promise.all([
+      findAdmins(uses, gathered.visits, { settings, before }),
+      judgeConsole(newestVisits(gathered.visits), settings, { before, after: document, own }),
+    ])
+    let standings: readonly AppStanding[]
+    try {
+      standings = uses.length === 0 ? [] : await judge({ uses, admins, own }, policies, AbortSignal.timeout(timeoutMs))
+    } catch (error) {
+      if ((error as Error).name !== 'TimeoutError') throw error
+      return nothingKnown
+    }
+    const named = (id: string) => before.apps.find((app) => app.id === id)?.name ?? id
+    const words = { named, isOwnKnown: own !== undefined }
+    return {
+      gates: [...appGates(standings, words), ...adminGates(standings, onConsole, words), ...ownGates(standings, onConsole, words)],
+      notes: notesOf(standings, gathered, { ...words, isOwnConsoleKnown: own === undefined || onConsole.own !== undefined }),
+    }
+  }
+
+  return {
+    examine,
+    find: async ({ document }, asker) => (document === undefined ? [] : (await examine(document, asker)).gates),
+  }
+}
+
+const nothingKnown: Examined = {
+  gates: [{ word: uncheckedWord, message: 'whom this would shut out could not be found out in time' }],
+  notes: ['no instance could tell in time what was used in the last 24 hours'],
+}
+
+interface Words {
+  readonly named: (app: string) => string
+}
+
+/** Nobody who used it is kept, and of some it is certain. */
+function isEmptied({ kept, refused }: Pick<AppStanding, 'kept' | 'refused'>): boolean {
+  return kept === 0 && refused > 0
+}
+
+function appGates(standings: readonly AppStanding[], { named }: Words): readonly Gate[] {
+  const emptied = standings.filter(isEmptied)
+  if (emptied.length <= mostGates) {
+    return emptied.map(({ app, refused, unclear }) => {
+      const more = unclear === 0 ? '' : `, and of ${unclear} more it cannot be told`
+      const who = refused === 1 ? 'the only one' : `all ${refused}`
+      return { word: named(app), message: `${who} who used ${named(app)} in the last 24 hours would be refused${more}` }
+    })
+  }
+  const word = `everybody on ${emptied.length} apps`
+  return [{ word, message: `everybody who used ${listed(emptied, named)} in the last 24 hours would be refused there` }]
+}
+
+function adminGates(standings: readonly AppStanding[], { kept, refused }: ConsoleStanding, { named }: Words): readonly Gate[] {
+  const without = standings.filter((one) => !isEmptied(one) && isEmptied(one.admins))
+  const said = [
+    ...(isEmptied({ kept, refused }) ? ['every admin who was here in the last 24 hours would lose the console'] : []),
+    ...(without.length === 0 ? [] : [`every admin who used ${listed(without, named)} in the last 24 hours would be refused there`]),
+  ]
+  return said.length === 0 ? [] : [{ word: allAdminsWord, message: said.join('; ') }]
+}
+
+function ownGates(standings: readonly AppStanding[], { own }: ConsoleStanding, { named }: Words): readonly Gate[] {
+  const lost = standings.filter((one) => one.own === 'refused')
+  const said = [
+    ...(own === 'refused' ? ['you would lose the console yourself'] : []),
+    ...(lost.length === 0 ? [] : [`you would lose ${listed(lost, named)}, used by you in the last 24 hours`]),
+  ]
+  return said.length === 0 ? [] : [{ word: ownAccessWord, message: said.join('; ') }]
+}
+
+function notesOf(
+  standings: readonly AppStanding[],
+  { isComplete, silent }: Gathered,
+  { isOwnConsoleKnown, named }: Words & { readonly isOwnConsoleKnown: boolean },
+): readonly string[] {
+  const untold = standings.filter(({ kept, refused, unclear }) => kept === 0 && refused === 0 && unclear > 0)
+  const ownUntold = standings.filter(({ own }) => own === 'unclear')
+  const why = [...untold, ...ownUntold].find((one) => one.why !== undefined)?.why
+  return [
+    ...(untold.length === 0 ? [] : [`whether anybody keeps ${listed(untold, named)} cannot be told: ${why}`]),
+    ...(ownUntold.length === 0 ? [] : [`whether you keep ${listed(ownUntold, named)} cannot be told: ${why}`]),
+    ...(isOwnConsoleKnown ? [] : ['whether you keep the console cannot be told']),
+    ...(isComplete ? [] : ['not all of the last 24 hours was looked at, but the newest of it']),
+    ...silent.map((one) => `who used what through ${one.instance} is not known: ${one.why}`),
+  ]
+}
+
+function listed(standings: readonly AppStanding[], named: Words['named']): string {
+  const first = standings.slice(0, 5).map(({ app }) => named(app))
+  return `${first.join(', ')}${standings.length > first.length ? ` and ${standings.length - first.length} more` : ''}`
+}
+
+/** Of each admin the newest, of whichever instance. */
+function newestVisits(visits: readonly AdminVisit[]): readonly AdminVisit[] {
+  const newest = new Map<string, AdminVisit>()
+  for (const visit of visits.toSorted((a, b) => a.at - b.at)) newest.set(keyOf(visit), visit)
+  return [...newest.values()]
+}
+
+function keyOf({ facts: { subject } }: AdminVisit): string {
+  return subject.kind === 'person' ? subjectKey(subject) : ''
+}
+
+/** Whoever is named an admin by what is recorded of them, and whoever was one in the console. */
+async function findAdmins(
+  uses: readonly RecentUse[],
+  visits: readonly AdminVisit[],
+  { before, settings }: { readonly before: PolicyDocument; readonly settings: ConsoleRoleSettings },
+): Promise<ReadonlySet<string>> {
+  const roles = createConsoleRoles({ settings, policy: () => before, findInvitation: async () => [] })
+  const admins = new Set(visits.map(keyOf))
+  const seen = new Set<string>()
+  for (const { evidence, subject } of uses) {
+    const key = subjectKey(subject)
+    if (typeof evidence === 'string' || seen.has(key)) continue
+    seen.add(key)
+    if ((await roles.rolesOf(evidence.facts.subject)).includes('admin')) admins.add(key)
+  }
+  return admins
+}

@@ -1,0 +1,91 @@
+/**
+ * What trying a policy does in threads of its own, so that requests are answered meanwhile as they always are: replaying a trail, reading what was
+ * used of late, and judging a change by it.
+ *
+ * A thread is given documents and the name of a folder, and nothing else: no store, no environment, no secret. Replays come one after the other and
+ * with lower priority; whoever waits for a page is not held up by one. Whoever gives up ends the thread.
+ */
+
+import { extname } from 'node:path'
+import { Worker } from 'node:worker_threads'
+import type { RecentUses, UsesQuestion } from './administration/gates-uses.ts'
+import type { AppStanding, GateQuestion } from './administration/gates-verdict.ts'
+import { createLane } from './administration/trail-threads.ts'
+import type { ReplayQuestion } from './commands/replay-run.ts'
+import type { PolicyDocument } from './policy/document.ts'
+
+/** Each is plain data. */
+export type TrialTask =
+  | { readonly kind: 'replay'; readonly folder: string; readonly question: ReplayQuestion }
+  | { readonly kind: 'uses'; readonly question: UsesQuestion }
+  | { readonly kind: 'judge'; readonly question: GateQuestion; readonly before: PolicyDocument; readonly after: PolicyDocument }
+
+export interface TrialFindings {
+  /** As `packTally` writes it. */
+  readonly replay: { readonly tally: string }
+  readonly uses: RecentUses
+  readonly judge: readonly AppStanding[]
+}
+
+/** How far a replay is. */
+export interface TrialProgress {
+  readonly fraction: number
+  readonly note: string
+}
+
+/** What a thread tells. */
+export type FromTrialThread = { readonly progress: TrialProgress } | { readonly found: TrialFindings[keyof TrialFindings] }
+
+export interface TrialThreads {
+  /** Rejects with what went wrong in the thread, or when the signal is aborted. */
+  run<T extends TrialTask>(
+    task: T,
+    context: { readonly signal: AbortSignal; readonly progress?: (progress: TrialProgress) => void },
+  ): Promise<TrialFindings[T['kind']]>
+}
+
+const mostShort = 2
+/** Of one thread: a tally of a hundred thousand entries is fifty. */
+const mostHeapMb = 1_024
+
+/** The threads of this process. */
+export function createTrialThreads(): TrialThreads {
+  const long = createLane(1)
+  const short = createLane(mostShort)
+  return {
+    async run(task, { progress, signal }) {
+      const leave = await (task.kind === 'replay' ? long : short)(signal)
+      try {
+        // What a thread finds is of the kind of its task; the compiler does not follow the kind through a message.
+        return (await runInThread(task, progress, signal)) as TrialFindings[(typeof task)['kind']]
+      } finally {
+        leave()
+      }
+    },
+  }
+}
+
+async function runInThread(task: TrialTask, progress: ((progress: TrialProgress) => void) | undefined, signal: AbortSignal): Promise<unknown> {
+  const worker = new Worker(entry(), { workerData: task, env: {}, resourceLimits: { maxOldGenerationSizeMb: mostHeapMb } })
+  let stop: (() => void) | undefined
+  try {
+    return await new Promise<unknown>((resolve, reject) => {
+      stop = () => reject(signal.reason as Error)
+      signal.addEventListener('abort', stop)
+      worker.on('message', (message: FromTrialThread) => {
+        if ('found' in message) resolve(message.found)
+        else progress?.(message.progress)
+      })
+      worker.on('error', reject)
+      worker.on('exit', (code) => reject(new Error(`a thread that tries a policy ended with ${code}`)))
+    })
+  } finally {
+    if (stop !== undefined) signal.removeEventListener('abort', stop)
+    await worker.terminate()
+  }
+}
+
+/** The program's file beside this one: a source beside a source, built beside built. */
+function entry(): URL {
+  return new URL(`./trial-worker${extname(new URL(import.meta.url).pathname)}`, import.meta.url)
+}
