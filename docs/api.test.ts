@@ -8,18 +8,18 @@ import { statusByReason } from '../src/control/answers.ts'
 import { describeApi } from '../src/control/operations/openapi.ts'
 import { type AnyOperation, mostEntries, statusByProblem } from '../src/control/operations/operation.ts'
 
+/** What an operation is given is asked when it is carried out, and here none is: whatever is looked up in this is this again. */
+const inert: unknown = new Proxy(() => undefined, {
+  get: (_, name) => (name === Symbol.toPrimitive ? undefined : inert),
+  apply: () => inert,
+})
+
 const page = readFileSync(join(import.meta.dirname, 'api.md'), 'utf8')
 const source = join(import.meta.dirname, '../src')
 const folder = join(source, 'control/operations')
 const files = readdirSync(folder).filter((name) => /^[a-z-]+\.ts$/.test(name))
 const themes = await Promise.all(files.map(readTheme))
 const operations = themes.flatMap((theme) => theme.operations)
-
-/** What an operation is given is asked when it is carried out, and here none is: whatever is looked up in this is this again. */
-const inert: unknown = new Proxy(() => undefined, {
-  get: (_, name) => (name === Symbol.toPrimitive ? undefined : inert),
-  apply: () => inert,
-})
 
 interface Theme {
   readonly makers: readonly string[]

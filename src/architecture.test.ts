@@ -87,7 +87,9 @@ const wiring = [
   'compose-console.ts',
   'compose-overview.ts',
   'compose-people.ts',
+  'compose-portal.ts',
   'compose-trail.ts',
+  'compose-trial.ts',
   'cli.ts',
   'main.ts',
 ]

@@ -19,6 +19,7 @@ import { composeActivity, composeConnections, composeErrands, composeOverview } 
 import { composePeople } from './compose-people.ts'
 import type { ComposedPolicy } from './compose-policy.ts'
 import { composePolicyDesk } from './compose-policy-desk.ts'
+import { composePortal } from './compose-portal.ts'
 import { composeTrail, composeTrailWindow } from './compose-trail.ts'
 import type { InstanceConfiguration } from './config/instance.ts'
 import type { OperationsApiPorts } from './control/api/operation-routes.ts'
@@ -28,6 +29,7 @@ import { mountTokensPages } from './control/console/tokens-pages.ts'
 import { createCarryOut } from './control/operations/carry-out.ts'
 import type { AnyOperation, CarryOut } from './control/operations/operation.ts'
 import { createTokenOperations } from './control/operations/tokens.ts'
+import type { PersonalSettings } from './control/portal-settings.ts'
 import { PosternError } from './errors.ts'
 import type { CurrentKeys } from './keys.ts'
 import type { Live } from './live/live.ts'
@@ -70,6 +72,8 @@ export interface ComposedConsole {
   readonly settings: ConsoleSettings
   /** Every operation of every theme, for programs. */
   readonly api: OperationsApiPorts
+  /** For the pages that everybody has about themself. */
+  readonly personal: PersonalSettings
   readonly roles: ConsoleRoles
   /** Ends what is streamed, so that a stop need not wait for it. May be called again. */
   endStreams(): void
@@ -114,7 +118,17 @@ export function composeConsole(parts: ComposeConsoleParts): ComposedConsole {
     countApps: () => policy.document().apps.length,
   })
   const apps = composeApps({ ...common, desk, activity, deviceWords: people.deviceWords })
-  const themes: readonly ConsoleTheme[] = [overview, apps, desk.theme, people, connections, trail, composeTokens(tokens, { carryOut, now })]
+  const portal = composePortal({ ...common, roles, window })
+  const themes: readonly ConsoleTheme[] = [
+    overview,
+    apps,
+    desk.theme,
+    people,
+    connections,
+    trail,
+    portal.theme,
+    composeTokens(tokens, { carryOut, now }),
+  ]
 
   const closing = new AbortController()
   return {
@@ -126,6 +140,7 @@ export function composeConsole(parts: ComposeConsoleParts): ComposedConsole {
       closing: closing.signal,
     },
     api: { operations: themes.flatMap(({ operations }) => operations), carryOut, tokens, version: parts.version },
+    personal: portal.personal,
     roles,
     endStreams: () => closing.abort(),
     async close() {

@@ -8,22 +8,21 @@
 
 import { extname } from 'node:path'
 import { Worker } from 'node:worker_threads'
-import type { RecentUses, UsesQuestion } from './administration/gates-uses.ts'
+import type { PackedUses, UsesQuestion } from './administration/gates-uses.ts'
 import type { AppStanding, GateQuestion } from './administration/gates-verdict.ts'
 import { createLane } from './administration/trail-threads.ts'
 import type { ReplayQuestion } from './commands/replay-run.ts'
-import type { PolicyDocument } from './policy/document.ts'
 
 /** Each is plain data. */
 export type TrialTask =
   | { readonly kind: 'replay'; readonly folder: string; readonly question: ReplayQuestion }
   | { readonly kind: 'uses'; readonly question: UsesQuestion }
-  | { readonly kind: 'judge'; readonly question: GateQuestion; readonly before: PolicyDocument; readonly after: PolicyDocument }
+  | { readonly kind: 'judge'; readonly question: GateQuestion }
 
 export interface TrialFindings {
   /** As `packTally` writes it. */
   readonly replay: { readonly tally: string }
-  readonly uses: RecentUses
+  readonly uses: PackedUses
   readonly judge: readonly AppStanding[]
 }
 
@@ -65,7 +64,13 @@ export function createTrialThreads(): TrialThreads {
   }
 }
 
-async function runInThread(task: TrialTask, progress: ((progress: TrialProgress) => void) | undefined, signal: AbortSignal): Promise<unknown> {
+async function runInThread(
+  task: TrialTask,
+  progress: ((progress: TrialProgress) => void) | undefined,
+  signal: AbortSignal,
+): Promise<unknown> {
+  // It may have been given up while it waited for its turn; whoever listens only now would never hear of it.
+  signal.throwIfAborted()
   const worker = new Worker(entry(), { workerData: task, env: {}, resourceLimits: { maxOldGenerationSizeMb: mostHeapMb } })
   let stop: (() => void) | undefined
   try {

@@ -6,13 +6,12 @@
 
 import { constants, setPriority } from 'node:os'
 import { parentPort, workerData } from 'node:worker_threads'
-import { listUseTasks, readRecentUses } from './administration/gates-uses.ts'
+import { listUseTasks, packUses, readRecentUses } from './administration/gates-uses.ts'
 import { judgeUses } from './administration/gates-verdict.ts'
 import { packTally } from './administration/impact-tally.ts'
 import { listSegmentTasks } from './administration/recorded-requests.ts'
 import { compileReplayPolicy } from './commands/replay-policy.ts'
 import { createReplayer } from './commands/replay-run.ts'
-import { takeSteps } from './policy/steps.ts'
 import type { FromTrialThread, TrialFindings, TrialTask } from './trial-threads.ts'
 
 /** Telling of each piece would cost more than reading it. */
@@ -47,11 +46,9 @@ async function carryOut(task: TrialTask): Promise<TrialFindings[keyof TrialFindi
     case 'replay':
       return await replay(task)
     case 'uses':
-      return await readRecentUses(await listUseTasks(task.question), task.question, () => performance.now())
-    case 'judge': {
-      const { after, before, question } = task
-      return takeSteps(judgeUses(question, compileReplayPolicy(before, before), compileReplayPolicy(after, before)))
-    }
+      return packUses(await readRecentUses(await listUseTasks(task.question), task.question, () => performance.now()))
+    case 'judge':
+      return await judgeUses(task.question, compileReplayPolicy)
   }
 }
 

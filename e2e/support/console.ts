@@ -9,11 +9,11 @@ import type { Person } from '../../src/demo/people.ts'
 import { launchBrowser } from './browser.ts'
 import { type Answer, Client } from './client.ts'
 import { chooseAtDemoProvider } from './page.ts'
+import { switching } from './raw-websocket.ts'
 import { people, type Rig, type RigOptions, startRig } from './rig.ts'
 import { noteSecret } from './secret-watch.ts'
 import { type SocksDetour, startSocksDetour } from './socks-detour.ts'
 import type { SeenRequest } from './upstream.ts'
-import { switching } from './raw-websocket.ts'
 
 /** Alice and Adele are admins, Audrey is an auditor, Henry is of the helpdesk; bob and carol hold no role. */
 export const consolePeople: readonly Person[] = [
@@ -121,7 +121,11 @@ export function submitRaw(
   client: Client,
   url: string,
   fields: Readonly<Record<string, string>>,
-  { page, origin = new URL(url).origin, site = 'same-origin' }: { readonly page?: Answer; readonly origin?: string; readonly site?: string },
+  {
+    page,
+    origin = new URL(url).origin,
+    site = 'same-origin',
+  }: { readonly page?: Answer; readonly origin?: string; readonly site?: string },
 ): Promise<Answer> {
   const token = page === undefined ? '' : readFormToken(page.body)
   return client.send(url, {
@@ -167,7 +171,12 @@ export async function awaitClosedSocket(page: Page): Promise<{ readonly code: nu
 /** Makes a service token through the console, as an admin does. */
 export async function makeToken(stage: Stage, admin: Client, name: string, scopes: readonly string[]): Promise<string> {
   const page = await admin.send(stage.at('/console/tokens/new'))
-  const body = new URLSearchParams({ form_token: readFormToken(page.body), form_page: '/console/tokens/new', name, lifetime_seconds: '604800' })
+  const body = new URLSearchParams({
+    form_token: readFormToken(page.body),
+    form_page: '/console/tokens/new',
+    name,
+    lifetime_seconds: '604800',
+  })
   for (const scope of scopes) body.append('scope', scope)
   const made = await admin.send(stage.at('/console/tokens/new'), {
     method: 'POST',

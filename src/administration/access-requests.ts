@@ -75,7 +75,11 @@ export interface AccessRequests {
   /** Everybody's, the newest first. `isWhole`: false where a record did not open, which is in the log. */
   list(): Promise<{ readonly requests: readonly AccessRequest[]; readonly isWhole: boolean }>
   /** Notes it as seen, or answers it; an answer may be written again. `undefined` if there is no such request any more. */
-  answer(id: string, given: { readonly state: 'seen' | 'answered'; readonly note: string }, by: RequestAuthor): Promise<AccessRequest | undefined>
+  answer(
+    id: string,
+    given: { readonly state: 'seen' | 'answered'; readonly note: string },
+    by: RequestAuthor,
+  ): Promise<AccessRequest | undefined>
 }
 
 export interface RequestAuthor {
@@ -190,7 +194,16 @@ export function createAccessRequests(parts: AccessRequestsParts): AccessRequests
         if (present.some((one) => one.app.id === app.id && one.state !== 'answered')) return refuse('stands')
         const room = makeRoom(present, limits.perPerson)
         if (room === undefined) return refuse('many_of_yours')
-        const one = { id: randomBytes(16).toString('base64url'), label, app, reason, askedAt, lack, state: 'open', answer: undefined } as const
+        const one = {
+          id: randomBytes(16).toString('base64url'),
+          label,
+          app,
+          reason,
+          askedAt,
+          lack,
+          state: 'open',
+          answer: undefined,
+        } as const
         return { requests: [...room, one], result: { outcome: 'asked', request: { ...one, person } } }
       })
       if (asked.outcome === 'asked') {

@@ -8,17 +8,15 @@
 
 import type { PolicyDocument } from '../policy/document.ts'
 import type { Facts } from '../policy/facts.ts'
+import type { Role } from './asker.ts'
 import { type ConsoleRoleSettings, type ConsoleRoles, createConsoleRoles } from './console-roles.ts'
 import { subjectKey } from './gates-uses.ts'
-import type { Role } from './asker.ts'
 
 /** An admin in the console, as JSON has it. */
 export interface AdminVisit {
   /** Epoch milliseconds. */
   readonly at: number
   readonly facts: Facts
-  /** Roles that they were invited to: held without being named by one. */
-  readonly isAdmin: true
 }
 
 export interface AdminVisits {
@@ -29,7 +27,7 @@ export interface AdminVisits {
 }
 
 /** Twenty kilobytes each at most. */
-const mostVisits = 300
+const mostVisits = 100
 
 /** Remembers nothing yet. */
 export function createAdminVisits(): AdminVisits {
@@ -43,7 +41,7 @@ export function createAdminVisits(): AdminVisits {
           const key = subjectKey(facts.subject)
           // The latest stands last, so that the first is who was away for longest.
           visits.delete(key)
-          visits.set(key, { at: facts.environment.at, facts, isAdmin: true })
+          visits.set(key, { at: facts.environment.at, facts })
           const [oldest] = visits.keys()
           if (visits.size > mostVisits && oldest !== undefined) visits.delete(oldest)
         }

@@ -130,8 +130,22 @@ export function recordedOf({ app, at, evidence, host, policy, reason, request, r
 }
 
 /** Tells subjects apart. */
-export function subjectKey({ issuer, kind, sub }: { readonly kind: string; readonly issuer?: string | undefined; readonly sub?: string | undefined }): string {
+export function subjectKey({
+  issuer,
+  kind,
+  sub,
+}: {
+  readonly kind: string
+  readonly issuer?: string | undefined
+  readonly sub?: string | undefined
+}): string {
   return `${kind}\n${issuer ?? ''}\n${sub ?? ''}`
+}
+
+/** Uses as text. */
+export interface PackedUses {
+  readonly uses: string
+  readonly isComplete: boolean
 }
 
 /** Less than `mostPartBytes` of the errands, with what is beside it. */
@@ -139,7 +153,7 @@ const mostPackedBytes = 1_500_000
 const mostUnpackedBytes = 128 * 1024 * 1024
 
 /** As text that goes through the store; of too many the newest. */
-export function packUses({ isComplete, uses }: RecentUses): { readonly uses: string; readonly isComplete: boolean } {
+export function packUses({ isComplete, uses }: RecentUses): PackedUses {
   for (let count = uses.length; ; count = Math.floor(count / 2)) {
     const packed = gzipSync(JSON.stringify(uses.slice(0, count))).toString('base64')
     if (packed.length <= mostPackedBytes || count === 0) return { uses: packed, isComplete: isComplete && count === uses.length }
@@ -148,5 +162,7 @@ export function packUses({ isComplete, uses }: RecentUses): { readonly uses: str
 
 /** What `packUses` wrote. */
 export function unpackUses(packed: string): readonly RecentUse[] {
-  return JSON.parse(gunzipSync(Buffer.from(packed, 'base64'), { maxOutputLength: mostUnpackedBytes }).toString('utf8')) as readonly RecentUse[]
+  return JSON.parse(
+    gunzipSync(Buffer.from(packed, 'base64'), { maxOutputLength: mostUnpackedBytes }).toString('utf8'),
+  ) as readonly RecentUse[]
 }

@@ -8,7 +8,8 @@
 
 import { isDeepStrictEqual } from 'node:util'
 import type { App, PolicyDocument } from '../policy/document.ts'
-import { type RecentUse, recordedOf, subjectKey } from './gates-uses.ts'
+import { type ConsoleRoleSettings, createConsoleRoles } from './console-roles.ts'
+import { type RecentUse, recordedOf, subjectKey, unpackUses } from './gates-uses.ts'
 import { gapWords } from './recorded-gaps.ts'
 import { type Replayed, type ReplayPolicy, replayDecision } from './replay.ts'
 
@@ -29,39 +30,67 @@ export interface AppStanding {
   readonly why: string | undefined
 }
 
+/** Plain data: it goes to a thread as it is. */
 export interface GateQuestion {
-  /** Of apps that the change can touch. */
-  readonly uses: readonly RecentUse[]
-  /** As `subjectKey` names them. */
-  readonly admins: ReadonlySet<string>
+  /** Of each instance, as `packUses` writes it. */
+  readonly uses: readonly string[]
+  readonly before: PolicyDocument
+  readonly after: PolicyDocument
+  /** Who names the admins. */
+  readonly settings: ConsoleRoleSettings
+  /** Those of whom it is known besides, as `subjectKey` names them. */
+  readonly knownAdmins: ReadonlySet<string>
+  /** The author. */
   readonly own: string | undefined
 }
 
-/** Judges, an app at a time, for whoever has requests to serve in between. */
-export function* judgeUses(
-  { admins, own, uses }: GateQuestion,
-  before: ReplayPolicy,
-  after: ReplayPolicy,
-): Generator<undefined, readonly AppStanding[]> {
-  const byApp = Map.groupBy(uses, ({ app }) => app)
-  const standings: AppStanding[] = []
-  for (const [app, used] of byApp) {
-    const counts = { kept: 0, refused: 0, unclear: 0 }
-    const ofAdmins = { kept: 0, refused: 0, unclear: 0 }
-    let ownStanding: Standing | undefined
-    let why: string | undefined
-    for (const [subject, theirs] of Map.groupBy(used, (use) => subjectKey(use.subject))) {
-      const judged = judgeSubject(theirs, before, after)
-      yield
-      if (judged === undefined) continue
-      counts[judged.standing] += 1
-      if (admins.has(subject)) ofAdmins[judged.standing] += 1
-      if (subject === own) ownStanding = judged.standing
-      why ??= judged.why
-    }
-    standings.push({ app, ...counts, admins: ofAdmins, own: ownStanding, why })
+/** Judges what was used. `compile`: a policy as a replay asks it; the second is the one in force. */
+export async function judgeUses(
+  { after, before, knownAdmins, own, settings, uses }: GateQuestion,
+  compile: (document: PolicyDocument, live: PolicyDocument) => ReplayPolicy,
+): Promise<readonly AppStanding[]> {
+  const touched = findTouchedApps(before, after)
+  const relevant = uses.flatMap(unpackUses).filter(({ app }) => touched.has(app))
+  if (relevant.length === 0) return []
+  const hosts = new Set(relevant.map(({ host }) => host))
+  const policies = { before: compile(narrowDocument(before, hosts), before), after: compile(narrowDocument(after, hosts), before) }
+  const admins = new Set([...knownAdmins, ...(await findAdmins(relevant, settings, before))])
+  return [...Map.groupBy(relevant, ({ app }) => app)].map(([app, used]) => judgeApp(app, used, policies, { admins, own }))
+}
+
+function judgeApp(
+  app: string,
+  used: readonly RecentUse[],
+  { after, before }: { readonly before: ReplayPolicy; readonly after: ReplayPolicy },
+  { admins, own }: { readonly admins: ReadonlySet<string>; readonly own: string | undefined },
+): AppStanding {
+  const counts = { kept: 0, refused: 0, unclear: 0 }
+  const ofAdmins = { kept: 0, refused: 0, unclear: 0 }
+  let ownStanding: Standing | undefined
+  let why: string | undefined
+  for (const [subject, theirs] of Map.groupBy(used, (use) => subjectKey(use.subject))) {
+    const judged = judgeSubject(theirs, before, after)
+    if (judged === undefined) continue
+    counts[judged.standing] += 1
+    if (admins.has(subject)) ofAdmins[judged.standing] += 1
+    if (subject === own) ownStanding = judged.standing
+    why ??= judged.why
   }
-  return standings
+  return { app, ...counts, admins: ofAdmins, own: ownStanding, why }
+}
+
+/** Whoever is named an admin by what is recorded of them. An invited one is known from the console. */
+async function findAdmins(uses: readonly RecentUse[], settings: ConsoleRoleSettings, before: PolicyDocument): Promise<ReadonlySet<string>> {
+  const roles = createConsoleRoles({ settings, policy: () => before, findInvitation: async () => [] })
+  const admins = new Set<string>()
+  const seen = new Set<string>()
+  for (const { evidence, subject } of uses) {
+    const key = subjectKey(subject)
+    if (typeof evidence === 'string' || seen.has(key)) continue
+    seen.add(key)
+    if ((await roles.rolesOf(evidence.facts.subject)).includes('admin')) admins.add(key)
+  }
+  return admins
 }
 
 /** `undefined`: the policy in force refuses all of it already. */

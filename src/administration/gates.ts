@@ -10,11 +10,10 @@
 import type { PolicyDocument } from '../policy/document.ts'
 import type { Asker } from './asker.ts'
 import type { ConsoleRoleSettings } from './console-roles.ts'
-import { createConsoleRoles } from './console-roles.ts'
 import type { Errands } from './errands.ts'
 import { type AdminVisit, type ConsoleStanding, judgeConsole } from './gates-console.ts'
-import { type RecentUse, subjectKey, unpackUses } from './gates-uses.ts'
-import { type AppStanding, findTouchedApps, type GateQuestion, narrowDocument } from './gates-verdict.ts'
+import { subjectKey } from './gates-uses.ts'
+import type { AppStanding, GateQuestion } from './gates-verdict.ts'
 import type { PublishingParts } from './policy-publishing.ts'
 import type { Gate } from './policy-publishing-answers.ts'
 import { donePartsOf, type SilentInstance, silentOf } from './trail-desk.ts'
@@ -57,11 +56,7 @@ export interface GatesParts {
   readonly inForce: () => PolicyDocument
   readonly settings: ConsoleRoleSettings
   /** Decides uses again, off the thread that serves requests where there are many. */
-  readonly judge: (
-    question: GateQuestion,
-    policies: { readonly before: PolicyDocument; readonly after: PolicyDocument },
-    signal: AbortSignal,
-  ) => Promise<readonly AppStanding[]>
+  readonly judge: (question: GateQuestion, signal: AbortSignal) => Promise<readonly AppStanding[]>
   readonly monotonicNow: () => number
   /** For all instances, and again for judging. */
   readonly timeoutMs?: number
@@ -74,7 +69,7 @@ const keepMs = 10_000
 const mostGates = 10
 
 interface Gathered {
-  readonly uses: readonly RecentUse[]
+  readonly uses: readonly string[]
   readonly visits: readonly AdminVisit[]
   readonly isComplete: boolean
   readonly answered: number
@@ -90,7 +85,7 @@ export function createGates(parts: GatesParts): Gates {
     const state = await errands.ask<GatesPart>(gatesErrand, {}, by, timeoutMs)
     const done = donePartsOf(state).map(({ part }) => part)
     return {
-      uses: done.flatMap(({ uses }) => unpackUses(uses)),
+      uses: done.map(({ uses }) => uses),
       visits: done.flatMap(({ visits }) => visits),
       isComplete: done.every(({ isComplete }) => isComplete),
       answered: done.length,
@@ -120,23 +115,18 @@ export function createGates(parts: GatesParts): Gates {
     const gathered = await gatherOnce(asker.actor)
     if (gathered.answered === 0) return nothingKnown
     const own = asker.subject === undefined ? undefined : subjectKey({ kind: 'person', ...asker.subject })
-    const touched = findTouchedApps(before, document)
-    const uses = gathered.uses.filter(({ app }) => touched.has(app))
-    const hosts = new Set(uses.map(({ host }) => host))
-    const policies = { before: narrowDocument(before, hosts), after: narrowDocument(document, hosts) }
-    const [admins, onConsole] = await Promise.all([
-      findAdmins(uses, gathered.visits, { settings, before }),
-      judgeConsole(newestVisits(gathered.visits), settings, { before, after: document, own }),
-    ])
+    const visits = newestVisits(gathered.visits)
+    const question = { uses: gathered.uses, before, after: document, settings, knownAdmins: new Set(visits.map(keyOf)), own }
     let standings: readonly AppStanding[]
     try {
-      standings = uses.length === 0 ? [] : await judge({ uses, admins, own }, policies, AbortSignal.timeout(timeoutMs))
+      standings = await judge(question, AbortSignal.timeout(timeoutMs))
     } catch (error) {
       if ((error as Error).name !== 'TimeoutError') throw error
       return nothingKnown
     }
+    const onConsole = await judgeConsole(visits, settings, { before, after: document, own })
     const named = (id: string) => before.apps.find((app) => app.id === id)?.name ?? id
-    const words = { named, isOwnKnown: own !== undefined }
+    const words = { named }
     return {
       gates: [...appGates(standings, words), ...adminGates(standings, onConsole, words), ...ownGates(standings, onConsole, words)],
       notes: notesOf(standings, gathered, { ...words, isOwnConsoleKnown: own === undefined || onConsole.own !== undefined }),
@@ -225,22 +215,4 @@ function newestVisits(visits: readonly AdminVisit[]): readonly AdminVisit[] {
 
 function keyOf({ facts: { subject } }: AdminVisit): string {
   return subject.kind === 'person' ? subjectKey(subject) : ''
-}
-
-/** Whoever is named an admin by what is recorded of them, and whoever was one in the console. */
-async function findAdmins(
-  uses: readonly RecentUse[],
-  visits: readonly AdminVisit[],
-  { before, settings }: { readonly before: PolicyDocument; readonly settings: ConsoleRoleSettings },
-): Promise<ReadonlySet<string>> {
-  const roles = createConsoleRoles({ settings, policy: () => before, findInvitation: async () => [] })
-  const admins = new Set(visits.map(keyOf))
-  const seen = new Set<string>()
-  for (const { evidence, subject } of uses) {
-    const key = subjectKey(subject)
-    if (typeof evidence === 'string' || seen.has(key)) continue
-    seen.add(key)
-    if ((await roles.rolesOf(evidence.facts.subject)).includes('admin')) admins.add(key)
-  }
-  return admins
 }

@@ -126,7 +126,8 @@ function partsOf({ parts }: ErrandState<ImpactPart>): readonly RunPart[] {
   return parts.map((part): RunPart => {
     const { instance, state } = part
     if (state === 'running') return { instance, state, fraction: part.progress.fraction, note: part.progress.note ?? '' }
-    if (state === 'done') return { instance, state, fraction: 1, note: part.part.outcome === 'replayed' ? '' : unwillingWords[part.part.outcome] }
+    if (state === 'done')
+      return { instance, state, fraction: 1, note: part.part.outcome === 'replayed' ? '' : unwillingWords[part.part.outcome] }
     return { instance, state, fraction: state === 'waiting' ? 0 : 1, note: state === 'failed' ? part.why : '' }
   })
 }

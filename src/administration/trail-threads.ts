@@ -82,6 +82,8 @@ export function createLane(most: number): (signal: AbortSignal) => Promise<() =>
 }
 
 async function runInThread(task: ThreadTask, progress: TaskContext['progress'], signal: AbortSignal): Promise<unknown> {
+  // It may have been given up while it waited for its turn; whoever listens only now would never hear of it.
+  signal.throwIfAborted()
   const worker = new Worker(entry(), { workerData: task, env: {}, resourceLimits: { maxOldGenerationSizeMb: mostHeapMb } })
   let stop: (() => void) | undefined
   try {

@@ -10,8 +10,8 @@ import type { Asker } from './asker.ts'
 import type { Gates } from './gates.ts'
 import type { Draft, PolicyDrafts } from './policy-history.ts'
 import { findConflictMarks } from './policy-merge.ts'
-import type { JudgeBundle, JudgedBundle, TrialProblem } from './policy-trial.ts'
 import type { Gate } from './policy-publishing-answers.ts'
+import type { JudgeBundle, JudgedBundle, TrialProblem } from './policy-trial.ts'
 
 /** A name of the draft that nobody, or no device, ever carried. */
 export interface LifeWarning {

@@ -37,7 +37,9 @@ export async function findGivenPerson(who: string | Subject, lookup: PersonLooku
   const named = typeof who === 'string' ? who : who.sub
   const isEmail = typeof who === 'string' && who.includes('@')
   const one = typeof who === 'string' ? { issuer, sub: who } : who
-  const seen = isEmail ? await people.findPeople(who) : [await people.findPerson(one.issuer, one.sub)].filter((found) => found !== undefined)
+  const seen = isEmail
+    ? await people.findPeople(who)
+    : [await people.findPerson(one.issuer, one.sub)].filter((found) => found !== undefined)
   if (seen.length > 1) return `several people have this address; name one by sub: ${seen.map(({ sub }) => sub).join(', ')}`
   const [person] = seen
   const groups = lookup.groups.length === 0 ? undefined : lookup.groups

@@ -71,7 +71,9 @@ export interface WhatIfVerdict {
 export interface WhatIfAnswer {
   readonly at: number
   readonly notes: readonly string[]
-  readonly recorded: (Pick<RecordedDecision, 'request' | 'effect' | 'reason' | 'rule' | 'policy' | 'at'> & { readonly instance: string }) | undefined
+  readonly recorded:
+    | (Pick<RecordedDecision, 'request' | 'effect' | 'reason' | 'rule' | 'policy' | 'at'> & { readonly instance: string })
+    | undefined
   readonly inForce: WhatIfVerdict
   readonly draft: { readonly id: string; readonly hash: string; readonly verdict: WhatIfVerdict } | undefined
   /** What the draft says otherwise, in sentences. */
@@ -182,7 +184,10 @@ export function createWhatIf(parts: WhatIfParts): WhatIf {
     readonly notes: string[]
   }
 
-  function judge(policy: WhatIfPolicy, { given, locks, notes, question, subject }: Asked): { verdict: WhatIfVerdict; facts: Facts | undefined } {
+  function judge(
+    policy: WhatIfPolicy,
+    { given, locks, notes, question, subject }: Asked,
+  ): { verdict: WhatIfVerdict; facts: Facts | undefined } {
     const found = policy.find(question)
     if (found.outcome === 'refused') return { verdict: refusedBy(policy, found.reason), facts: undefined }
     const { app, request } = found
@@ -256,11 +261,18 @@ function replay({ replay: policy, version }: WhatIfPolicy, recorded: RecordedDec
     case 'decided': {
       const { app, effect, reason, rule } = replayed
       const { evidence } = recorded
-      const route =
-        typeof evidence === 'string' ? undefined : policy.find(recorded.host, evidence.facts.request.path, evidence.isPathWhole)
+      const route = typeof evidence === 'string' ? undefined : policy.find(recorded.host, evidence.facts.request.path, evidence.isPathWhole)
       const isFound = route !== undefined && route !== 'unclear' && typeof evidence !== 'string'
       const explanation = isFound && reason !== 'bad_request' ? explainDecision(route.app, evidence.facts) : undefined
-      return { version, app, effect, reason: Object.hasOwn(reasons, reason) ? (reason as Reason) : undefined, rule, explanation, gap: undefined }
+      return {
+        version,
+        app,
+        effect,
+        reason: Object.hasOwn(reasons, reason) ? (reason as Reason) : undefined,
+        rule,
+        explanation,
+        gap: undefined,
+      }
     }
   }
 }
@@ -287,9 +299,9 @@ function compareVerdicts(before: WhatIfVerdict, after: WhatIfVerdict): readonly 
   if (before.gap !== undefined || after.gap !== undefined) return []
   const said: string[] = []
   if (before.app !== after.app) said.push(`answered by ${appWords(after.app)} instead of ${appWords(before.app)}`)
-  if (before.effect !== after.effect) said.push(`${before.effect} becomes ${after.effect}: ${after.reason}${ruleWords(after.rule)}`)
+  if (before.effect !== after.effect) said.push(`${before.effect} becomes ${after.effect}: ${reasonOf(after)}`)
   else if (before.reason !== after.reason || before.rule !== after.rule)
-    said.push(`still ${after.effect}: ${after.reason}${ruleWords(after.rule)} instead of ${before.reason}${ruleWords(before.rule)}`)
+    said.push(`still ${after.effect}: ${reasonOf(after)}; until now ${reasonOf(before)}`)
   const former = new Map((before.explanation?.rules ?? []).map((rule) => [keyOf(rule), rule]))
   for (const rule of after.explanation?.rules ?? []) {
     const earlier = former.get(keyOf(rule))
@@ -298,7 +310,7 @@ function compareVerdicts(before: WhatIfVerdict, after: WhatIfVerdict): readonly 
     else if (earlier.standing !== rule.standing)
       said.push(`${nameOf(rule)}: ${standingWords[earlier.standing]} → ${standingWords[rule.standing]}`)
   }
-  for (const rule of former.values()) said.push(`${nameOf(rule)} is gone: ${standingWords[rule.standing]} until now`)
+  for (const rule of former.values()) said.push(`${nameOf(rule)} is gone; until now: ${standingWords[rule.standing]}`)
   return said.length <= mostDifferences ? said : [...said.slice(0, mostDifferences - 1), `and ${said.length - mostDifferences + 1} more`]
 }
 
@@ -310,8 +322,12 @@ function nameOf({ name, verb }: RuleTrace): string {
   return `${verb} ${JSON.stringify(name)}`
 }
 
-function ruleWords(rule: string | undefined): string {
-  return rule === undefined ? '' : ` by the rule ${JSON.stringify(rule)}`
+/** Where no rule matched, the one that is named is the nearest. */
+function reasonOf({ reason, rule }: WhatIfVerdict): string {
+  if (rule === undefined) return reason ?? ''
+  return reason === 'no_rule_matched'
+    ? `${reason}, the nearest is ${JSON.stringify(rule)}`
+    : `${reason}, by the rule ${JSON.stringify(rule)}`
 }
 
 function appWords(app: string | undefined): string {

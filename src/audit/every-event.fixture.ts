@@ -105,7 +105,15 @@ export const everyEvent: { readonly [K in Kind]: readonly [Of<K>, ...Of<K>[]] } 
     { event: 'access.request_withdrawn', request: 'r1', subject, app: 'wiki', accessRequest: 'q1', reason: undefined },
   ],
   'access.request_answered': [
-    { event: 'access.request_answered', actor, accessRequest: 'q1', app: 'wiki', target: 'u1', state: 'answered', reason: 'From Monday on.' },
+    {
+      event: 'access.request_answered',
+      actor,
+      accessRequest: 'q1',
+      app: 'wiki',
+      target: 'u1',
+      state: 'answered',
+      reason: 'From Monday on.',
+    },
     { event: 'access.request_answered', actor, accessRequest: 'q1', app: 'wiki', target: 'u1', state: 'seen', reason: undefined },
   ],
   'break_glass.issued': [

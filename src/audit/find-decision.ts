@@ -16,6 +16,8 @@ export interface FoundDecision {
   readonly decided: TrailLine
   /** JSON text of the facts by kind; `undefined` for one whose line is not there. */
   readonly facts: { readonly subject: string | undefined; readonly signIn: string | undefined; readonly device: string | undefined }
+  /** How the request ended, where the same segment says it; `findEnd` looks in later ones. */
+  readonly ended: TrailLine | undefined
   /** The segment that holds it. */
   readonly place: { readonly chain: string; readonly segment: number }
 }
@@ -26,35 +28,28 @@ export interface FoundDecision {
  */
 export async function findDecision(folder: string, requestId: string, near?: number): Promise<FoundDecision | undefined> {
   for (const segment of near === undefined ? await listNewestFirst(folder) : await listNear(folder, near)) {
-    // One that was allowed, waited for its record and was refused then has two: what became of it is in the last.
-    const isOfRequest = (line: TrailLine) => line['event'] === 'access.decided' && line['request'] === requestId
-    const decided = await findLine(segment, `"request":${JSON.stringify(requestId)}`, isOfRequest, 'last')
+    const { decided, ended } = await findRequest(segment, requestId)
     if (decided === undefined) continue
-    const hashes = (decided['facts'] ?? {}) as Readonly<Record<string, unknown>>
     const earlier = (await listSegments(folder, segment.chain)).filter(({ number }) => number <= segment.number).reverse()
     return {
       decided,
-      facts: {
-        subject: await findFacts(earlier, hashes['subject']),
-        signIn: await findFacts(earlier, hashes['sign_in']),
-        device: await findFacts(earlier, hashes['device']),
-      },
+      facts: await findFacts(earlier, (decided['facts'] ?? {}) as Readonly<Record<string, unknown>>),
+      ended,
       place: { chain: segment.chain, segment: segment.number },
     }
   }
   return undefined
 }
 
-/** The line that says how a request which was let through ended: in the segment of its decision, or in a later one of the chain. */
+/** The line that says how a request which was let through ended, in a segment of the chain after that of its decision. */
 export async function findEnd(
   folder: string,
   requestId: string,
   { chain, segment }: FoundDecision['place'],
 ): Promise<TrailLine | undefined> {
-  const isOfRequest = (line: TrailLine) => line['event'] === 'access.ended' && line['request'] === requestId
-  for (const later of (await listSegments(folder, chain)).filter(({ number }) => number >= segment)) {
-    const found = await findLine(later, `"request":${JSON.stringify(requestId)}`, isOfRequest, 'last').catch(undefinedIfMissing)
-    if (found !== undefined) return found
+  for (const later of (await listSegments(folder, chain)).filter(({ number }) => number > segment)) {
+    const found = await findRequest(later, requestId).catch(undefinedIfMissing)
+    if (found?.ended !== undefined) return found.ended
   }
   return undefined
 }
@@ -64,33 +59,49 @@ function undefinedIfMissing(error: unknown): undefined {
   if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
 }
 
-async function findFacts(segments: readonly SegmentFile[], hash: unknown): Promise<string | undefined> {
-  if (typeof hash !== 'string') return undefined
-  for (const segment of segments) {
-    const isWanted = (one: TrailLine) => one['event'] === 'facts.recorded' && one['hash'] === hash
-    const line = await findLine(segment, `"hash":${JSON.stringify(hash)}`, isWanted)
-    if (typeof line?.['facts'] === 'string') return line['facts']
-  }
-  return undefined
+/** Both lines of a request, in one reading: one that was allowed, waited for its record and was refused has two decisions, and the last is what became of it. */
+async function findRequest(
+  segment: SegmentFile,
+  requestId: string,
+): Promise<{ readonly decided: TrailLine | undefined; readonly ended: TrailLine | undefined }> {
+  let decided: TrailLine | undefined
+  let ended: TrailLine | undefined
+  await readLinesWith(segment, [`"request":${JSON.stringify(requestId)}`], (line) => {
+    if (line['request'] !== requestId) return true
+    if (line['event'] === 'access.decided') decided = line
+    if (line['event'] === 'access.ended') ended = line
+    return true
+  })
+  return { decided, ended }
 }
 
-async function findLine(
-  segment: SegmentFile,
-  needle: string,
-  isWanted: (line: TrailLine) => boolean,
-  which: 'first' | 'last' = 'first',
-): Promise<TrailLine | undefined> {
-  let wanted: TrailLine | undefined
+/** All three at once: each segment is read once, and no further than the last of them. */
+async function findFacts(segments: readonly SegmentFile[], hashes: Readonly<Record<string, unknown>>): Promise<FoundDecision['facts']> {
+  const { device, sign_in: signIn, subject } = hashes
+  const found = new Map<unknown, string>()
+  const wanted = new Set([subject, signIn, device].filter((hash) => typeof hash === 'string'))
+  for (const segment of segments) {
+    if (wanted.size === 0) break
+    const needles = [...wanted].map((hash) => `"hash":${JSON.stringify(hash)}`)
+    await readLinesWith(segment, needles, ({ event, facts, hash }) => {
+      if (event === 'facts.recorded' && typeof hash === 'string' && typeof facts === 'string' && wanted.delete(hash)) found.set(hash, facts)
+      return wanted.size > 0
+    })
+  }
+  return { subject: found.get(subject), signIn: found.get(signIn), device: found.get(device) }
+}
+
+/** Hands out every line that holds one of the needles, those of a block needle by needle, until `take` says that it is enough. */
+async function readLinesWith(segment: SegmentFile, needles: readonly string[], take: (line: TrailLine) => boolean): Promise<void> {
   for await (const { bytes, isWhole } of readBlocks(segment)) {
     if (!isWhole) continue
-    for (let found = bytes.indexOf(needle); found !== -1; found = bytes.indexOf(needle, bytes.indexOf(10, found))) {
-      const line = parseTrailLine(bytes.subarray(bytes.lastIndexOf(10, found) + 1, bytes.indexOf(10, found)))
-      if (line === undefined || !isWanted(line)) continue
-      if (which === 'first') return line
-      wanted = line
+    for (const needle of needles) {
+      for (let found = bytes.indexOf(needle); found !== -1; found = bytes.indexOf(needle, bytes.indexOf(10, found))) {
+        const line = parseTrailLine(bytes.subarray(bytes.lastIndexOf(10, found) + 1, bytes.indexOf(10, found)))
+        if (line !== undefined && !take(line)) return
+      }
     }
   }
-  return wanted
 }
 
 async function listNear(folder: string, near: number): Promise<readonly SegmentFile[]> {

@@ -148,7 +148,7 @@ export function createLiveProbes({ storeReport, openLife, log, now }: LiveProbeP
           return [
             result('people', 'unknown', 'there is no store or no key file here yet: people and devices were not compared with the policy'),
           ]
-        return await compare(configuration, policy, life, now)
+        return await compareWithSeen(configuration, policy, life, { now, limitMs: probeMs })
       } catch (error) {
         if (!isPosternError(error)) throw error
         return [result('people', 'unknown', `people and devices seen were not compared with the policy (${error.code})`)]
@@ -162,11 +162,12 @@ export function createLiveProbes({ storeReport, openLife, log, now }: LiveProbeP
 /** Of devices, and of people: more than most companies have, and read in seconds. */
 const mostSeen = 50_000
 
-async function compare(
-  { clientCertificate, console: roles, provider }: InstanceConfiguration,
+/** How the policy stands to the people and devices of the store; the console says the same of a draft. `limitMs`: for each of both. */
+export async function compareWithSeen(
+  { clientCertificate, console: roles, provider }: Pick<InstanceConfiguration, 'clientCertificate' | 'console' | 'provider'>,
   policy: PolicyDocument,
   sources: LifeSources,
-  now: () => number,
+  { limitMs, now }: { readonly now: () => number; readonly limitMs: number },
 ): Promise<readonly ProbeResult[]> {
   const others = (['admin', 'auditor', 'helpdesk'] as const).flatMap((role) => {
     const who = roles[role]
@@ -174,7 +175,7 @@ async function compare(
   })
   const { deviceId, posture } = provider.claims
   const readSubject = compileSubjectReader(provider)
-  const life = await compareWithLife(policy, sources, { readSubject, deviceId, posture, others, now, limitMs: probeMs, most: mostSeen })
+  const life = await compareWithLife(policy, sources, { readSubject, deviceId, posture, others, now, limitMs, most: mostSeen })
   return [...describePeople(life, provider, policy.services.length > 0), ...describeDevices(life, { clientCertificate, provider })]
 }
 

@@ -158,13 +158,17 @@ const events = [
     target: text(1024).optional(),
     reason: prose.optional(),
   }),
-  event(['access.requested', 'access.request_withdrawn'], 'Somebody asked for access to an app on their portal, or took the request back.', {
-    request,
-    subject,
-    app,
-    access_request: text(64),
-    reason: prose.optional(),
-  }),
+  event(
+    ['access.requested', 'access.request_withdrawn'],
+    'Somebody asked for access to an app on their portal, or took the request back.',
+    {
+      request,
+      subject,
+      app,
+      access_request: text(64),
+      reason: prose.optional(),
+    },
+  ),
   event(['access.request_answered'], 'An administrator saw or answered a request for access. Nothing was granted by it.', {
     actor,
     access_request: text(64),

@@ -1,14 +1,18 @@
 /**
  * What the portal shows: apps in the order a person looks for them, monograms where there is no logo, the search without script.
  *
- * Pure. Which apps are here was decided before, by the same policy that decides requests.
+ * Pure. Which apps are here was decided before, by the same policy that decides requests; of one that is closed, the words are those of its own
+ * refusal.
  */
 
-import { parseOwnPath, parseWebAddress } from './contact.ts'
+import { type Contact, parseOwnPath, parseWebAddress } from './contact.ts'
 import type { AppCardView, PersonView, PortalView } from './pages.ts'
+import { type Action, describeRefusal, type RefusalBrand } from './refusal-content.ts'
+import { printSpan } from './words.ts'
 
 /** One card as the template needs it. */
 export interface PortalCard {
+  readonly id: string
   readonly name: string
   readonly description: string | undefined
   readonly href: string
@@ -19,41 +23,96 @@ export interface PortalCard {
   /** One of the twelve colours of the stylesheet, always the same for an app. */
   readonly hue: number
   readonly sensitivity: 'Confidential' | 'Restricted' | undefined
-  readonly mustAsk: boolean
+  /** A visit leads to a better sign-in, and back to the app. */
+  readonly stepUp: { readonly title: string; readonly label: string } | undefined
+  /** Why it is closed now, and what would help. */
+  readonly closed: ClosedWords | undefined
+  readonly request: { readonly asked: string | undefined } | undefined
   /** What typing is compared with, folded. */
   readonly searchText: string
   /** Does not match what was searched for without script. */
   readonly isHidden: boolean
 }
 
+/** What a card says of an app that is closed to this person. */
+export interface ClosedWords {
+  readonly title: string
+  readonly happened: string
+  readonly steps: readonly { readonly title: string; readonly text: string }[]
+  /** Where nothing more particular would help. */
+  readonly helps: string | undefined
+  readonly note: string | undefined
+  readonly contacts: readonly Contact[]
+  readonly action: Action | undefined
+}
+
 /** What the template of the portal is given. */
 export interface PortalContent {
   readonly person: PersonView
+  /** Those that open, and those that open after a better sign-in. */
   readonly cards: readonly PortalCard[]
+  readonly closed: readonly PortalCard[]
+  readonly locked:
+    | { readonly title: string; readonly text: string; readonly helps: string; readonly contacts: readonly Contact[] }
+    | undefined
+  readonly links: readonly { readonly href: string; readonly label: string }[]
+  readonly formToken: string
   readonly shownCount: number
   readonly query: string | undefined
 }
 
 /** Everything that the portal for `view` shows. An app without a safe address is left out. */
-export function describePortal(view: PortalView): PortalContent {
+export function describePortal(view: PortalView, brand: RefusalBrand): PortalContent {
   const words = foldText(view.query ?? '')
     .split(/\s+/)
     .filter(Boolean)
-  const cards = view.apps
-    .flatMap((app) => describeCard(app, words))
-    .sort((a, b) => Number(a.mustAsk) - Number(b.mustAsk) || byName.compare(a.name, b.name))
+  const all = view.apps
+    .flatMap((app) => describeCard(app, { words, at: view.at ?? 0, brand }))
+    .sort((a, b) => byName.compare(a.name, b.name))
   return {
     person: { name: view.person.name, email: view.person.email === view.person.name ? undefined : view.person.email },
-    cards,
-    shownCount: cards.filter((card) => !card.isHidden).length,
+    cards: all.filter(({ closed }) => closed === undefined),
+    closed: all.filter(({ closed }) => closed !== undefined),
+    locked: view.locked === undefined ? undefined : describeLock(view, brand),
+    links: links.filter(({ href }) => href === '/sessions' || view.pages?.includes(href) === true),
+    formToken: view.formToken ?? '',
+    shownCount: all.filter((card) => !card.isHidden).length,
     query: view.query === undefined || view.query.trim() === '' ? undefined : view.query.slice(0, 200),
   }
 }
 
+const links = [
+  { href: '/sessions', label: 'Where you are signed in' },
+  { href: '/devices', label: 'Your devices' },
+  { href: '/requests', label: 'What you asked for' },
+  { href: '/privacy', label: 'What is known about you' },
+  { href: '/console', label: 'Console' },
+]
+
+function describeLock({ locked, person, requestId = '' }: PortalView, brand: RefusalBrand): NonNullable<PortalContent['locked']> {
+  const facts = { ...nothingElse, reason: 'locked', requestId, person: person.email ?? person.name } as const
+  const { contacts, helps, title } = describeRefusal(facts, brand)
+  return {
+    title,
+    text: `An administrator has locked your ${locked === 'device' ? 'device' : 'account'}, so no app opens.`,
+    helps,
+    contacts,
+  }
+}
+
+/** What the portal has no part in: each of these is a page's own. */
+const nothingElse = { app: undefined, unmet: [], retryPath: undefined, signInUrl: undefined, signOutUrl: undefined, portalUrl: '' } as const
+
 const byName = new Intl.Collator('en', { sensitivity: 'base', numeric: true })
 const graphemes = new Intl.Segmenter('en', { granularity: 'grapheme' })
 
-function describeCard(app: AppCardView, words: readonly string[]): PortalCard[] {
+interface CardSurroundings {
+  readonly words: readonly string[]
+  readonly at: number
+  readonly brand: RefusalBrand
+}
+
+function describeCard(app: AppCardView, { at, brand, words }: CardSurroundings): PortalCard[] {
   const href = parseWebAddress(app.url)
   if (href === undefined) return []
   const url = new URL(href)
@@ -61,6 +120,7 @@ function describeCard(app: AppCardView, words: readonly string[]): PortalCard[] 
   const searchText = foldText(`${app.name} ${app.description ?? ''} ${shownAddress} ${app.id}`)
   return [
     {
+      id: app.id,
       name: app.name,
       description: app.description,
       href,
@@ -69,11 +129,42 @@ function describeCard(app: AppCardView, words: readonly string[]): PortalCard[] 
       monogram: monogramOf(app.name),
       hue: hueOf(app.id),
       sensitivity: app.sensitivity === 'restricted' ? 'Restricted' : app.sensitivity === 'confidential' ? 'Confidential' : undefined,
-      mustAsk: app.access === 'ask',
+      stepUp: app.access === 'step_up' ? stepUpWords[app.wanted ?? 'stronger'] : undefined,
+      closed: app.access === 'ask' ? describeClosed(app, at, brand) : undefined,
+      request:
+        app.request === undefined
+          ? undefined
+          : { asked: app.request.askedAt === undefined ? undefined : `${printSpan(Math.max(0, at - app.request.askedAt))} ago` },
       searchText,
       isHidden: !words.every((word) => searchText.includes(word)),
     },
   ]
+}
+
+/** The visit itself leads through the sign-in that is wanted, and back to the app. */
+const stepUpWords = {
+  stronger: { title: 'Opens after a stronger sign-in', label: 'Sign in again with a second factor' },
+  fresher: { title: 'Opens after a more recent sign-in', label: 'Sign in again' },
+} as const
+
+const signInAgain = 'Sign out and in again'
+
+function describeClosed({ name, refusal, url }: AppCardView, at: number, brand: RefusalBrand): ClosedWords {
+  const { help, owner, ...said } = refusal ?? {
+    reason: 'no_rule_matched' as const,
+    unmet: [],
+    requestId: '',
+    person: undefined,
+    owner: undefined,
+    help: undefined,
+  }
+  const facts = { ...nothingElse, ...said, at, app: { name, url, owner, help }, signOutUrl: '/.postern/sign-out' }
+  const { actions, contacts, happened, helps, note, steps, title } = describeRefusal(facts, brand)
+  return {
+    ...{ title, happened, steps, note, contacts },
+    helps: steps.length === 0 ? helps : undefined,
+    action: actions.find(({ label }) => label === signInAgain),
+  }
 }
 
 /** Only pictures that our pages may load without asking anyone: our own assets, and what is written out in full. */

@@ -11,7 +11,7 @@ import type { ConsoleTokens } from './console/console-token.ts'
 import type { AppCardView, PageRenderer, PortalView } from './pages.ts'
 import { emailOf } from './person.ts'
 import { findKnownApps, gatherFacts, type KnownApp, mayAskFor, type PersonsFacts, type PortalAppsPorts } from './portal-apps.ts'
-import { type PersonalSettings, personalPathsOf } from './portal-pages.ts'
+import { type PersonalSettings, personalPathsOf } from './portal-settings.ts'
 import { findSingle, getContext, readQuery } from './request-context.ts'
 import { isStrongEnough } from './sign-in-step-up.ts'
 import type { SignedInRequests } from './signed-in.ts'
@@ -37,6 +37,7 @@ export function mountPortal(router: Router, ports: PortalPorts): void {
     const { session } = live
     const facts = await gatherFacts(ports, request, live)
     const person = { name: displayNameOf(session), email: emailOf(facts.subject) }
+    const roles = (await personal?.rolesOf(facts.subject)) ?? []
     const asked = new Map<string, number>()
     for (const one of (await personal?.requests?.listOf(session)) ?? []) if (one.state !== 'answered') asked.set(one.app.id, one.askedAt)
     const { requestId } = getContext(request)
@@ -53,7 +54,7 @@ export function mountPortal(router: Router, ports: PortalPorts): void {
       signOutUrl: new URL('/.postern/sign-out', accessUrl).href,
       at: facts.environment.at,
       locked: facts.lock?.on === 'device' ? 'device' : facts.lock === undefined ? undefined : 'person',
-      pages: personalPathsOf(personal),
+      pages: roles.length === 0 ? personalPathsOf(personal) : [...personalPathsOf(personal), '/console'],
       formToken: tokens.issue(session),
       requestId,
     }

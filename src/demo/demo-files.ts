@@ -1,7 +1,7 @@
 /**
  * The two files of the demo, as an admin would write them: the instance configuration and the policy document.
  *
- * They are made to be read and changed while the demo runs. Every start writes them anew, since the ports may differ.
+ * They are made to be read. Every start writes them anew, since the ports may differ, and begins with a policy of one revision.
  */
 
 /** Where everything of one demo is found. */
@@ -22,7 +22,8 @@ export interface DemoAppAddress {
 }
 
 /** `postern.yaml` of the demo. The client's secret stands in the file beside it. */
-export function writeInstance({ port, operationsPort, access, issuer }: DemoAddresses): string {
+export function writeInstance({ port, operationsPort, access, apps, issuer }: DemoAddresses): string {
+  const reached = Object.values(apps).map(({ upstream }) => JSON.stringify(new URL(upstream).host))
   return `# The instance configuration of the demo. Written anew by every start; a change needs a restart.
 
 url: ${access.origin}
@@ -41,10 +42,16 @@ session:
 
 keys_file: keys.json
 data_dir: . # audit/ is here
-policy: policy.yaml
+policy: managed # changed at /console, where each change has a history; \`policy: policy.yaml\` follows the file instead
+policy_seed: policy.yaml # what the first revision is made of
+upstreams: { allow: [${reached.join(', ')}] } # nowhere else on this machine does an app lead
+requests: on # people may ask for access
 
 console:
-  roles: { admin: { groups: [postern-admins] } }
+  roles:
+    admin: { groups: [postern-admins] } # alice
+    auditor: { groups: [finance] } # bob reads everything and changes nothing
+    helpdesk: { users: [carol@corp.example] } # carol cuts people off and lets them in again, but no admin
 
 brand:
   name: Corp
@@ -54,7 +61,7 @@ brand:
 
 /** `policy.yaml` of the demo. */
 export function writePolicy({ apps }: DemoAddresses): string {
-  return `# Who may open what. Written anew by every start; change it while the demo runs and save: it is taken over at once.
+  return `# Who may open what: what the first revision is made of. Written anew by every start; while the demo runs, change it at /console.
 #
 # Nothing is allowed that no rule allows. A deny wins over every allow. The order of rules never matters.
 # The people: alice (engineering, postern-admins), bob (finance), carol (contractors).
@@ -84,6 +91,7 @@ apps:
     help: alice@corp.example
     url: ${apps.board.url}
     upstream: ${apps.board.upstream}
+    portal: listed # everybody may know of it, and ask for it
     rules:
       - name: engineering takes part
         allow: { groups: [engineering] }

@@ -8,22 +8,22 @@ import { join, relative } from 'node:path'
 import type { RunningDemo } from './start-demo.ts'
 
 /** The text to print once everything answers. `from` is the folder that paths are shown relative to. */
-export function tellDemo(demo: Pick<RunningDemo, 'addresses' | 'folder' | 'policyFile'>, from: string): string {
+export function tellDemo(demo: Pick<RunningDemo, 'addresses' | 'folder'>, from: string): string {
   const { access, apps, issuer, operationsPort } = demo.addresses
-  const policy = show(demo.policyFile, from)
   const audit = show(join(demo.folder, 'audit'), from)
   return `
   Postern is running. This is a demo: three people, no passwords, everything on this machine.
 
     Portal      ${access.origin}
+    Console     ${access.origin}/console
     Wiki        ${apps.wiki.url}
     Live board  ${apps.board.url}
     Payroll     ${apps.payroll.url}
 
-  Who may open what                          wiki          board    payroll
-    alice  engineering, postern-admins       write         yes      /admin/ only
-    bob    finance                           write         no       with a code, not /admin/
-    carol  contractors                       read only     no       no
+  Who may open what                          wiki          board    payroll                     console
+    alice  engineering, postern-admins       write         yes      /admin/ only                admin
+    bob    finance                           write         no       with a code, not /admin/    auditor
+    carol  contractors                       read only     no       no                          helpdesk
 
   Five minutes
     1. Open ${apps.wiki.url} and sign in as Alice. Edit a page, upload a file.
@@ -34,10 +34,12 @@ export function tellDemo(demo: Pick<RunningDemo, 'addresses' | 'folder' | 'polic
        wiki and board ask for a sign-in again.
     5. Sign in as Bob and open ${apps.payroll.url}: it wants a second factor,
        so he is asked for a code once, and is back where he wanted to go.
-    6. Sign in as Carol: she reads the wiki, and saving a page is refused.
-    7. Change ${policy}: give contractors the board. Save, and reload the page as Carol.
-       Break the file: the last good policy stays, and this window says what is wrong.
-    8. Read what was decided, and by which rule:  tail -f ${audit}/*/*.ndjson
+    6. Sign in as Carol: she reads the wiki, and saving a page is refused. On the portal she can ask for the board.
+    7. Open ${access.origin}/console as Alice: what needs attention, and who was refused what.
+       Apps, Live board, \`Change in a draft\`: let the group contractors in, try it, publish it.
+       Reload the board as Carol. Then restore revision 1 under Policy.
+    8. Open the console as Bob, who reads everything, and as Carol, who helps people who are stuck.
+    9. Every decision is a line:  tail -f ${audit}/*/*.ndjson
 
   Sign-in service ${issuer.origin} · health and metrics http://127.0.0.1:${operationsPort}/metrics
   Safari, and other browsers that do not find these names: add two lines to /etc/hosts

@@ -25,10 +25,24 @@ export type Heard = Pick<Arrival, 'id' | 'address' | 'snapshot'> & { readonly re
 /** Records a decision about a routed request. */
 export function recordDecision(point: EnforcementPoint, arrival: Arrival, judgement: Judgement): void {
   const { decision, route, session, claimsState } = judgement
+  const { factsLedger, ports, redaction } = point
   const recorded = recordedSubjectOf(point, arrival, judgement)
-  point.ports.audit.record({
-    ...describeRequest(point, arrival, judgement.target),
-    ...describePath(route, judgement.target),
+  const evidence = evidenceOf(judgement)
+  const environment = evidence === undefined ? undefined : redaction.environment(evidence.environment)
+  const device = evidence === undefined ? undefined : redaction.device(judgement.deviceOnRecord)
+  const { path, pathRedacted } = describePath(route, judgement.target)
+  // In one go: this is made for every request, and would else be copied from part to part.
+  ports.audit.record({
+    event: 'access.decided',
+    request: arrival.id,
+    host: judgement.target.hostname,
+    method: arrival.request.method ?? '',
+    path,
+    pathRedacted,
+    query: route.recording.paths === 'full' ? recordedQuery(point, judgement.target) : undefined,
+    policy: arrival.snapshot.version,
+    address: recordedAddress(point, arrival),
+    userAgent: recordedUserAgent(point, arrival),
     trace: arrival.trace.id,
     subject: describeSubject(recorded.subject),
     session: session?.id,
@@ -38,7 +52,18 @@ export function recordDecision(point: EnforcementPoint, arrival: Arrival, judgem
     rule: ruleOf(decision),
     claimsAt: session?.claims.at,
     claimsState,
-    ...describeEvidence(point, judgement, recorded),
+    would: decision.would,
+    alert: decision.isAlert,
+    lock: judgement.facts?.lock,
+    decidedAt: environment?.at,
+    methodClass: evidence?.request.methodClass,
+    facts:
+      evidence === undefined || device === undefined
+        ? undefined
+        : factsLedger.refer({ subject: recorded.subject, signIn: evidence.signIn, device }, recorded.claimPaths),
+    device: device?.known === true ? device.value.id : undefined,
+    tlsVersion: environment?.tlsVersion.known === true ? environment.tlsVersion.value : undefined,
+    circumstances: environment === undefined ? undefined : describeCircumstances(environment, route.policy.needs.has('client')),
   })
   if (decision.isAlert === true) raiseAlert(point, arrival, judgement)
 }
@@ -83,25 +108,8 @@ export function describePath(
 }
 
 /** What the decision was made from. Of strangers who were sent away there is nothing: they are counted, not listed. */
-function describeEvidence(
-  { factsLedger, redaction }: EnforcementPoint,
-  { decision, deviceOnRecord, facts, route }: Judgement,
-  { claimPaths: paths, subject }: RecordedSubject,
-) {
-  const outcome = { would: decision.would, alert: decision.isAlert, lock: facts?.lock }
-  if (facts === undefined || (facts.subject.kind === 'nobody' && decision.effect !== 'allow')) return outcome
-  const { request } = facts
-  const environment = redaction.environment(facts.environment)
-  const device = redaction.device(deviceOnRecord)
-  return {
-    ...outcome,
-    decidedAt: environment.at,
-    methodClass: request.methodClass,
-    facts: factsLedger.refer({ subject, signIn: facts.signIn, device }, paths),
-    device: device.known ? device.value.id : undefined,
-    tlsVersion: environment.tlsVersion.known ? environment.tlsVersion.value : undefined,
-    circumstances: describeCircumstances(environment, route.policy.needs.has('client')),
-  }
+function evidenceOf({ decision, facts }: Judgement): Facts | undefined {
+  return facts?.subject.kind === 'nobody' && decision.effect !== 'allow' ? undefined : facts
 }
 
 /**
@@ -218,18 +226,30 @@ export function observeEnd(
   ports.observe({ app, effect, reason, status, seconds: lastedMs / 1000, overheadSeconds: ((ownMs ?? lastedMs) - receivingMs) / 1000 })
 }
 
-function describeRequest({ redaction, settings }: EnforcementPoint, { id, request, address, snapshot }: Heard, target: Target | undefined) {
+function describeRequest(point: EnforcementPoint, heard: Heard, target: Target | undefined) {
   return {
     event: 'access.decided',
-    request: id,
+    request: heard.id,
     host: target?.hostname ?? '',
-    method: request?.method ?? '',
+    method: heard.request?.method ?? '',
     path: target?.path ?? '',
-    query: settings.recording.query === 'keep' && target !== undefined ? target.query : undefined,
-    policy: snapshot.version,
-    address: redaction.fields.has('address') ? undefined : address,
-    userAgent: redaction.fields.has('user_agent') ? undefined : request?.headers['user-agent']?.slice(0, maxUserAgentLength),
+    query: target === undefined ? undefined : recordedQuery(point, target),
+    policy: heard.snapshot.version,
+    address: recordedAddress(point, heard),
+    userAgent: recordedUserAgent(point, heard),
   } satisfies Partial<Extract<AuditEvent, { event: 'access.decided' }>>
+}
+
+function recordedQuery({ settings }: EnforcementPoint, { query }: Target): string | undefined {
+  return settings.recording.query === 'keep' ? query : undefined
+}
+
+function recordedAddress({ redaction }: EnforcementPoint, { address }: Heard): string | undefined {
+  return redaction.fields.has('address') ? undefined : address
+}
+
+function recordedUserAgent({ redaction }: EnforcementPoint, { request }: Heard): string | undefined {
+  return redaction.fields.has('user_agent') ? undefined : request?.headers['user-agent']?.slice(0, maxUserAgentLength)
 }
 
 /** One more than a line holds and than is ever read for a browser: so a longer one is known to have been longer. */

@@ -50,7 +50,8 @@ export interface People {
 }
 
 /** Somebody who has not signed in for this long is forgotten; as long as the audit trail is kept by default. */
-const keepMs = 400 * 86_400_000
+export const keepPeopleDays = 400
+const keepMs = keepPeopleDays * 86_400_000
 
 /** Little enough for one go at a store that also serves requests. */
 const batchSize = 100

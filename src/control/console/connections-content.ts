@@ -4,6 +4,7 @@
  * Every address is made of parts that were encoded here; everything that a person, a provider or an app chose stays text.
  */
 
+import type { Permission } from '../../administration/asker.ts'
 import { refOf } from '../../administration/person-ref.ts'
 import type { ConnectionsJson, OpenConnectionJson } from '../operations/connections.ts'
 import { type InstantView, instantView } from './instants.ts'
@@ -12,9 +13,9 @@ import { type InstantView, instantView } from './instants.ts'
 export interface ConnectionRow {
   readonly id: string
   readonly app: string
-  readonly appHref: string
+  /** Addresses are `undefined` where there is no page, or none for this reader. */
+  readonly appHref: string | undefined
   readonly who: string
-  /** `undefined` for whoever has no page of their own. */
   readonly whoHref: string | undefined
   readonly kind: string
   readonly since: InstantView | undefined
@@ -24,7 +25,7 @@ export interface ConnectionRow {
   readonly device: string
   readonly deviceHref: string | undefined
   readonly asked: string
-  readonly decisionHref: string
+  readonly decisionHref: string | undefined
   readonly instance: string
 }
 
@@ -51,6 +52,9 @@ export interface ConnectionsContent {
   readonly mayCut: boolean
 }
 
+/** Whether the reader holds a permission: nobody is led to a refusal. */
+type May = (permission: Permission) => boolean
+
 const kindWords: Readonly<Record<OpenConnectionJson['kind'], string>> = {
   websocket: 'WebSocket',
   event_stream: 'Event stream',
@@ -60,7 +64,7 @@ const kindWords: Readonly<Record<OpenConnectionJson['kind'], string>> = {
 const blank: ConnectionRow = {
   id: '',
   app: '',
-  appHref: '/console/apps',
+  appHref: undefined,
   who: '',
   whoHref: undefined,
   kind: '',
@@ -71,7 +75,7 @@ const blank: ConnectionRow = {
   device: '',
   deviceHref: undefined,
   asked: '',
-  decisionHref: '/console/trail',
+  decisionHref: undefined,
   instance: '',
 }
 
@@ -81,13 +85,13 @@ const mostApps = 50
 /** The page. */
 export function describeConnectionsPage(
   found: ConnectionsJson,
-  facts: { readonly filter: ConnectionsFilter; readonly isFirst: boolean; readonly mayCut: boolean; readonly now: number },
+  facts: { readonly filter: ConnectionsFilter; readonly isFirst: boolean; readonly may: May; readonly now: number },
 ): ConnectionsContent {
-  const { filter, isFirst, mayCut, now } = facts
+  const { filter, isFirst, may, now } = facts
   return {
     filter,
     isFiltered: filter.app !== '' || filter.subject !== '',
-    ...describeLive(found, now),
+    ...describeLive(found, { may, now }),
     blank,
     apps: found.apps.slice(0, mostApps).map(({ app, count }) => ({
       app,
@@ -98,14 +102,17 @@ export function describeConnectionsPage(
     next: found.next === null ? undefined : `${connectionsHref(filter)}${querySign(filter)}after=${encodeURIComponent(found.next)}`,
     first: isFirst ? undefined : connectionsHref(filter),
     liveHref: isFirst ? `/console/connections/live${queryOf(filter)}` : undefined,
-    mayCut,
+    mayCut: may('connections:cut'),
   }
 }
 
 /** What changes while somebody looks. */
-export function describeLive(found: ConnectionsJson, now: number): Pick<ConnectionsContent, 'rows' | 'total' | 'summary' | 'silent'> {
+export function describeLive(
+  found: ConnectionsJson,
+  facts: { readonly may: May; readonly now: number },
+): Pick<ConnectionsContent, 'rows' | 'total' | 'summary' | 'silent'> {
   return {
-    rows: found.entries.map((entry) => describeRow(entry, now)),
+    rows: found.entries.map((entry) => describeRow(entry, facts)),
     total: found.total,
     summary: summaryOf(found),
     silent: found.instances.filter(({ answered }) => !answered).map(({ name }) => name),
@@ -119,24 +126,24 @@ export function connectionsHref(filter: Partial<ConnectionsFilter>): string {
 
 function describeRow(
   { address, app, bytes_in, bytes_out, device, id, instance, kind, method, path, since, subject }: OpenConnectionJson,
-  now: number,
+  { may, now }: { readonly may: May; readonly now: number },
 ): ConnectionRow {
   const { email, issuer, sub } = subject
   return {
     id,
     app,
-    appHref: `/console/apps/${encodeURIComponent(app)}`,
+    appHref: may('policy:read') ? `/console/apps/${encodeURIComponent(app)}` : undefined,
     who: email ?? sub ?? 'nobody',
-    whoHref: issuer === null || sub === null ? undefined : `/console/people/${refOf({ issuer, sub })}`,
+    whoHref: issuer === null || sub === null || !may('people:read') ? undefined : `/console/people/${refOf({ issuer, sub })}`,
     kind: kindWords[kind],
     since: instantView(Date.parse(since), now),
     received: bytesWords(bytes_in),
     sent: bytesWords(bytes_out),
     address: address ?? '(not recorded)',
     device: device ?? '',
-    deviceHref: device === null ? undefined : `/console/devices/${encodeURIComponent(device)}`,
+    deviceHref: device === null || !may('devices:read') ? undefined : `/console/devices/${encodeURIComponent(device)}`,
     asked: path === '' ? method : `${method} ${path}`,
-    decisionHref: `/console/trail/decisions/${encodeURIComponent(id)}`,
+    decisionHref: may('audit:read') ? `/console/trail/decisions/${encodeURIComponent(id)}` : undefined,
     instance,
   }
 }

@@ -6,7 +6,6 @@
  */
 
 import { setTimeout as pause } from 'node:timers/promises'
-import type { Asker } from '../../administration/asker.ts'
 import type { AdministeredConnections } from '../../administration/connections.ts'
 import { type ConnectionsJson, type ConnectionsOperations, describeConnections } from '../operations/connections.ts'
 import type { CarryOut } from '../operations/operation.ts'
@@ -41,23 +40,22 @@ export function mountConnectionsPages(routes: ConsoleRoutes, { carryOut, connect
     const after = request.query.get('after')
     const found = await carryOut(operations.list, { ...inputOf(filter), ...(after === null ? {} : { after }) }, request.asker)
     if (found.outcome === 'refused') return { kind: 'refused', refusal: found }
-    const mayCut = request.may('connections:cut')
     return {
       kind: 'page',
       template: 'connections',
       title: 'Open connections',
       section: 'connections',
-      content: describeConnectionsPage(found.value, { filter, isFirst: after === null, mayCut, now: request.now }),
+      content: describeConnectionsPage(found.value, { filter, isFirst: after === null, may: request.may, now: request.now }),
       scripts: ['connections.js'],
     }
   })
 
   routes.get('/console/connections/live', 'connections:read', async (request) => {
     const input = inputOf(filterOf(request))
-    return { kind: 'events', events: (signal) => follow(input, request.asker, signal) }
+    return { kind: 'events', events: (signal) => follow(input, request, signal) }
   })
 
-  async function* follow(input: ReturnType<typeof inputOf>, asker: Asker, signal: AbortSignal): AsyncIterable<object> {
+  async function* follow(input: ReturnType<typeof inputOf>, { asker, may }: ConsoleRequest, signal: AbortSignal): AsyncIterable<object> {
     let recordedAt = Number.NEGATIVE_INFINITY
     while (!signal.aborted) {
       let found: ConnectionsJson
@@ -69,7 +67,7 @@ export function mountConnectionsPages(routes: ConsoleRoutes, { carryOut, connect
       } else {
         found = describeConnections(await connections.list({ ...input, app: input.app, subject: input.subject }, asker.actor))
       }
-      yield describeLive(found, now())
+      yield describeLive(found, { may, now: now() })
       await pause(freshEveryMs, undefined, { signal, ref: false }).catch(() => undefined)
     }
   }

@@ -107,7 +107,8 @@ export function describeDecisionPage(
   }
 }
 
-function describeRule({
+/** A rule with its conditions, as `decision-rules.eta` prints it. */
+export function describeRule({
   is_deciding,
   is_report,
   name,

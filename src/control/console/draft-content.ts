@@ -10,7 +10,7 @@ import type { Draft, Merge, PolicyInForce, Revision } from '../../administration
 import { findConflictMarks, mergeBundles } from '../../administration/policy-merge.ts'
 import { stateDraft } from '../../administration/policy-statements.ts'
 import type { Refused } from '../operations/operation.ts'
-import { describeGates, type GateField, noGates, type TypedGates } from './draft-gates-content.ts'
+import { describeGates, type GateField, noGates, sentence, type TypedGates } from './draft-gates-content.ts'
 import type { ImpactView } from './draft-impact-content.ts'
 import { editorHref, type TrialView } from './draft-trial-content.ts'
 import { type DiffFile, describeDiff } from './policy-difference-content.ts'
@@ -68,7 +68,9 @@ export interface DraftPage {
   readonly moved:
     | {
         /** `undefined`: the policy is files, and these are not what it began from. */
-        readonly by: { readonly number: number; readonly href: string; readonly comment: string; readonly published: AuthorView } | undefined
+        readonly by:
+          | { readonly number: number; readonly href: string; readonly comment: string; readonly published: AuthorView }
+          | undefined
         readonly conflicts: readonly string[]
         readonly mayMerge: boolean
       }
@@ -155,7 +157,7 @@ export function describeDraftPage(facts: DraftPageFacts): DraftPage {
             commentProblem,
             mayComment: !isTwoPerson,
             gates,
-            notes: trial.gateNotes,
+            notes: trial.gateNotes.map(sentence),
           },
     notYet,
     ...describeApproval(facts, approvals.length),
@@ -197,7 +199,8 @@ function findHindrance({ draft, head, trial }: DraftPageFacts, { hasMarks, isApp
   if (head?.hash === draft.hash) return 'This draft says what is published already.'
   if (trial.state === 'pending') return 'It is still being checked.'
   if (trial.problems.badge.tone === 'bad') return 'It has problems: mend them first.'
-  if (!isApproved) return 'Two people are needed: somebody who neither began nor changed this draft has to approve exactly what it says now.'
+  if (!isApproved)
+    return 'Two people are needed: somebody who neither began nor changed this draft has to approve exactly what it says now.'
   return undefined
 }
 

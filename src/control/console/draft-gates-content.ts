@@ -57,7 +57,12 @@ export function describeGates(known: readonly Gate[], refusal: Refused | undefin
     const at = asked.indexOf(word)
     const given = at === -1 ? '' : (typed[at] ?? '')
     const isClosed = closed.some((gate) => gate.word === word)
-    return { word, message: sentence(message), typed: given === word ? given : '', problem: at !== -1 && isClosed ? problemOf(given) : undefined }
+    return {
+      word,
+      message: sentence(message),
+      typed: given === word ? given : '',
+      problem: at !== -1 && isClosed ? problemOf(given) : undefined,
+    }
   })
 }
 
@@ -74,7 +79,8 @@ function gatesOf(refusal: Refused | undefined): readonly Gate[] {
   })
 }
 
-function sentence(message: string): string {
+/** With a capital and a full stop. */
+export function sentence(message: string): string {
   const text = `${message.charAt(0).toUpperCase()}${message.slice(1)}`
   return /[.!?]$/.test(text) ? text : `${text}.`
 }

@@ -50,7 +50,9 @@ export interface ImpactView {
   readonly headline: { readonly tone: 'good' | 'bad' | 'info'; readonly text: string } | undefined
   readonly counts: string | undefined
   readonly lists: readonly ChangeList[]
-  readonly insufficient: { readonly count: string; readonly reasons: readonly { readonly words: string; readonly count: string }[] } | undefined
+  readonly insufficient:
+    | { readonly count: string; readonly reasons: readonly { readonly words: string; readonly count: string }[] }
+    | undefined
   readonly asides: readonly string[]
 }
 
@@ -109,7 +111,8 @@ function headlineOf(
     const atLeast = (more?.loses ?? 0) > 0 ? 'At least ' : ''
     return { tone: 'bad', text: `${atLeast}${peopleOf(loses)} would lose access.${caution}` }
   }
-  if (insufficient > 0 || silent > 0) return { tone: 'info', text: `Of the requests that can be decided again, nobody would lose access.${caution}` }
+  if (insufficient > 0 || silent > 0)
+    return { tone: 'info', text: `Of the requests that can be decided again, nobody would lose access.${caution}` }
   if (gains.length + shifts.length > 0) return { tone: 'good', text: 'Nobody would lose access.' }
   return { tone: 'good', text: 'Nothing would have come out otherwise.' }
 }
@@ -148,7 +151,9 @@ function describeResult(
               })),
           },
     asides: [
-      ...(strangers > 0 ? [`${counted(strangers, 'request')} of strangers: they are counted in the trail, and there are no facts of them.`] : []),
+      ...(strangers > 0
+        ? [`${counted(strangers, 'request')} of strangers: they are counted in the trail, and there are no facts of them.`]
+        : []),
       ...(outside > 0 ? [`${counted(outside, 'request')} settled outside of the rules, which no draft changes.`] : []),
     ],
   }

@@ -24,7 +24,12 @@ export interface TrialView {
   readonly state: 'pending' | 'done' | 'none'
   readonly changes: readonly string[]
   readonly isSame: boolean
-  readonly problems: { readonly badge: Badge; readonly lines: readonly PlacedSentence[]; readonly objections: readonly string[]; readonly more: number }
+  readonly problems: {
+    readonly badge: Badge
+    readonly lines: readonly PlacedSentence[]
+    readonly objections: readonly string[]
+    readonly more: number
+  }
   readonly tests: {
     readonly badge: Badge
     readonly failed: readonly { readonly name: string; readonly detail: string | undefined }[]

@@ -53,6 +53,8 @@ export interface PolicyPage {
     readonly started: InstantView | undefined
   }[]
   readonly others: number
+  /** Instances say by what they decide every few seconds, and something was published just now. */
+  readonly isFollowing: boolean
   readonly drafts: readonly DraftRow[]
   readonly draftsNext: string | undefined
   readonly draftsFirst: string | undefined
@@ -63,6 +65,9 @@ export interface PolicyPage {
   readonly mayBegin: boolean
   readonly begin: { readonly comment: string; readonly problem: string | undefined }
 }
+
+/** An instance that runs has said so twice by then. */
+const followWithinMs = 12_000
 
 /** What the page is made of. */
 export interface PolicyPageFacts {
@@ -85,7 +90,8 @@ export function describePolicyPage(facts: PolicyPageFacts): PolicyPage {
   const instances = facts.instances.map(({ isOwn, name, policyVersion, startedAt }) => ({
     name,
     isOwn,
-    isSame: policyVersion === inForce.policyVersion,
+    // This one knows better than what it last said of itself.
+    isSame: isOwn || policyVersion === inForce.policyVersion,
     version: policyVersion,
     started: instantView(startedAt, now),
   }))
@@ -101,6 +107,7 @@ export function describePolicyPage(facts: PolicyPageFacts): PolicyPage {
     files: { href: `${policyHref}/files`, text: counted(inForce.bundle.length, 'file') },
     instances,
     others: instances.filter(({ isSame }) => !isSame).length,
+    isFollowing: inForce.revision !== undefined && Math.abs(now - inForce.revision.published.at) < followWithinMs,
     drafts: rows.filter(isOpen),
     ended: rows.filter((row, index) => !isOpen(row, index)),
     draftsNext: drafts.next === null ? undefined : `${policyHref}?${new URLSearchParams({ drafts: drafts.next })}#drafts`,

@@ -61,7 +61,7 @@ export function describeDiff(from: Bundle, to: Bundle): readonly DiffFile[] {
 /** Text in which nothing hides: what has no picture, and what turns the direction of others, stands there as its number. */
 export function showHidden(text: string): string {
   return text.replace(
-    /[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0]/g,
-    (character) => `⟨U+${character.charCodeAt(0).toString(16).toUpperCase().padStart(4, '0')}⟩`,
+    /[\p{Cf}\p{Zl}\p{Zp}\u115f\u1160\u3164\uffa0]/gu,
+    (character) => `⟨U+${(character.codePointAt(0) ?? 0).toString(16).toUpperCase().padStart(4, '0')}⟩`,
   )
 }

@@ -29,7 +29,11 @@ export function mountPolicyPages(routes: ConsoleRoutes, ports: PolicyPagesPorts)
     if (begun.outcome === 'refused') return show(request, comment, begun)
     const draft = begun.value.draft
     if (draft === null) throw new TypeError('what was begun is a draft')
-    return { kind: 'redirect', to: draftHref(draft.id), notice: { tone: 'good', text: 'The draft is begun. It says what is in force until you change it.' } }
+    return {
+      kind: 'redirect',
+      to: draftHref(draft.id),
+      notice: { tone: 'good', text: 'The draft is begun. It says what is in force until you change it.' },
+    }
   })
 
   mountPolicyFilesPages(routes, ports)

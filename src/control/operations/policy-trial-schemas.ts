@@ -57,7 +57,9 @@ export const trialOutput = z.strictObject({
   gates: z
     .array(z.strictObject({ word: z.string(), message: z.string() }))
     .meta({ description: 'What has to be typed to publish it, and why. Found anew when it is published.' }),
-  gates_notes: z.array(z.string()).meta({ description: 'What could not be told: requests whose facts do not suffice, instances without an answer.' }),
+  gates_notes: z
+    .array(z.string())
+    .meta({ description: 'What could not be told: requests whose facts do not suffice, instances without an answer.' }),
   more: z
     .strictObject({ problems: z.int(), warnings: z.int(), tests: z.int(), objections: z.int(), life_warnings: z.int() })
     .meta({ description: 'How many of each are not in the lists.' }),
@@ -184,7 +186,10 @@ function problemOf({ column, expected, file, key, line, message, suggestion }: D
   }
 }
 
-export function describeImpact({ asked, begunAt, id, isOver, isStale, parts, silent, summary: whole }: ImpactRun, limit: number): ImpactOutput {
+export function describeImpact(
+  { asked, begunAt, id, isOver, isStale, parts, silent, summary: whole }: ImpactRun,
+  limit: number,
+): ImpactOutput {
   const cut = whole === undefined ? undefined : cutSummary(whole, limit)
   return {
     id,

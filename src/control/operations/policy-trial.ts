@@ -14,6 +14,11 @@ import { draftId } from './policy-history-schemas.ts'
 import { describeImpact, describeTrial, impactOutput, readSince, sinceInput, trialOutput } from './policy-trial-schemas.ts'
 import type { RecordFirst } from './trail.ts'
 
+const impactId = z
+  .string()
+  .regex(/^[\w-]{16,64}$/)
+  .meta({ description: 'As it was given when it was begun.' })
+
 /** What the operations need. */
 export interface PolicyTrialOperationsPorts {
   readonly tryDraft: TryDraft
@@ -83,7 +88,7 @@ export function createPolicyTrialOperations({ impacts, now, recordFirst, tryDraf
       permission: 'audit:read',
       input: z.strictObject({
         draft: draftId,
-        id: z.string().regex(/^[\w-]{16,64}$/),
+        id: impactId,
         limit: z.coerce.number().int().min(1).max(10_000).default(200).meta({ description: 'Entries of each list.' }),
       }),
       output: impactOutput,
@@ -97,6 +102,24 @@ export function createPolicyTrialOperations({ impacts, now, recordFirst, tryDraf
         const entries = result === null ? 0 : result.loses.length + result.gains.length + result.shifts.length
         if (result !== null) await recordFirst({ event: 'data.read', actor, what: 'impact', target: draft, entries })
         return done(described)
+      },
+    }),
+
+    cancelImpact: defineOperation({
+      id: 'policy.impact_cancel',
+      summary: 'End an impact',
+      description: 'Ends it on every instance; what was found is thrown away. One that is not known is ended already.',
+      method: 'DELETE',
+      path: '/policy/drafts/{draft}/impact',
+      permission: 'audit:read',
+      input: z.strictObject({ draft: draftId, id: impactId }),
+      output: z.strictObject({}),
+      problems: ['not_permitted'],
+      async carryOut({ draft, id }, { permissions }) {
+        if (!permissions.has('policy:read')) return notPermitted
+        const run = await impacts.look(id)
+        if (run?.asked.draft === draft) await impacts.cancel(id)
+        return done({})
       },
     }),
   }

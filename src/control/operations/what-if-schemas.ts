@@ -73,7 +73,9 @@ export const whatIfOutput = z.strictObject({
     .meta({ description: 'Of a recorded request: what was decided then.' }),
   in_force: verdict,
   draft: verdict.extend({ id: z.string(), hash: z.string() }).nullable(),
-  differs: z.array(z.string()).meta({ description: 'What the draft says otherwise than the policy in force, in sentences; empty: nothing.' }),
+  differs: z
+    .array(z.string())
+    .meta({ description: 'What the draft says otherwise than the policy in force, in sentences; empty: nothing.' }),
   facts: z.array(z.strictObject({ name: z.string(), value: z.string() })).meta({ description: 'What was decided on, as JSON.' }),
   silent: z.array(silentOutput).meta({ description: 'Instances that were asked for the request and did not answer.' }),
 })
