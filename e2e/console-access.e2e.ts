@@ -72,6 +72,14 @@ describe('the console', () => {
     expect((await bob.send(at('/console'))).body).toContain('holds no role')
   })
 
+  test('is linked on the portal of whom a role names, and of nobody else', async () => {
+    const portals = await Promise.all([alice, bob].map((client) => client.send(at('/'))))
+    expect(portals.map(({ body, status }) => [status, body.includes('href="/console"')])).toEqual([
+      [200, true],
+      [200, false],
+    ])
+  })
+
   test('lets somebody in by an invitation, and out again when it is taken back', async () => {
     const invited = await command('invite', 'Bob@corp.example', '--role', 'auditor', '--for', '10m')
     expect({ code: invited.code, stdout: invited.stdout }).toEqual({ code: 0, stdout: `${at('/console')}\n` })

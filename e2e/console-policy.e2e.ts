@@ -44,7 +44,12 @@ describe('a managed policy in the console', () => {
     const bob = await stage.seat('bob', { instance: 1, url: `${url}/page` })
     expect(await bob.page.innerText('body')).toContain('/page')
     expect(Date.now() - before).toBeLessThan(60_000)
-    expect(stage.rig.upstream('app').requests().some(({ target }) => target === '/page')).toBe(true)
+    expect(
+      stage.rig
+        .upstream('app')
+        .requests()
+        .some(({ target }) => target === '/page'),
+    ).toBe(true)
     await page.goto(stage.at('/console/apps/wiki'))
     expect(await page.locator('section[aria-labelledby="rules-title"]').innerText()).toMatch(/finance/i)
     await bob.context.close()
@@ -65,7 +70,12 @@ describe('a managed policy in the console', () => {
     expect(await lost.innerText()).toContain('app')
     expect(await lost.innerText()).not.toContain('bob')
     // Each with an example to look at.
-    expect(await lost.getByRole('link', { name: /^Example 1 of/ }).first().getAttribute('href')).toMatch(/\/console\/trail\/decisions\//)
+    expect(
+      await lost
+        .getByRole('link', { name: /^Example 1 of/ })
+        .first()
+        .getAttribute('href'),
+    ).toMatch(/\/console\/trail\/decisions\//)
 
     const published = await publish(page, 'The back office is for finance')
     await becomes(url, 403)

@@ -78,6 +78,7 @@ const wiring = [
   'compose-policy.ts',
   'compose-apps.ts',
   'compose-policy-desk.ts',
+  'compose-policy-pages.ts',
   'compose-access.ts',
   'compose-administration.ts',
   'compose-life.ts',

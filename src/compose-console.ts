@@ -9,6 +9,7 @@ import type { LocalConnections } from './administration/connections.ts'
 import { createConsoleInvitations, type InvitationRecord } from './administration/console-invites.ts'
 import { type ConsoleRoles, createConsoleRoles } from './administration/console-roles.ts'
 import { createDurableRecords } from './administration/durable-records.ts'
+import { createAdminVisits } from './administration/gates-console.ts'
 import type { PolicyDrafts } from './administration/policy-history.ts'
 import type { Tokens } from './administration/tokens.ts'
 import type { EnvironmentReader } from './attributes/environment-facts.ts'
@@ -19,8 +20,10 @@ import { composeActivity, composeConnections, composeErrands, composeOverview } 
 import { composePeople } from './compose-people.ts'
 import type { ComposedPolicy } from './compose-policy.ts'
 import { composePolicyDesk } from './compose-policy-desk.ts'
+import { composePolicyPages } from './compose-policy-pages.ts'
 import { composePortal } from './compose-portal.ts'
 import { composeTrail, composeTrailWindow } from './compose-trail.ts'
+import { composeGates, composeTrial } from './compose-trial.ts'
 import type { InstanceConfiguration } from './config/instance.ts'
 import type { OperationsApiPorts } from './control/api/operation-routes.ts'
 import type { ConsoleSettings } from './control/console/console.ts'
@@ -94,7 +97,10 @@ export function composeConsole(parts: ComposeConsoleParts): ComposedConsole {
     monotonicNow,
     recordFirst,
   })
-  const roles = createConsoleRoles({ settings: configuration.console, policy: policy.document, findInvitation: invitations.find })
+  const visits = createAdminVisits()
+  const roles = visits.watch(
+    createConsoleRoles({ settings: configuration.console, policy: policy.document, findInvitation: invitations.find }),
+  )
 
   const errands = composeErrands({ ...common, policyVersion: () => policy.current().version })
   const activity = composeActivity(common)
@@ -108,7 +114,10 @@ export function composeConsole(parts: ComposeConsoleParts): ComposedConsole {
   })
   const connections = composeConnections({ ...common, errands, local: parts.localConnections, people: people.protection })
   const trail = composeTrail({ ...common, errands, window })
-  const desk = composePolicyDesk({ ...common, findGates: async () => [] })
+  const gates = composeGates({ ...common, errands, visits })
+  const desk = composePolicyDesk({ ...common, findGates: gates.gates.find })
+  const trial = composeTrial({ ...common, ...gates, errands, drafts: desk.drafts, window })
+  const policyPages = composePolicyPages({ ...common, desk, trial, errands, activity })
   const overview = composeOverview({
     ...common,
     errands,
@@ -123,6 +132,7 @@ export function composeConsole(parts: ComposeConsoleParts): ComposedConsole {
     overview,
     apps,
     desk.theme,
+    { ...policyPages, operations: trial.operations },
     people,
     connections,
     trail,

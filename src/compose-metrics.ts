@@ -107,6 +107,7 @@ export function composeMetrics(
         audit: auditUsage(),
         sinks: auditSinks(),
         expiries: expiries(),
+        keyDates: parts().keys.createdAt(),
         policyProblems: parts().policy.failure(),
       }),
   }

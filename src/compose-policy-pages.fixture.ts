@@ -108,7 +108,7 @@ provider: { issuer: https://login.corp.example, client_id: postern, client_secre
   const sealed = { store, keys, log: silentLog }
   const access = composeAccess({ ...sealed, configuration, now: Date.now, ends: noEnds, record: recordFirst })
   const gates = composeGates({
-    ...{ configuration, errands, policy, monotonicNow, now: Date.now },
+    ...{ ...sealed, configuration, errands, policy, monotonicNow, now: Date.now },
     visits: createAdminVisits(),
   })
   const tokens = { async *list() {} } as never

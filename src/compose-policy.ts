@@ -182,7 +182,7 @@ async function publishSeed(
     policyVersion: judged.value.version,
     difference: await takeStepsInTurn(describeDifferenceInSteps(nothing, judged.value)),
     tests: judged.tests?.outcome,
-    comment: 'made of the files that the instance configuration names as `policy_seed`',
+    comment: 'made of the files that the instance configuration names as policy_seed',
     by: { by: author, label: author.slice('file:'.length) },
     predecessor: 0,
     approvals: [],

@@ -50,6 +50,7 @@ export interface TrialInstance extends ComposedTrial, ComposedGates {
   readonly name: string
   readonly folder: string
   readonly visits: AdminVisits
+  readonly errands: RunningErrands
   readonly recorded: AuditEvent[]
   /** Opens a page; the engine decides by the policy in force, and the decision is on record. Returns its request. */
   open(app: string, visitor: Visitor, agoMs: number, changes?: { readonly host?: string; readonly path?: string }): string
@@ -151,7 +152,8 @@ ${more}
     const policy = { document: () => document as PolicyDocument, current: () => snapshot, judge: judge.judgeBundle }
     const own = { ...configuration, dataDir }
     const gates = composeGates({
-      ...{ configuration: own, errands, policy, visits, now, timeoutMs: 20_000 },
+      ...sealed,
+      ...{ configuration: own, errands, policy, visits, now, timeouts: { askMs: 20_000, judgeMs: 20_000 } },
       monotonicNow: () => performance.now(),
     })
     const trial = composeTrial({
@@ -183,7 +185,7 @@ ${more}
       }
     }
     return {
-      ...{ name, folder: audit, visits, recorded, factsOf },
+      ...{ name, folder: audit, visits, errands, recorded, factsOf },
       ...gates,
       ...trial,
       open(app, visitor, agoMs, { host = `${app}.corp.example`, path = '/' } = {}) {

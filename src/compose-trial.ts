@@ -9,7 +9,7 @@
 import { join } from 'node:path'
 import { createAuditAnchors } from './administration/audit-anchors.ts'
 import type { Errands } from './administration/errands.ts'
-import { createGates, type Gates, type GatesPart, gatesErrand, gatesLookBackMs } from './administration/gates.ts'
+import { createGates, type Gates, type GatesPart, type GatesParts, gatesErrand, gatesLookBackMs } from './administration/gates.ts'
 import type { AdminVisits } from './administration/gates-console.ts'
 import { listUseTasks, packUses, readRecentUses, type UsesQuestion } from './administration/gates-uses.ts'
 import { judgeUses, narrowDocument } from './administration/gates-verdict.ts'
@@ -46,6 +46,9 @@ type Configuration = Pick<InstanceConfiguration, 'clientCertificate' | 'console'
 
 export interface ComposeGatesParts {
   readonly configuration: Configuration
+  readonly store: SessionStore
+  readonly keys: CurrentKeys
+  readonly log: Logger
   readonly errands: Errands
   readonly policy: Pick<ComposedPolicy, 'document'>
   /** Of this instance's console. */
@@ -53,8 +56,8 @@ export interface ComposeGatesParts {
   /** Epoch milliseconds. */
   readonly now: () => number
   readonly monotonicNow: () => number
-  /** For all instances, and again for judging; a second each, if left out. */
-  readonly timeoutMs?: number | undefined
+  /** Two seconds together, if left out. */
+  readonly timeouts?: GatesParts['timeouts']
 }
 
 export interface ComposedGates {
@@ -67,14 +70,15 @@ const smallTrailBytes = 2 * 1024 * 1024
 /** The same of uses, compressed. */
 const smallUsesBytes = 64 * 1024
 /** Of the time for all instances; the rest is for the way there and back. */
-const readBudgetMs = 600
+const readBudgetMs = 500
 /** Of people, and of devices: who waits for a page waits for this. */
 const lifeLimitMs = 400
 /** Of what goes through the store. */
 const mostVisitBytes = 400_000
 
 /** Connects the gates, and serves what this instance hands in for them. Holds nothing that needs closing. */
-export function composeGates({ configuration, errands, monotonicNow, now, policy, timeoutMs, visits }: ComposeGatesParts): ComposedGates {
+export function composeGates(parts: ComposeGatesParts): ComposedGates {
+  const { configuration, errands, monotonicNow, now, policy, timeouts, visits } = parts
   const threads = createTrialThreads()
   errands.serve<object, GatesPart>(gatesErrand, async (_input, { signal }) => {
     const since = now() - gatesLookBackMs
@@ -84,11 +88,11 @@ export function composeGates({ configuration, errands, monotonicNow, now, policy
     const packed = isSmall
       ? packUses(await readRecentUses(tasks, question, monotonicNow))
       : await threads.run({ kind: 'uses', question }, { signal })
-    return { ...packed, visits: fitting(visits.list(since)) }
+    return { ...packed, visits: fitting(visits.list(since)), chains: await listChains(question.folder) }
   })
   const gates = createGates({
-    ...{ errands, monotonicNow },
-    ...(timeoutMs === undefined ? {} : { timeoutMs }),
+    ...{ anchors: createAuditAnchors(parts), errands, monotonicNow, now },
+    ...(timeouts === undefined ? {} : { timeouts }),
     inForce: policy.document,
     settings: configuration.console,
     async judge(question, signal) {

@@ -6,7 +6,7 @@
  */
 
 import type { AuditSinkNumbers, AuditUsageNumbers } from './metrics/audit.ts'
-import type { Expiries, Expiry } from './metrics/upkeep.ts'
+import type { Expiries, Expiry, KeyDates } from './metrics/upkeep.ts'
 
 /** What is looked at. */
 export interface WarningFacts {
@@ -15,6 +15,8 @@ export interface WarningFacts {
   readonly audit: AuditUsageNumbers | undefined
   readonly sinks: readonly AuditSinkNumbers[]
   readonly expiries: Expiries
+  /** `undefined` where they cannot be looked at. */
+  readonly keyDates?: KeyDates | undefined
   /** How many problems the policy files have, while they are not what is in force. */
   readonly policyProblems: number | undefined
 }
@@ -32,8 +34,11 @@ const certificateNoticeMs = 14 * dayMs
 /** Of one that is replaced more often: a fifth of its life. */
 const listNoticeMs = dayMs
 
+/** Keys end by being rotated and never by themselves; as old as a year and a month nobody has thought of it. */
+const oldKeyMs = 400 * dayMs
+
 /** Everything that there is to warn of. */
-export function findWarnings({ audit, expiries, now, policyProblems, sinks }: WarningFacts): Warnings {
+export function findWarnings({ audit, expiries, keyDates, now, policyProblems, sinks }: WarningFacts): Warnings {
   const found: [string, string][] = []
   if (audit !== undefined && audit.share >= fullShare) found.push(['audit', describeUsage(audit)])
   if (policyProblems !== undefined)
@@ -49,6 +54,9 @@ export function findWarnings({ audit, expiries, now, policyProblems, sinks }: Wa
     for (const { file, notAfter, notBefore } of some)
       if (notAfter - now < Math.min(noticeMs, (notAfter - notBefore) / part))
         found.push([`${what} ${file}`, describeEnd({ notAfter }, now)])
+  for (const [family, createdAt] of Object.entries(keyDates ?? {}))
+    if (typeof createdAt === 'number' && now - createdAt > oldKeyMs)
+      found.push([`${family} key`, `made ${describeTime(now - createdAt)} ago: \`postern keys rotate --${family}\``])
   return Object.fromEntries(found)
 }
 

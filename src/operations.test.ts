@@ -85,6 +85,13 @@ describe('a warning', () => {
     expect(until(now - 1)).toEqual({ 'certificate /tls/cert.pem': expect.stringMatching(/^ran out at/) })
   })
 
+  it('comes for a key that nobody has rotated for more than 400 days, with the command that does', () => {
+    const made = now - 401 * day
+    expect(warningsOf({ keyDates: { sealing: made, assertion: now - 399 * day, audit: now } })).toEqual({
+      'sealing key': 'made 401 days ago: `postern keys rotate --sealing`',
+    })
+  })
+
   it('comes later for a certificate that lives a week only, and for a list of today', () => {
     const week = (left: number) => [{ file: 'f', notBefore: now + left - 6 * day, notAfter: now + left }]
     expect(warningsOf({ expiries: { ...nothing, listener: week(3 * day), clientAuthorities: week(3 * day) } })).toEqual({})

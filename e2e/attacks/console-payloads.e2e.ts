@@ -31,7 +31,7 @@ const findForeign = `(() => {
   const found = []
   for (const element of document.querySelectorAll('*')) {
     for (const { name, value } of element.attributes) {
-      if (name.startsWith('on') || name === 'style' || name === 'srcdoc') found.push(element.tagName + ' ' + name)
+      if (name.startsWith('on') || name === 'srcdoc') found.push(element.tagName + ' ' + name)
       if (/^(href|src|action|formaction)$/.test(name) && !/^(\\/(?!\\/)|#|\\?|https?:|mailto:)/.test(value)) found.push(element.tagName + ' ' + name + '=' + value)
       if (/^(src|action|formaction)$/.test(name) && new URL(value, location.href).origin !== location.origin) found.push(name + '=' + value)
     }
@@ -39,7 +39,7 @@ const findForeign = `(() => {
     if (element.tagName === 'SCRIPT' && (element.textContent !== '' || !element.src.startsWith(location.origin))) found.push('SCRIPT')
     if (element.tagName === 'IMG' && !element.getAttribute('src').startsWith('/')) found.push('IMG')
   }
-  if (document.title.includes('owned')) found.push('title')
+  if (document.title === 'owned') found.push('title')
   const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT)
   for (let node = walker.nextNode(); node !== null; node = walker.nextNode()) {
     if (!/[\\u202a-\\u202e\\u2066-\\u2069]/.test(node.data)) continue

@@ -17,7 +17,7 @@ export interface CrawledPage {
 
 export interface Crawl {
   readonly pages: readonly { readonly route: ConsoleRoute; readonly path: string }[]
-  /** Routes that some form or button would send to. */
+  /** Routes that some button would send to. */
   readonly forms: ReadonlySet<ConsoleRoute>
   /** Routes that some link, or a form that only asks, leads to; also those that were not visited. */
   readonly links: ReadonlySet<ConsoleRoute>
@@ -25,21 +25,20 @@ export interface Crawl {
   readonly astray: readonly string[]
 }
 
-/** How many pages of one route are looked at, in the order in which they are found. */
-const mostOfRoute = 3
-
 export interface CrawlWish {
   /** Of the access host. */
   readonly origin: string
   readonly routes: readonly ConsoleRoute[]
   /** Where to begin; `/console`, if left out. */
   readonly begin?: readonly string[]
+  /** How many pages of one route are looked at, in the order in which they are found; 3, if left out. */
+  readonly mostOfRoute?: number
   /** Called on each page while the browser stands on it. */
   readonly look?: (page: CrawledPage) => Promise<void>
 }
 
 /** Goes through everything. */
-export async function crawlConsole(page: Page, { begin = ['/console'], look, origin, routes }: CrawlWish): Promise<Crawl> {
+export async function crawlConsole(page: Page, { begin = ['/console'], look, mostOfRoute = 3, origin, routes }: CrawlWish): Promise<Crawl> {
   const pages: { route: ConsoleRoute; path: string }[] = []
   const forms = new Set<ConsoleRoute>()
   const links = new Set<ConsoleRoute>()
@@ -53,7 +52,7 @@ export async function crawlConsole(page: Page, { begin = ['/console'], look, ori
       continue
     }
     links.add(route)
-    if (seen.has(path) || isDownload(route) || pages.filter((one) => one.route === route).length >= mostOfRoute) continue
+    if (seen.has(path) || isDownload(path) || pages.filter((one) => one.route === route).length >= mostOfRoute) continue
     seen.add(path)
     const answer = await page.goto(`${origin}${path}`)
     if (answer === null) throw new Error(`no answer to ${path}`)
@@ -62,7 +61,7 @@ export async function crawlConsole(page: Page, { begin = ['/console'], look, ori
     const found = await page.evaluate<{ links: string[]; posts: string[] }>(`(() => {
       const posts = [...document.querySelectorAll('form')].filter((form) => form.method === 'post').flatMap((form) => {
         const buttons = [...form.elements].filter((one) => one.type === 'submit')
-        return buttons.length === 0 ? [form.action] : buttons.map((button) => button.hasAttribute('formaction') ? button.formAction : form.action)
+        return buttons.map((button) => button.hasAttribute('formaction') ? button.formAction : form.action)
       })
       const gets = [...document.querySelectorAll('form')].filter((form) => form.method === 'get').map((form) => form.action)
       return { posts, links: [...[...document.querySelectorAll('main a[href], nav a[href]')].map((link) => link.href), ...gets] }
@@ -97,6 +96,6 @@ function pathBelow(url: string, origin: string): readonly string[] {
 }
 
 /** These hand out files, or stream: there is no page to look at. */
-function isDownload({ pattern }: ConsoleRoute): boolean {
-  return /\/(?:files|follow|live)$|^\/console\/review\/export$/.test(pattern)
+function isDownload(path: string): boolean {
+  return /\/(?:follow|live)(?:\?|$)|^\/console\/review\/export|\/files\?|[?&]download=1/.test(path)
 }

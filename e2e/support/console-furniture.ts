@@ -56,8 +56,11 @@ export async function draftHand(stage: Stage, client: Client): Promise<DraftHand
   }
 }
 
-/** Does all of it, with a managed policy that needs two people and has an app `app`. */
-export async function furnish(stage: Stage): Promise<void> {
+/**
+ * Does all of it, with a managed policy that needs two people and has an app `app`. Resolves with pages that are only shown to whoever began
+ * what they are about.
+ */
+export async function furnish(stage: Stage): Promise<readonly string[]> {
   const { rig } = stage
   const alice = await stage.client('alice')
   const adele = await stage.client('adele')
@@ -97,6 +100,12 @@ export async function furnish(stage: Stage): Promise<void> {
   const proposed = await theirs.beginApp('payroll', upstream.origin)
   await theirs.act(proposed, 'propose')
   await mine.beginApp('calendar', upstream.origin)
+
+  const begun = [await send('/console/trail/verify', {}), await send('/console/review', { app: '', since: '' })].map(
+    (answer) => answer.header('location') ?? '',
+  )
+  for (const path of begun) await waitFor(async () => !(await alice.send(stage.at(path))).body.includes('data-trail-refresh'))
+  return begun
 }
 
 async function findPerson(stage: Stage, client: Client, name: string): Promise<Answer> {

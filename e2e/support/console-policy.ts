@@ -23,7 +23,10 @@ export async function beginNewApp(page: Page, { group, id, name, upstream, url }
   await page.getByLabel('Public address').fill(url)
   await page.getByLabel('Upstream', { exact: true }).fill(upstream)
   await page.getByRole('button', { name: 'Check that it answers' }).click()
-  await page.getByRole('status').filter({ hasText: /answer/i }).waitFor()
+  await page
+    .getByRole('status')
+    .filter({ hasText: /answer/i })
+    .waitFor()
   await page.getByLabel('Kind').selectOption('groups')
   await page.locator('#who-0').fill(group)
   await page.getByRole('button', { name: 'Begin the draft' }).click()
@@ -41,7 +44,10 @@ export async function changeGroupOfRule(page: Page, rule: string, group: string)
 
 /** Goes to the page of a draft and waits until it was tried. */
 export async function tryDraft(page: Page): Promise<void> {
-  await page.getByRole('link', { name: /^(?:Try and publish|Draft)$/ }).first().click()
+  await page
+    .getByRole('link', { name: /^(?:Try and publish|Draft)$/ })
+    .first()
+    .click()
   await awaitTrial(page)
 }
 
@@ -68,4 +74,3 @@ export async function publish(page: Page, comment?: string): Promise<number> {
 export function draftPath(page: Page): string {
   return /^\/console\/policy\/drafts\/[^/]+/.exec(new URL(page.url()).pathname)?.[0] ?? ''
 }
-

@@ -78,6 +78,7 @@ export async function startStage(options: RigOptions = {}): Promise<Stage> {
     async seat(who, { browser: wishes, instance = 0, url = at('/console') } = {}) {
       const detour = detours[instance]
       const context = await browser.newContext({ ...wishes, ...(detour === undefined ? {} : { proxy: { server: detour.server } }) })
+      context.setDefaultTimeout(15_000)
       const page = await context.newPage()
       await page.goto(url)
       await chooseAtDemoProvider(page, who)

@@ -44,7 +44,7 @@ export interface UsesQuestion {
 }
 
 /** Two or three kilobytes each, which share most of it. */
-const mostUses = 20_000
+const mostUses = 8_000
 const perSubjectAndApp = 4
 
 /** Reads are bounded by time: thrown to end one. */
@@ -103,7 +103,8 @@ export function createUseSampler(most = mostUses) {
         return
       }
       if (known.size >= perSubjectAndApp) return
-      if (count >= most) {
+      // Somebody else tells more than another use of the same.
+      if (count >= (known.size === 0 ? most : most / 2)) {
         isFull = true
         return
       }
@@ -152,10 +153,10 @@ export interface PackedUses {
 const mostPackedBytes = 1_500_000
 const mostUnpackedBytes = 128 * 1024 * 1024
 
-/** As text that goes through the store; of too many the newest. */
+/** As text that goes through the store; of too many the newest. Somebody waits for it: quickly rather than well. */
 export function packUses({ isComplete, uses }: RecentUses): PackedUses {
   for (let count = uses.length; ; count = Math.floor(count / 2)) {
-    const packed = gzipSync(JSON.stringify(uses.slice(0, count))).toString('base64')
+    const packed = gzipSync(JSON.stringify(uses.slice(0, count)), { level: 1 }).toString('base64')
     if (packed.length <= mostPackedBytes || count === 0) return { uses: packed, isComplete: isComplete && count === uses.length }
   }
 }

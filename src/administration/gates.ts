@@ -7,6 +7,7 @@
  * what it tells of everybody is told of those who were seen. Where nobody could tell anything, that is a gate of its own: unknown is no yes.
  */
 
+import type { Anchors } from '../audit/chain.ts'
 import type { PolicyDocument } from '../policy/document.ts'
 import type { Asker } from './asker.ts'
 import type { ConsoleRoleSettings } from './console-roles.ts'
@@ -16,7 +17,7 @@ import { subjectKey } from './gates-uses.ts'
 import type { AppStanding, GateQuestion } from './gates-verdict.ts'
 import type { PublishingParts } from './policy-publishing.ts'
 import type { Gate } from './policy-publishing-answers.ts'
-import { donePartsOf, type SilentInstance, silentOf } from './trail-desk.ts'
+import { donePartsOf, type SilentInstance, silentWithChains } from './trail-desk.ts'
 
 /** Typed where every admin would be shut out. */
 export const allAdminsWord = 'all admins'
@@ -47,22 +48,29 @@ export interface GatesPart {
   readonly uses: string
   readonly isComplete: boolean
   readonly visits: readonly AdminVisit[]
+  /** Those of its folder. */
+  readonly chains: readonly string[]
 }
 
 export const gatesErrand = 'policy.recent_uses'
 
 export interface GatesParts {
   readonly errands: Pick<Errands, 'ask'>
+  /** What the store remembers of chains. */
+  readonly anchors: Pick<Anchors, 'list'>
+  /** Epoch milliseconds. */
+  readonly now: () => number
   readonly inForce: () => PolicyDocument
   readonly settings: ConsoleRoleSettings
   /** Decides uses again, off the thread that serves requests where there are many. */
   readonly judge: (question: GateQuestion, signal: AbortSignal) => Promise<readonly AppStanding[]>
   readonly monotonicNow: () => number
-  /** For all instances, and again for judging. */
-  readonly timeoutMs?: number
+  /** For all instances, and for judging what they hand in. */
+  readonly timeouts?: { readonly askMs: number; readonly judgeMs: number }
 }
 
-const timeoutMsByDefault = 1_000
+/** Somebody waits: two seconds together. */
+const timeoutsByDefault = { askMs: 1_300, judgeMs: 700 }
 /** A page is looked at, and published from, in a row. */
 const keepMs = 10_000
 /** Nobody types more names. */
@@ -78,18 +86,18 @@ interface Gathered {
 
 /** Gates over the trails of all instances. */
 export function createGates(parts: GatesParts): Gates {
-  const { errands, inForce, judge, monotonicNow, settings, timeoutMs = timeoutMsByDefault } = parts
+  const { anchors, errands, inForce, judge, monotonicNow, now, settings, timeouts = timeoutsByDefault } = parts
   let kept: { readonly until: number; readonly gathered: Promise<Gathered> } | undefined
 
   async function gather(by: string): Promise<Gathered> {
-    const state = await errands.ask<GatesPart>(gatesErrand, {}, by, timeoutMs)
+    const state = await errands.ask<GatesPart>(gatesErrand, {}, by, timeouts.askMs)
     const done = donePartsOf(state).map(({ part }) => part)
     return {
       uses: done.map(({ uses }) => uses),
       visits: done.flatMap(({ visits }) => visits),
       isComplete: done.every(({ isComplete }) => isComplete),
       answered: done.length,
-      silent: silentOf(state),
+      silent: await silentWithChains(state, anchors, now() - gatesLookBackMs),
     }
   }
 
@@ -119,7 +127,7 @@ export function createGates(parts: GatesParts): Gates {
     const question = { uses: gathered.uses, before, after: document, settings, knownAdmins: new Set(visits.map(keyOf)), own }
     let standings: readonly AppStanding[]
     try {
-      standings = await judge(question, AbortSignal.timeout(timeoutMs))
+      standings = await judge(question, AbortSignal.timeout(timeouts.judgeMs))
     } catch (error) {
       if ((error as Error).name !== 'TimeoutError') throw error
       return nothingKnown

@@ -7,6 +7,7 @@
  * the result stale. Whoever asked was allowed to, and it is on record, before this is called.
  */
 
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { Anchors } from '../audit/chain.ts'
 import type { PolicyDocument } from '../policy/document.ts'
 import type { ErrandContext, ErrandState, Errands } from './errands.ts'
@@ -78,10 +79,11 @@ const mostKept = 4
 /** The impacts, as one instance begins and reads them. */
 export function createImpactRuns({ anchors, drafts, errands, judge }: ImpactRunsParts): ImpactRuns {
   /** What is over does not change: a page of it must not cost the whole again. */
-  const kept = new Map<string, ReplaySummary | undefined>()
+  const kept = new Map<string, Promise<ReplaySummary | undefined>>()
 
-  function summaryOf(state: ErrandState<ImpactPart>): ReplaySummary | undefined {
-    if (kept.has(state.id)) return kept.get(state.id)
+  function summaryOf(state: ErrandState<ImpactPart>): Promise<ReplaySummary | undefined> {
+    const known = kept.get(state.id)
+    if (known !== undefined) return known
     const summary = mergeParts(state)
     kept.set(state.id, summary)
     const [oldest] = kept.keys()
@@ -103,7 +105,7 @@ export function createImpactRuns({ anchors, drafts, errands, judge }: ImpactRuns
       const { begunAt, isOver } = state
       const isStale = (await drafts.load(asked.draft))?.hash !== asked.hash
       const silent = isOver ? [...(await silentWithChains(state, anchors, asked.since)), ...unwillingOf(state)] : []
-      return { id, asked, begunAt, isOver, isStale, parts: partsOf(state), silent, summary: isOver ? summaryOf(state) : undefined }
+      return { id, asked, begunAt, isOver, isStale, parts: partsOf(state), silent, summary: isOver ? await summaryOf(state) : undefined }
     },
     async cancel(id) {
       if ((await errands.look(id))?.kind === impactErrand) await errands.cancel(id)
@@ -111,13 +113,15 @@ export function createImpactRuns({ anchors, drafts, errands, judge }: ImpactRuns
   }
 }
 
-function mergeParts(state: ErrandState<ImpactPart>): ReplaySummary | undefined {
+/** Requests get their turn between two instances. */
+async function mergeParts(state: ErrandState<ImpactPart>): Promise<ReplaySummary | undefined> {
   const whole = createTally()
   let version: string | undefined
   for (const { part } of donePartsOf(state)) {
     if (part.outcome !== 'replayed') continue
     version = part.version
     mergeTally(whole, unpackTally(part.tally))
+    await nextTurn()
   }
   return version === undefined ? undefined : summariseReplay(whole, version)
 }

@@ -11,8 +11,8 @@ import { type ChangeEntry, createTally, type ReplayTally } from './replay-tally.
 
 /** Less than `mostPartBytes` of the errands, with everything around it. */
 const mostBytes = 1_900_000
-/** Some 150 bytes each, compressed: about as many as fit. */
-const mostEntries = 16_000
+/** Nobody reads more, and whoever puts the parts together does it where requests are answered. Some 150 bytes each, compressed. */
+const mostEntries = 5_000
 /** Unpacked. */
 const mostUnpackedBytes = 64 * 1024 * 1024
 

@@ -27,7 +27,7 @@ export interface PortalCard {
   readonly stepUp: { readonly title: string; readonly label: string } | undefined
   /** Why it is closed now, and what would help. */
   readonly closed: ClosedWords | undefined
-  readonly request: { readonly asked: string | undefined } | undefined
+  readonly request: { readonly asked: string | undefined; readonly href: string } | undefined
   /** What typing is compared with, folded. */
   readonly searchText: string
   /** Does not match what was searched for without script. */
@@ -57,6 +57,8 @@ export interface PortalContent {
     | undefined
   readonly links: readonly { readonly href: string; readonly label: string }[]
   readonly formToken: string
+  /** Where so much is closed, each has a link to its form in place of the form, which would be most of the page. */
+  readonly hasForms: boolean
   readonly shownCount: number
   readonly query: string | undefined
 }
@@ -69,10 +71,12 @@ export function describePortal(view: PortalView, brand: RefusalBrand): PortalCon
   const all = view.apps
     .flatMap((app) => describeCard(app, { words, at: view.at ?? 0, brand }))
     .sort((a, b) => byName.compare(a.name, b.name))
+  const closedCards = all.filter(({ closed }) => closed !== undefined)
   return {
     person: { name: view.person.name, email: view.person.email === view.person.name ? undefined : view.person.email },
     cards: all.filter(({ closed }) => closed === undefined),
-    closed: all.filter(({ closed }) => closed !== undefined),
+    closed: closedCards,
+    hasForms: closedCards.length <= mostForms,
     locked: view.locked === undefined ? undefined : describeLock(view, brand),
     links: links.filter(({ href }) => href === '/sessions' || view.pages?.includes(href) === true),
     formToken: view.formToken ?? '',
@@ -80,6 +84,9 @@ export function describePortal(view: PortalView, brand: RefusalBrand): PortalCon
     query: view.query === undefined || view.query.trim() === '' ? undefined : view.query.slice(0, 200),
   }
 }
+
+/** More closed apps than this are looked through, not read. */
+const mostForms = 20
 
 const links = [
   { href: '/sessions', label: 'Where you are signed in' },
@@ -134,11 +141,18 @@ function describeCard(app: AppCardView, { at, brand, words }: CardSurroundings):
       request:
         app.request === undefined
           ? undefined
-          : { asked: app.request.askedAt === undefined ? undefined : `${printSpan(Math.max(0, at - app.request.askedAt))} ago` },
+          : {
+              asked: app.request.askedAt === undefined ? undefined : agoOf(at - app.request.askedAt),
+              href: `/requests?${new URLSearchParams({ app: app.id })}`,
+            },
       searchText,
       isHidden: !words.every((word) => searchText.includes(word)),
     },
   ]
+}
+
+function agoOf(ms: number): string {
+  return ms < 60_000 ? 'just now' : `${printSpan(ms)} ago`
 }
 
 /** The visit itself leads through the sign-in that is wanted, and back to the app. */

@@ -8,12 +8,12 @@ import { type AccessRequest, keepRequestsDays } from '../administration/access-r
 import type { Notice } from './console/console-page.ts'
 import { printSpan } from './words.ts'
 
-/** A form that could not be taken, to be shown again with what was written. */
+/** The form for one app; of one that could not be taken, with what was written. */
 export interface AskAgain {
   readonly app: string
   readonly name: string
   readonly value: string
-  readonly error: string
+  readonly error: string | undefined
 }
 
 export interface MyRequestsView {

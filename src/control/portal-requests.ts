@@ -7,7 +7,7 @@
  */
 
 import type { Request, RequestHandler, Response, Router } from 'express'
-import { type AccessRequests, parseRequestText } from '../administration/access-requests.ts'
+import { type AccessRequests, longestRequestText, parseRequestText } from '../administration/access-requests.ts'
 import { displayNameOf } from '../attributes/subject-facts.ts'
 import type { Reason } from '../policy/decision.ts'
 import { createRateLimit } from '../rate-limits.ts'
@@ -17,7 +17,7 @@ import { emailOf, type LiveSession } from './person.ts'
 import type { PortalPorts } from './portal.ts'
 import { findKnownApps, gatherFacts, type KnownApp, mayAskFor, type PersonsFacts } from './portal-apps.ts'
 import { type AskAgain, describeMyRequests } from './portal-requests-content.ts'
-import { getContext } from './request-context.ts'
+import { findSingle, getContext, readQuery } from './request-context.ts'
 
 export interface MyRequestsPorts extends PortalPorts {
   readonly requests: AccessRequests
@@ -44,7 +44,8 @@ export function mountMyRequests(router: Router, ports: MyRequestsPorts): void {
   router.get(path, formState, async (request, response) => {
     const { notice } = request.session
     if (notice !== undefined) delete request.session.notice
-    await show(request, response, { notice })
+    const app = findSingle(readQuery(request), 'app')
+    await show(request, response, { notice, ...(app === undefined ? {} : { again: await findForm(request, app) }) })
   })
 
   router.post(path, formBody(maxFormBytes), formState, async (request, response) => {
@@ -63,6 +64,14 @@ export function mountMyRequests(router: Router, ports: MyRequestsPorts): void {
 
   router.all(path, onlyMethods('GET, HEAD, POST', answers))
 
+  /** Of an app that one may not ask for there is none, as of one that there is not. */
+  async function findForm(request: Request, app: string): Promise<AskAgain | undefined> {
+    const facts = await gatherFacts(ports, request, signedIn.get(request))
+    const known = facts.lock === undefined ? findKnownApps(ports, facts).find((one) => one.app.id === app) : undefined
+    if (known === undefined || !mayAskFor(known.decision)) return undefined
+    return { app: known.app.id, name: known.app.name, value: '', error: undefined }
+  }
+
   async function ask(
     request: Request,
     response: Response,
@@ -75,7 +84,7 @@ export function mountMyRequests(router: Router, ports: MyRequestsPorts): void {
     if (known === undefined || !mayAskFor(known.decision)) return answers.refuse(request, response, 'path_not_found')
     const reason = parseRequestText(text)
     if (reason === undefined) {
-      const error = text.trim() === '' ? 'Say in a sentence why you need it.' : 'Please say it in at most 500 characters.'
+      const error = text.length <= longestRequestText ? 'Say in a sentence why you need it.' : 'Please say it in at most 500 characters.'
       response.status(400)
       return await show(request, response, { again: { app: known.app.id, name: known.app.name, value: text.slice(0, 2000), error } })
     }
@@ -123,7 +132,7 @@ export function mountMyRequests(router: Router, ports: MyRequestsPorts): void {
   async function show(
     request: Request,
     response: Response,
-    said: { readonly notice?: Notice | undefined; readonly again?: AskAgain },
+    said: { readonly notice?: Notice | undefined; readonly again?: AskAgain | undefined },
   ): Promise<void> {
     const { claimsState, now, session } = signedIn.get(request)
     const own = await requests.listOf({ issuer: session.issuer, sub: session.sub })

@@ -103,6 +103,7 @@ export async function startPersonalHost(options: PersonalHostOptions): Promise<P
           deviceIdClaim,
           rules: { ...usualRules, ...options.rules },
           requests: areRequestsOn ? requests : undefined,
+          rolesOf: async ({ kind, ...subject }) => (kind === 'person' && 'sub' in subject && subject.sub === 'root' ? ['admin'] : []),
         },
         ...options.change,
       }

@@ -58,8 +58,10 @@ export function isMetBy(stepUp: StepUp, signIn: Session['signIn'], at: number): 
 
 /** Whether a sign-in is as strong as is wanted, however old it is. */
 export function isStrongEnough({ conditions }: StepUp, signIn: Session['signIn'], at: number): boolean {
-  const ofAnyAge = conditions.map((condition) => ({ ...condition, withinSeconds: undefined }))
-  return conditions.length > 0 && judge(ofAnyAge, signIn, at)
+  // One that is about the age alone asks for no strength at all.
+  const aboutStrength = conditions.filter(({ acr, amr, strength }) => strength !== undefined || acr !== undefined || amr !== undefined)
+  const ofAnyAge = aboutStrength.map((condition) => ({ ...condition, withinSeconds: undefined }))
+  return conditions.length > 0 && (ofAnyAge.length === 0 || judge(ofAnyAge, signIn, at))
 }
 
 /** What a round that was asked for it did not bring; `undefined` if the session has it, or the app has to see for itself. */

@@ -1,5 +1,5 @@
 /**
- * The two files of the demo, as an admin would write them: the instance configuration and the policy document.
+ * The files of the demo, as an admin would write them: the instance configuration, the policy document and its tests.
  *
  * They are made to be read. Every start writes them anew, since the ports may differ, and begins with a policy of one revision.
  */
@@ -113,5 +113,33 @@ apps:
       - name: salary bands are for administrators
         allow: { groups: [postern-admins] }
         paths: [/admin/**, /assets/**]
+`
+}
+
+/** `policy.test.yaml` of the demo: what has to stay true whatever is changed. */
+export function writePolicyTests({ apps }: DemoAddresses): string {
+  return `# What has to stay true. Every draft is tried against it.
+
+people:
+  alice: { email: alice@corp.example, groups: [engineering, postern-admins] }
+  bob: { email: bob@corp.example, groups: [finance] }
+  carol: { email: carol@corp.example, groups: [contractors] }
+
+tests:
+  - name: employees write in the wiki
+    given: { as: bob, request: "POST ${apps.wiki.url}/pages/welcome" }
+    expect: allow
+  - name: contractors only read there
+    given: { as: carol, request: "POST ${apps.wiki.url}/pages/welcome" }
+    expect: { deny: read_only }
+  - name: a salary run wants a second factor
+    given: { as: bob, request: "GET ${apps.payroll.url}/" }
+    expect: step_up
+  - name: with it finance gets in
+    given: { as: bob, sign_in: mfa 10m ago, request: "GET ${apps.payroll.url}/" }
+    expect: { allow: finance runs payroll }
+  - name: nobody else does
+    given: { as: carol, sign_in: mfa 1m ago, request: "GET ${apps.payroll.url}/" }
+    expect: deny
 `
 }

@@ -7,8 +7,13 @@ import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { readBareEnvironment } from '../attributes/environment-facts.ts'
+import { runPolicyTests } from '../commands/policy-tests.ts'
 import { loadConfiguration } from '../config/load-configuration.ts'
 import { loadPolicy } from '../config/load-policy.ts'
+import { findPolicyTests, loadPolicyTests } from '../config/load-policy-tests.ts'
+import { compileRoutes } from '../enforcement/route-table.ts'
+import { compilePolicy } from '../policy/compile.ts'
 import { tellDemo } from './demo-story.ts'
 import { findFreePort } from './free-port.ts'
 import { fetchLoopbackNames } from './loopback-names.ts'
@@ -38,6 +43,20 @@ describe('the demo', () => {
     expect(policy.problems).toEqual([])
     expect(policy.warnings).toEqual([])
     expect(policy.value?.apps.map(({ id }) => id)).toEqual(['board', 'payroll', 'wiki'])
+  })
+
+  it('comes with tests of its policy, which pass', async () => {
+    demo = await start()
+    const { value } = await loadConfiguration(demo.configurationFile, {})
+    if (value === undefined) throw new Error('the configuration does not load')
+    const policy = await loadPolicy(value.policyPath, { configuration: value })
+    if (policy.value === undefined) throw new Error('the policy does not load')
+    const files = await findPolicyTests(value.policyPath)
+    expect(files).toHaveLength(1)
+    const { problems, value: tests } = await loadPolicyTests(files, { strengths: value.provider.strengths, services: [], at: Date.now() })
+    expect(problems).toEqual([])
+    const results = runPolicyTests({ routes: compileRoutes(policy.value, compilePolicy(policy.value)) }, tests ?? [], readBareEnvironment)
+    expect(results.map(({ got, isPassed, test }) => (isPassed ? 'passed' : `${test.name}: ${got}`))).toEqual(Array(5).fill('passed'))
   })
 
   it('has a provider under its issuer, and three apps under their upstreams', async () => {

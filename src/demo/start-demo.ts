@@ -11,7 +11,7 @@ import { join, resolve } from 'node:path'
 import { startBoard } from './apps/board.ts'
 import { startPayroll } from './apps/payroll.ts'
 import { startWiki } from './apps/wiki.ts'
-import { type DemoAddresses, writeInstance, writePolicy } from './demo-files.ts'
+import { type DemoAddresses, writeInstance, writePolicy, writePolicyTests } from './demo-files.ts'
 import { findFreePort } from './free-port.ts'
 import { demoPeople } from './people.ts'
 import { startDemoProvider } from './provider.ts'
@@ -92,6 +92,7 @@ export async function startDemo(options: DemoOptions): Promise<RunningDemo> {
     await writeFile(join(folder, 'client-secret'), `${secret}\n`, { mode: 0o600 })
     await writeFile(configurationFile, writeInstance(addresses))
     await writeFile(policyFile, writePolicy(addresses))
+    await writeFile(join(folder, 'policy.test.yaml'), writePolicyTests(addresses))
     return { addresses, folder, configurationFile, policyFile, close }
   } catch (error) {
     await close()

@@ -22,6 +22,7 @@ import { observeEnd, recordRefusal } from './record.ts'
 import { sendAnswer, sendRawAnswer } from './reply.ts'
 import { createRequestId } from './request-id.ts'
 import { statusOf } from './respond.ts'
+import { keepShortLivedYoung } from './short-lived.ts'
 import { createArrivalTraces } from './trace-context.ts'
 
 export interface ConnectionParts {
@@ -42,6 +43,7 @@ const goingAway = 1001
 
 /** Connects a server's events to the flow. */
 export function attachConnections(server: Server, { point, snapshot, forwarding, askedAs }: ConnectionParts): Connections {
+  keepShortLivedYoung()
   const { settings, ports } = point
   const trustedProxies = compileCidrs(settings.trustedProxies)
   const traces = createArrivalTraces(ports.startTrace)

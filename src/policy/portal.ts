@@ -35,7 +35,8 @@ function isVisible(app: CompiledApp, facts: Facts, decision: Decision): boolean 
       // One visit to the provider away: an app that vanished whenever a sign-in grew old could never be opened from here again.
       return decision.effect === 'allow' || (decision.effect === 'challenge' && decision.challenge === 'step_up')
     case 'if_relevant':
-      return isRelevant(app, facts)
+      // What holds now is possible: only of what is closed one has to look further.
+      return decision.effect === 'allow' || isRelevant(app, facts)
   }
 }
 

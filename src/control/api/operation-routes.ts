@@ -16,6 +16,7 @@ import type { AnyOperation, CarryOut, Refused } from '../operations/operation.ts
 import { refused } from '../operations/operation.ts'
 import { readQuery } from '../request-context.ts'
 import { refuse } from './api-answers.ts'
+import { repeatsName } from './json-names.ts'
 import { createTokenGate } from './token-gate.ts'
 
 /** What the API needs; `compose.ts` connects it. */
@@ -108,6 +109,7 @@ function readBodyFields(request: Request): { readonly value: Readonly<Record<str
     return refused('malformed', 'The body is not JSON.')
   }
   if (typeof value !== 'object' || value === null || Array.isArray(value)) return refused('malformed', 'The body is not a JSON object.')
+  if (repeatsName(body)) return refused('malformed', 'A name is given twice.')
   return { value: value as Readonly<Record<string, unknown>> }
 }
 

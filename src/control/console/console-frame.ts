@@ -63,7 +63,6 @@ const groups: readonly { readonly title: string | undefined; readonly entries: r
     entries: [
       { section: 'apps', label: 'Apps', href: '/console/apps', permission: 'policy:read' },
       { section: 'policy', label: 'Policy', href: '/console/policy', permission: 'policy:read' },
-      { section: 'requests', label: 'Requests', href: '/console/requests', permission: 'requests:read' },
     ],
   },
   {
@@ -73,6 +72,7 @@ const groups: readonly { readonly title: string | undefined; readonly entries: r
       { section: 'devices', label: 'Devices', href: '/console/devices', permission: 'devices:read' },
       { section: 'connections', label: 'Connections', href: '/console/connections', permission: 'connections:read' },
       { section: 'locks', label: 'Locks', href: '/console/locks', permission: 'locks:read' },
+      { section: 'requests', label: 'Requests', href: '/console/requests', permission: 'requests:read' },
     ],
   },
   {

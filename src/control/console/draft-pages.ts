@@ -11,7 +11,7 @@ import type { Asker } from '../../administration/asker.ts'
 import type { Draft } from '../../administration/policy-history.ts'
 import type { ImpactOutput, TrialOutput } from '../operations/policy-trial-schemas.ts'
 import type { ConsoleAnswer, ConsoleRequest, ConsoleRoutes } from './console-page.ts'
-import { type DraftAttempt, describeDraftPage } from './draft-content.ts'
+import { type DraftAttempt, describeDraftPage, readWrittenDraft, type WrittenDraft } from './draft-content.ts'
 import { describeImpactView } from './draft-impact-content.ts'
 import { describeTrialView } from './draft-trial-content.ts'
 import { draftHref, type PolicyPagesPorts, policyHref, statusOfShown } from './policy-page-parts.ts'
@@ -19,11 +19,13 @@ import { draftHref, type PolicyPagesPorts, policyHref, statusOfShown } from './p
 export const draftPattern = `${policyHref}/drafts/:draft`
 
 /** What a page waits for a trial. */
-const patienceMs = 60
-const rememberTrialMs = 20_000
+const patienceMs = 40
+const rememberTrialMs = 60_000
 const mostTrials = 32
 const mostImpacts = 100
-const rowsOfPage = 100
+const mostWritten = 16
+/** Of each list of an impact: what a person reads, and what a page may weigh. */
+const rowsOfPage = 40
 
 /** What else a page of a draft says. */
 export interface DraftPageExtras {
@@ -48,6 +50,7 @@ export function mountDraftPages(routes: ConsoleRoutes, show: ShowDraft): void {
 export function createShowDraft(ports: PolicyPagesPorts): ShowDraft {
   const { carryOut, drafts, findTokenMaker, inForce, isTwoPerson, revisions, trial } = ports
   const trials = new Map<string, Promise<TrialOutput | undefined>>()
+  const written = new Map<string, WrittenDraft>()
   /** The last one that was looked at, by draft: an edit leads away from its address and back. */
   const impacts = new Map<string, { readonly id: string; readonly since: string | undefined }>()
 
@@ -84,6 +87,16 @@ export function createShowDraft(ports: PolicyPagesPorts): ShowDraft {
     return { run: found.value, since: wanted.since }
   }
 
+  function readWritten(draft: Draft): WrittenDraft {
+    const key = `${draft.base.hash} ${draft.hash}`
+    const read = written.get(key) ?? readWrittenDraft(draft)
+    written.delete(key)
+    written.set(key, read)
+    const [oldest] = written.keys()
+    if (written.size > mostWritten && oldest !== undefined) written.delete(oldest)
+    return read
+  }
+
   async function makersOf({ contributors }: Draft): Promise<ReadonlySet<string>> {
     const makers = new Set(contributors)
     for (const actor of contributors) if (actor.startsWith('token:')) makers.add((await findTokenMaker(actor)) ?? actor)
@@ -97,7 +110,7 @@ export function createShowDraft(ports: PolicyPagesPorts): ShowDraft {
     const isOver = draft.state === 'published' || draft.state === 'discarded'
     const [policy, head] = await Promise.all([inForce(), revisions?.head()])
     const [newest, makers, tried, run] = await Promise.all([
-      head === undefined ? undefined : revisions?.load(head.number),
+      head === undefined || isOver || head.number === draft.base.revision ? undefined : revisions?.load(head.number),
       makersOf(draft),
       isOver ? undefined : tryDraft(draft, policy.policyVersion, asker),
       may('audit:read') && !isOver ? lookAtImpact(request, draft) : undefined,
@@ -105,8 +118,9 @@ export function createShowDraft(ports: PolicyPagesPorts): ShowDraft {
     const content = describeDraftPage({
       draft,
       mode: policy.mode,
-      head: newest,
-      files: policy.mode === 'files' ? policy.bundle : undefined,
+      head: newest ?? head,
+      files: policy.mode === 'files' ? policy.bundle : newest?.bundle,
+      written: readWritten(draft),
       asker,
       isTwoPerson,
       makers,

@@ -46,6 +46,9 @@ export interface TrialView {
   readonly gateNotes: readonly string[]
 }
 
+/** Of each list on the page; the rest is counted. */
+const mostShown = 50
+
 const waiting: Badge = { tone: 'quiet', word: 'being checked' }
 const untried: Badge = { tone: 'quiet', word: 'not checked' }
 
@@ -65,6 +68,7 @@ export function describeTrialView(trial: TrialOutput | 'pending' | undefined, dr
     }
   }
   const { difference, gates, gates_notes, life_warnings, more, objections, policy_version, problems, tests, warnings } = trial
+  const passed = (tests?.results ?? []).filter(({ is_passed }) => is_passed)
   const wrong = problems.length + objections.length + more.problems + more.objections
   const warned = warnings.length + life_warnings.length + more.warnings + more.life_warnings
   return {
@@ -73,32 +77,37 @@ export function describeTrialView(trial: TrialOutput | 'pending' | undefined, dr
     isSame: policy_version !== null && difference.length === 0,
     problems: {
       badge: wrong === 0 ? { tone: 'good', word: 'none' } : { tone: 'bad', word: counted(wrong, 'problem') },
-      lines: problems.map((problem) => placed(problem, draft)),
-      objections: objections.map(showHidden),
-      more: more.problems + more.objections,
+      lines: problems.slice(0, mostShown).map((problem) => placed(problem, draft)),
+      objections: objections.slice(0, mostShown).map(showHidden),
+      more: more.problems + more.objections + beyond(problems) + beyond(objections),
     },
     tests: {
       badge: policy_version === null && tests === null ? { tone: 'quiet', word: 'not run' } : testsBadge(tests),
       failed: (tests?.results ?? [])
         .filter(({ is_passed }) => !is_passed)
+        .slice(0, mostShown)
         .map(({ detail, name }) => ({ name: showHidden(name), detail: detail === null ? undefined : showHidden(detail) })),
-      passed: (tests?.results ?? []).filter(({ is_passed }) => is_passed).map(({ name }) => showHidden(name)),
-      more: more.tests,
+      passed: passed.slice(0, mostShown).map(({ name }) => showHidden(name)),
+      more: more.tests + beyond(passed),
     },
     warnings: {
       badge: warned === 0 ? { tone: 'good', word: 'none' } : { tone: 'warn', word: counted(warned, 'warning') },
-      lines: warnings.map((warning) => placed(warning, draft)),
-      life: life_warnings.map(({ about, hint, is_certain, message }) => ({
+      lines: warnings.slice(0, mostShown).map((warning) => placed(warning, draft)),
+      life: life_warnings.slice(0, mostShown).map(({ about, hint, is_certain, message }) => ({
         about: showHidden(about),
         message: showHidden(sentenceOf({ message, expected: undefined, suggestion: undefined })),
         hint: hint === null ? undefined : showHidden(hint),
         badge: is_certain ? { tone: 'warn', word: 'certain' } : { tone: 'quiet', word: 'perhaps' },
       })),
-      more: more.warnings + more.life_warnings,
+      more: more.warnings + more.life_warnings + beyond(warnings) + beyond(life_warnings),
     },
     gates,
     gateNotes: gates_notes,
   }
+}
+
+function beyond(list: readonly unknown[]): number {
+  return Math.max(0, list.length - mostShown)
 }
 
 function placed({ expected, file, line, message, suggestion }: TrialOutput['problems'][number], draft: string): PlacedSentence {

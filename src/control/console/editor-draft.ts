@@ -40,7 +40,9 @@ export async function openDraft({ desk, judge }: EditorPagesPorts, request: Cons
   const draft = await desk.load(request.params['draft'] ?? '')
   if (draft === undefined) return undefined
   const [documents, judged] = await Promise.all([desk.documents(draft.bundle), judge(draft.bundle)])
-  return { draft, documents, judged, mayEdit: draft.state === 'open' && request.may('policy:write'), base: draftHref(draft.id) }
+  // One that waits for an approval is taken back by a change.
+  const isOver = draft.state === 'published' || draft.state === 'discarded'
+  return { draft, documents, judged, mayEdit: !isOver && request.may('policy:write'), base: draftHref(draft.id) }
 }
 
 export function draftHref(id: string): string {

@@ -14,7 +14,8 @@ describe('an instant', () => {
   it.each([
     [0, 'just now'],
     [-59_999, 'just now'],
-    [1, 'in a moment'],
+    [1, 'just now'],
+    [6_000, 'in a moment'],
     [-minute, '1 min ago'],
     [-5 * minute - 30_000, '5 min ago'],
     [59 * minute, 'in 59 min'],

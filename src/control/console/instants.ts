@@ -15,6 +15,8 @@ export interface InstantView {
 const minuteMs = 60_000
 const hourMs = 60 * minuteMs
 const dayMs = 24 * hourMs
+/** What was written a moment ago by a clock that goes ahead a little is not in the future. */
+const clockSlackMs = 5_000
 /** From here on a date says more than a distance. */
 const longestDistanceMs = 7 * dayMs
 /** The last that `Date` can hold. */
@@ -31,7 +33,7 @@ export function instantView(at: number | undefined, now: number): InstantView | 
   const iso = new Date(at).toISOString()
   const distanceMs = Math.abs(at - now)
   if (distanceMs >= longestDistanceMs) return { iso, text: dateForm.format(at) }
-  if (distanceMs < minuteMs) return { iso, text: at > now ? 'in a moment' : 'just now' }
+  if (distanceMs < minuteMs) return { iso, text: at > now + clockSlackMs ? 'in a moment' : 'just now' }
   const distance = durationWords(distanceMs)
   return { iso, text: at > now ? `in ${distance}` : `${distance} ago` }
 }

@@ -27,7 +27,7 @@ export interface DiffFile {
 }
 
 /** Lines of all files together on a page; the files themselves are handed out whole. */
-const mostLines = 600
+const mostLines = 300
 
 const words = { added: 'added', removed: 'removed', changed: 'changed' } as const
 const signs = { add: '+', del: '-', same: ' ' } as const

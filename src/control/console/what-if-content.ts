@@ -46,6 +46,8 @@ export interface WhatIfWords {
 
 export interface VerdictView {
   readonly title: string
+  /** Said after the label of each table. */
+  readonly about: string
   readonly href: string | undefined
   readonly version: string
   readonly badge: Badge
@@ -56,9 +58,22 @@ export interface VerdictView {
   readonly rules: readonly (RuleView & { readonly mark: string | undefined })[]
 }
 
+/** A field of the form. */
+export interface FieldView {
+  readonly name: WhatIfField
+  readonly label: string
+  readonly hint: string
+  readonly type: 'text' | 'datetime-local'
+  /** Of completions. */
+  readonly list: string | undefined
+  readonly value: string
+  readonly problem: string | undefined
+}
+
 export interface WhatIfPage {
   readonly typed: WhatIfTyped
   readonly problems: Readonly<Partial<Record<WhatIfField, string>>>
+  readonly fields: Readonly<Partial<Record<WhatIfField, FieldView>>>
   readonly failure: string | undefined
   readonly drafts: readonly { readonly id: string; readonly text: string; readonly isChosen: boolean }[]
   readonly methods: readonly string[]
@@ -114,6 +129,7 @@ export function describeWhatIfPage({ answer, drafts, mayAskAboutPeople, now, ref
   return {
     typed,
     problems,
+    fields: describeFields(typed, problems, mayAskAboutPeople),
     failure: refusal === undefined || Object.keys(problems).length > 0 ? undefined : refusal.message,
     drafts: isListed ? listed : [...listed, { id: typed.draft, text: `draft ${typed.draft}`, isChosen: true }],
     methods: methods.includes(typed.method as (typeof methods)[number]) || typed.method === '' ? methods : [...methods, typed.method],
@@ -122,6 +138,39 @@ export function describeWhatIfPage({ answer, drafts, mayAskAboutPeople, now, ref
     backHref: listed.some(({ isChosen }) => isChosen) ? draftHref(typed.draft) : undefined,
     answer: answer === undefined ? undefined : describeAnswer(answer, now),
   }
+}
+
+type Described = Pick<FieldView, 'label' | 'hint'> & Partial<Pick<FieldView, 'type' | 'list'>>
+
+const fieldWords: Readonly<Partial<Record<WhatIfField, Described>>> = {
+  who: { label: 'Who', hint: 'E-mail address, service:NAME, or nobody.', list: 'what-if-people' },
+  url: { label: 'What they open', hint: 'Such as https://wiki.corp.example/page.', list: 'what-if-urls' },
+  device: { label: 'Device', hint: 'Id in the inventory. Left out: none is known.' },
+  address: { label: 'From address', hint: 'Left out: 192.0.2.1.' },
+  country: { label: 'Country', hint: 'Such as DE. Left out: what the database says.', list: 'what-if-countries' },
+  at: { label: 'When (UTC)', hint: 'Left out: now.', type: 'datetime-local' },
+  signed_in_ago: { label: 'Signed in', hint: 'How long ago, such as 10m or 8h.', list: 'what-if-ages' },
+  amr: { label: 'By (amr)', hint: 'Methods, apart by commas, such as pwd, otp.', list: 'what-if-amr' },
+  acr: { label: 'Strength (acr)', hint: 'As the provider names it.', list: 'what-if-acr' },
+  groups: { label: 'Groups', hint: 'Apart by commas, in place of those last seen.', list: 'what-if-groups' },
+  user_agent: { label: 'User-Agent header', hint: 'Left out: unknown.' },
+  request: { label: 'Id of the request', hint: 'As the trail and every refusal page show it. Leave everything but the draft empty then.' },
+}
+
+function describeFields(typed: WhatIfTyped, problems: WhatIfPage['problems'], mayAskAboutPeople: boolean): WhatIfPage['fields'] {
+  return Object.fromEntries(
+    whatIfFields.flatMap((name) => {
+      const words = fieldWords[name]
+      if (words === undefined) return []
+      const hint =
+        name === 'who' && !mayAskAboutPeople
+          ? 'service:NAME, or nobody. Asking about people needs the right to read the trail.'
+          : words.hint
+      // As a browser's field for time takes it.
+      const value = name === 'at' ? typed.at.replace(/(:\d\d)?Z$/, '') : typed[name]
+      return [[name, { type: 'text', list: undefined, ...words, hint, name, value, problem: problems[name] } satisfies FieldView]]
+    }),
+  )
 }
 
 /** The status of the page. */
@@ -172,6 +221,7 @@ function describeVerdict(title: string, href: string | undefined, verdict: Verdi
   ]
   return {
     title,
+    about: `, ${title.toLowerCase()}`,
     href,
     version: policy_version,
     badge: effect === null ? { tone: 'warn', word: 'cannot be told' } : effectBadge(effect),

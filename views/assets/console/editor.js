@@ -40,17 +40,21 @@ for (const details of document.querySelectorAll('details')) details.addEventList
 /* To the line of a problem. */
 document.addEventListener('click', (event) => {
   const link = event.target.closest?.('[data-go-line]')
-  if (!link) return
-  const area = document.querySelector(link.getAttribute('href'))
-  if (!area) return
-  event.preventDefault()
+  if (link && goToLine(document.querySelector(link.getAttribute('href')), Number(link.dataset.goLine))) event.preventDefault()
+})
+const goToLine = (area, line) => {
+  if (!area) return false
   const lines = area.value.split('\n')
-  const line = Number(link.dataset.goLine)
   const start = lines.slice(0, line - 1).join('\n').length + (line > 1 ? 1 : 0)
   area.focus()
   area.setSelectionRange(start, start + (lines[line - 1] ?? '').length)
   area.scrollTop = Math.max(0, (area.scrollHeight / lines.length) * (line - 4))
-})
+  return true
+}
+
+/* The address may name a line: `#line-7`. */
+const wantedLine = /^#line-(\d{1,6})$/.exec(location.hash)?.[1]
+if (wantedLine !== undefined) goToLine(document.querySelector('#content'), Number(wantedLine))
 
 /* One more input, once the last of a list is used. */
 document.addEventListener('input', (event) => {
