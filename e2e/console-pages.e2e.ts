@@ -28,7 +28,7 @@ describe('every page of the console', () => {
   beforeAll(async () => {
     stage = await startStage({
       configuration: { ...managed, policy_two_person: true, requests: 'on' },
-      apps: [{ id: 'app', rules: [{ name: 'staff', allow: { groups: ['staff'] } }] }],
+      apps: [{ id: 'app', portal: 'listed', rules: [{ name: 'staff', allow: { groups: ['staff'] } }] }],
     })
     routes = await listConsoleRoutes()
     begin = ['/console', ...(await furnish(stage))]

@@ -37,7 +37,7 @@ describe('roles', () => {
         trusted_proxies: ['127.0.0.1/32'],
         requests: 'on',
       },
-      apps: [{ id: 'app', rules: [{ name: 'staff', allow: { groups: ['staff'] } }] }],
+      apps: [{ id: 'app', portal: 'listed', rules: [{ name: 'staff', allow: { groups: ['staff'] } }] }],
     })
     routes = await listConsoleRoutes()
     const begun = await furnish(stage)

@@ -57,8 +57,8 @@ export async function draftHand(stage: Stage, client: Client): Promise<DraftHand
 }
 
 /**
- * Does all of it, with a managed policy that needs two people and has an app `app`. Resolves with pages that are only shown to whoever began
- * what they are about.
+ * Does all of it, with `requests: on` and a managed policy that needs two people and has a listed app `app`. Resolves with pages to begin from besides: of what somebody
+ * began, and of the draft that has most in it.
  */
 export async function furnish(stage: Stage): Promise<readonly string[]> {
   const { rig } = stage
@@ -72,7 +72,10 @@ export async function furnish(stage: Stage): Promise<readonly string[]> {
   upstream.answerWith(answerWithSocketPage)
   const bob = new Client()
   expect((await rig.signIn(bob, 'bob', `${rig.origin('app')}/ok`)).status).toBe(200)
-  await rig.signIn(new Client(), 'carol', `${rig.origin('app')}/ok`)
+  const carol = new Client()
+  await rig.signIn(carol, 'carol', `${rig.origin('app')}/ok`)
+  const portal = await carol.send(stage.at('/'))
+  done(await submitRaw(carol, stage.at('/requests'), { app: 'app', reason: 'I need it' }, { page: portal }))
   await openRawWebSocket({
     port: rig.port,
     host: new URL(rig.origin('app')).host,
@@ -102,10 +105,10 @@ export async function furnish(stage: Stage): Promise<readonly string[]> {
   await mine.beginApp('calendar', upstream.origin)
 
   const begun = [await send('/console/trail/verify', {}), await send('/console/review', { app: '', since: '' })].map(
-    (answer) => answer.header('location') ?? '',
+    (answer) => `${pathOf(answer)}${new URL(answer.header('location') ?? '/', answer.url).search}`,
   )
   for (const path of begun) await waitFor(async () => !(await alice.send(stage.at(path))).body.includes('data-trail-refresh'))
-  return begun
+  return [`${behind}/apps/app`, ...begun]
 }
 
 async function findPerson(stage: Stage, client: Client, name: string): Promise<Answer> {

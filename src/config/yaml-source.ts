@@ -8,7 +8,19 @@
  */
 
 import { open } from 'node:fs/promises'
-import { type Document, isAlias, isMap, isScalar, isSeq, LineCounter, type Node, parseDocument, type Scalar } from 'yaml'
+import {
+  type Document,
+  isAlias,
+  isMap,
+  isScalar,
+  isSeq,
+  LineCounter,
+  type Node,
+  type Pair,
+  parseDocument,
+  type Scalar,
+  type YAMLMap,
+} from 'yaml'
 import { createReport, type Path, type Place, type Problem, quote, type Report } from './problems.ts'
 
 /** Generous: ten thousand rules are about 2 MB. */
@@ -243,7 +255,7 @@ function findNode(document: Document.Parsed, path: Path, part: 'key' | 'value'):
     let child: unknown
     if (typeof step === 'number' && isSeq(node)) child = node.items[step]
     else if (isMap(node)) {
-      const pair = node.items.find(({ key }) => isScalar(key) && key.value === step)
+      const pair = findPair(node, step)
       if (pair === undefined) return { offset, node }
       // A key without a value has a null node whose range is where the value would stand.
       if ((part === 'key' && index === path.length - 1) || pair.value === null) return { offset: offsetOf(pair.key), node: pair.key }
@@ -255,6 +267,20 @@ function findNode(document: Document.Parsed, path: Path, part: 'key' | 'value'):
     offset = offsetOf(node)
   }
   return { offset, node }
+}
+
+/** Documents are read and never changed here. */
+const pairsByKey = new WeakMap<YAMLMap, ReadonlyMap<unknown, Pair>>()
+
+/** The first pair with this key. Looked up and not searched for: a map of a hundred thousand unknown keys has as many problems to be placed. */
+function findPair(map: YAMLMap, step: unknown): Pair | undefined {
+  let pairs = pairsByKey.get(map)
+  if (pairs === undefined) {
+    // Of equal keys the last entry stays, so they go in from behind.
+    pairs = new Map(map.items.toReversed().flatMap((pair) => (isScalar(pair.key) ? [[pair.key.value, pair]] : [])))
+    pairsByKey.set(map, pairs)
+  }
+  return pairs.get(step)
 }
 
 /** How far into the source of a scalar its character `within` stands; 0 where escapes or folding have moved it. `source` begins at the scalar. */
