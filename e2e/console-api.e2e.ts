@@ -1,6 +1,6 @@
 /**
- * What the API says of itself: valid as OpenAPI 3.1, enough for a public generator to make a client of, and true, for that client takes a new
- * app from nothing to its first allowed request with a service token. Two instances on one Redis.
+ * What the API says of itself: valid as OpenAPI 3.1, enough for a public generator to make a client of, and true, for that client
+ * takes a new app from nothing to its first allowed request with a service token. Two instances on one Redis.
  */
 
 import { execFile } from 'node:child_process'

@@ -1,6 +1,6 @@
 /**
- * Devices and open connections in the console: registered there, reporting, blocked and let in again; and a connection of the other instance
- * seen and cut. Two instances on one Redis, a real browser.
+ * Devices and open connections in the console: registered there, reporting, blocked and let in again; and a connection of the other
+ * instance seen and cut. Two instances on one Redis, a real browser.
  */
 
 import { generateKeyPairSync } from 'node:crypto'
@@ -43,7 +43,7 @@ describe('devices and connections in the console', () => {
     await rm(folder, { recursive: true, force: true })
   })
 
-  test('a device is registered, its posture is shown with source and age; blocked it is refused everywhere, unblocked it is let in', async () => {
+  test('a device is registered, its posture shown with source and age; blocked it is refused, unblocked it is let in', async () => {
     const { privateKey, publicKey } = generateKeyPairSync('ed25519')
     const key = join(folder, 'bob.key')
     await writeFile(key, privateKey.export({ type: 'pkcs8', format: 'pem' }))

@@ -1,6 +1,6 @@
 /**
- * Every page of the console, found by going through it: accessible in both colour schemes, whole on a phone, small, alone (nothing is asked of
- * another host), and without a word of complaint from the browser. Two instances on one Redis.
+ * Every page of the console, found by going through it: accessible in both colour schemes, whole on a phone, small, alone (nothing is
+ * asked of another host), and without a word of complaint from the browser. Two instances on one Redis.
  */
 
 import { AxeBuilder } from '@axe-core/playwright'

@@ -1,6 +1,6 @@
 /**
- * From a new app to its first allowed request, and a rule changed with its impact shown, published, followed by the other instance and undone;
- * all of it on screen. Two instances on one Redis, a managed policy.
+ * From a new app to its first allowed request, and a rule changed with its impact shown, published, followed by the other instance and
+ * undone; all of it on screen. Two instances on one Redis, a managed policy.
  */
 
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'

@@ -1,6 +1,6 @@
 /**
- * The trail in the console: a refusal found and explained exactly as `postern explain` explains it, the trail verified and exported on every
- * instance, and who used what last. Two instances on one Redis, a real browser.
+ * The trail in the console: a refusal found and explained exactly as `postern explain` explains it, the trail verified and exported on
+ * every instance, and who used what last. Two instances on one Redis, a real browser.
  */
 
 import { readFile } from 'node:fs/promises'

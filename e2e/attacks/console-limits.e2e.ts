@@ -12,7 +12,7 @@ import { attack, endRig, mustBeAlive, summarise } from './attack.ts'
 
 const megabyte = 1024 * 1024
 /** On a machine that runs four of these files at once; alone it is a tenth of it. */
-const slowestForOthersMs = 5000
+const slowestForOthersMs = 8000
 
 describe('expensive documents and roles that end', () => {
   let rig: Rig
@@ -120,7 +120,7 @@ describe('expensive documents and roles that end', () => {
       const pushed = await whileOthersAsk(() => alice.api('POST', '/policy/revisions', tokens.all, body))
       const { status } = pushed.value
       if (status !== 422 && status !== 400) throw new Error(`${name}: ${status} ${pushed.value.body.slice(0, 400)}`)
-      if (pushed.tookMs > 8000) throw new Error(`${name} took ${pushed.tookMs} ms`)
+      if (pushed.tookMs > 15_000) throw new Error(`${name} took ${pushed.tookMs} ms`)
       if (pushed.slowestMs > slowestForOthersMs) throw new Error(`${name} kept others waiting for ${pushed.slowestMs} ms`)
       if (pushed.value.body.length > 100_000) throw new Error(`${name}: ${pushed.value.body.length} characters of complaints`)
       const drafted = await alice.api('POST', '/policy/drafts', tokens.all, { comment: name, files: body.files })
@@ -129,7 +129,7 @@ describe('expensive documents and roles that end', () => {
         for (const page of ['', '/edit', '/apps/app', '/apps/app/rules/new', '/rules', '/levels']) {
           const seen = await whileOthersAsk(() => alice.open(`/console/policy/drafts/${id}${page}`))
           if (seen.value.status >= 500) throw new Error(`${name}, draft${page}: ${seen.value.status}`)
-          if (seen.tookMs > 8000 || seen.slowestMs > slowestForOthersMs)
+          if (seen.tookMs > 15_000 || seen.slowestMs > slowestForOthersMs)
             throw new Error(`${name}, draft${page}: ${seen.tookMs} ms, others ${seen.slowestMs} ms`)
         }
         const outline = await alice.api('GET', `/policy/drafts/${id}/outline`, tokens.all)

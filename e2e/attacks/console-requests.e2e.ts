@@ -25,6 +25,7 @@ describe('every route of the console and of its API', () => {
       people: [...people, person('audrey', ['auditors']), person('hank', ['helpdesk']), person('ada', ['postern-admins'])],
       configuration: {
         trusted_proxies: ['127.0.0.1/32'],
+        requests: 'on',
         console: {
           roles: { admin: { groups: ['postern-admins'] }, auditor: { groups: ['auditors'] }, helpdesk: { groups: ['helpdesk'] } },
           sign_in_within: '1h',

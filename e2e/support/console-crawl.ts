@@ -1,8 +1,8 @@
 /**
  * Every page of the console that one can get to by its links, with what each offers: which forms, which ways on.
  *
- * Pages are told apart by their route: some of each are looked at, so that a list of a thousand is not a thousand visits. What is sent is never
- * sent from here: a visit changes nothing.
+ * Pages are told apart by their route: some of each are looked at, so that a list of a thousand is not a thousand visits. What is sent
+ * is never sent from here: a visit changes nothing.
  */
 
 import type { Page, Response } from 'playwright'

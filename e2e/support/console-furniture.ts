@@ -1,6 +1,6 @@
 /**
- * A console with something in it, made by using it: people who were let in and refused, a device and a blocked one, a lock, a token, drafts in
- * every state, a second revision, an open connection. For stories that go through every page.
+ * A console with something in it, made by using it: people who were let in and refused, a device and a blocked one, a lock, a token,
+ * drafts in every state, a second revision, an open connection. For stories that go through every page.
  */
 
 import { expect } from 'vitest'
@@ -57,8 +57,9 @@ export async function draftHand(stage: Stage, client: Client): Promise<DraftHand
 }
 
 /**
- * Does all of it, with `requests: on` and a managed policy that needs two people and has a listed app `app`. Resolves with pages to begin from besides: of what somebody
- * began, and of the draft that has most in it.
+ * Does all of it, with `requests: on` and a managed policy that needs two people and has a listed app `app`.
+ *
+ * Resolves with pages to begin from besides: of what somebody began, and of the draft that has most in it.
  */
 export async function furnish(stage: Stage): Promise<readonly string[]> {
   const { rig } = stage

@@ -1,6 +1,6 @@
 /**
- * The stage of the console's stories: two instances on one Redis, people with and without a role, and browsers that are served by the instance
- * that a story names. What the stories look at was made by driving the product: sign-ins, requests, refusals.
+ * The stage of the console's stories: two instances on one Redis, people with and without a role, and browsers that are served by the
+ * instance that a story names. What the stories look at was made by driving the product: sign-ins, requests, refusals.
  */
 
 import type { Browser, BrowserContext, Page } from 'playwright'

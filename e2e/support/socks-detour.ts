@@ -1,8 +1,8 @@
 /**
  * A SOCKS proxy (RFC 1928, without authentication, `CONNECT` alone) that leads every name to this machine, and one port to another.
  *
- * Given to a browser context, everything that browser opens, WebSockets included, is served by the instance behind the other port, under the
- * same addresses: as a load balancer would have chosen it.
+ * Given to a browser context, everything that browser opens, WebSockets included, is served by the instance behind the other port,
+ * under the same addresses: as a load balancer would have chosen it.
  */
 
 import { once } from 'node:events'

@@ -82,13 +82,16 @@ function walk(schema: z.core.$ZodType, data: unknown, path: Path, progress: Prog
   return judge(schema, data, path, progress)
 }
 
+/** Of one map: nobody reads more, and each is compared with all that are known. */
+const mostUnknownKeys = 200
+
 function walkObject(schema: z.ZodObject, data: Record<string, unknown>, path: Path, progress: Progress): unknown {
   const before = progress.failures
   const shape = schema.shape as Readonly<Record<string, z.core.$ZodType>>
   const known = Object.keys(shape)
   const misspelt = new Set<string>()
-  for (const key of Object.keys(data)) {
-    if (Object.hasOwn(shape, key)) continue
+  const unknown = Object.keys(data).filter((key) => !Object.hasOwn(shape, key))
+  for (const key of unknown.slice(0, mostUnknownKeys)) {
     const nearest = findNearest(key, known)
     if (nearest !== undefined) misspelt.add(nearest)
     complain(progress, [...path, key], `unknown key ${quote(key)}`, {
@@ -97,6 +100,7 @@ function walkObject(schema: z.ZodObject, data: Record<string, unknown>, path: Pa
       at: 'key',
     })
   }
+  if (unknown.length > mostUnknownKeys) complain(progress, path, `${unknown.length - mostUnknownKeys} more keys are unknown`)
   const value: Record<string, unknown> = {}
   for (const key of known) {
     const member = shape[key]

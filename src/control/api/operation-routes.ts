@@ -32,6 +32,8 @@ export interface OperationsApiPorts {
 const prefix = '/api/v1'
 /** A thousand ids and a reason. What needs more says so itself. */
 const usualBodyBytes = 64 * 1024
+/** More than any list of any order. */
+const mostListed = 2_000
 
 /** Adds every operation at its path, and `/api/v1/openapi.json`, which describes them. */
 export function mountOperations(
@@ -109,6 +111,8 @@ function readBodyFields(request: Request): { readonly value: Readonly<Record<str
     return refused('malformed', 'The body is not JSON.')
   }
   if (typeof value !== 'object' || value === null || Array.isArray(value)) return refused('malformed', 'The body is not a JSON object.')
+  // A schema looks at every entry before it says that there are too many.
+  if (Object.values(value).some((one) => Array.isArray(one) && one.length > mostListed)) return refused('malformed', 'A list is too long.')
   if (repeatsName(body)) return refused('malformed', 'A name is given twice.')
   return { value: value as Readonly<Record<string, unknown>> }
 }
