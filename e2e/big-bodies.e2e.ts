@@ -19,14 +19,15 @@ const isLong = (process.env['POSTERN_TEST_LONG'] ?? '') !== ''
 const bytes = (isLong ? 2048 : 256) * mebibyte
 const limitMs = isLong ? 300_000 : 60_000
 
-/** Resident memory of an instance must stay under this, in MiB. */
-const memoryLimit = 200
+/** Resident memory of an instance may grow by so much over what it has when nothing happens, in MiB; most of it is V8's room for what is new. */
+const mostGrowth = 70
 
 describe('big bodies', () => {
   let rig: Rig
   let upstream: StreamingUpstream
   let client: Client
   let baseline: number
+  let memoryLimit: number
   let program: BuiltProgram
 
   beforeAll(async () => {
@@ -42,7 +43,9 @@ describe('big bodies', () => {
     client = new Client()
     for (const name of ['app', 'impatient']) expect((await rig.signIn(client, 'bob', `${rig.origin(name)}/`)).status).toBe(200)
     baseline = await settledSockets(rig.instance.pid)
-    console.log(`idle: ${(await readMemory(rig.instance.pid)).resident} MiB resident`)
+    const { resident } = await readMemory(rig.instance.pid)
+    console.log(`idle: ${resident} MiB resident`)
+    memoryLimit = resident + mostGrowth
   })
   afterAll(async () => {
     await rig?.stop()

@@ -66,8 +66,9 @@ export function personHref(ref: string): string {
 
 /** An address of our own with its query; what is empty is left out. */
 export function hrefWith(path: string, query: Readonly<Record<string, string | undefined>>): string {
-  const set = Object.entries(query).flatMap(([name, value]) => (value === undefined || value === '' ? [] : [[name, value]]))
-  return set.length === 0 ? path : `${path}?${new URLSearchParams(set)}`
+  const set = new URLSearchParams()
+  for (const [name, value] of Object.entries(query)) if (value !== undefined && value !== '') set.set(name, value)
+  return set.size === 0 ? path : `${path}?${set}`
 }
 
 /** `1 session`, `2 sessions`. */
