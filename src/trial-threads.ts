@@ -7,10 +7,9 @@
  */
 
 import { extname } from 'node:path'
-import { Worker } from 'node:worker_threads'
 import type { PackedUses, UsesQuestion } from './administration/gates-uses.ts'
 import type { AppStanding, GateQuestion } from './administration/gates-verdict.ts'
-import { createLane } from './administration/trail-threads.ts'
+import { createLane, runInThread } from './administration/thread-lane.ts'
 import type { ReplayQuestion } from './commands/replay-run.ts'
 
 /** Each is plain data. */
@@ -44,8 +43,6 @@ export interface TrialThreads {
 }
 
 const mostShort = 2
-/** Of one thread: a tally of a hundred thousand entries is fifty. */
-const mostHeapMb = 1_024
 
 /** The threads of this process. */
 export function createTrialThreads(): TrialThreads {
@@ -56,37 +53,11 @@ export function createTrialThreads(): TrialThreads {
       const leave = await (task.kind === 'replay' ? long : short)(signal)
       try {
         // What a thread finds is of the kind of its task; the compiler does not follow the kind through a message.
-        return (await runInThread(task, progress, signal)) as TrialFindings[(typeof task)['kind']]
+        return (await runInThread(entry(), task, { progress, signal }, 'tries a policy')) as TrialFindings[(typeof task)['kind']]
       } finally {
         leave()
       }
     },
-  }
-}
-
-async function runInThread(
-  task: TrialTask,
-  progress: ((progress: TrialProgress) => void) | undefined,
-  signal: AbortSignal,
-): Promise<unknown> {
-  // It may have been given up while it waited for its turn; whoever listens only now would never hear of it.
-  signal.throwIfAborted()
-  const worker = new Worker(entry(), { workerData: task, env: {}, resourceLimits: { maxOldGenerationSizeMb: mostHeapMb } })
-  let stop: (() => void) | undefined
-  try {
-    return await new Promise<unknown>((resolve, reject) => {
-      stop = () => reject(signal.reason as Error)
-      signal.addEventListener('abort', stop)
-      worker.on('message', (message: FromTrialThread) => {
-        if ('found' in message) resolve(message.found)
-        else progress?.(message.progress)
-      })
-      worker.on('error', reject)
-      worker.on('exit', (code) => reject(new Error(`a thread that tries a policy ended with ${code}`)))
-    })
-  } finally {
-    if (stop !== undefined) signal.removeEventListener('abort', stop)
-    await worker.terminate()
   }
 }
 

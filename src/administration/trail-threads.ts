@@ -6,7 +6,7 @@
  */
 
 import { extname } from 'node:path'
-import { Worker } from 'node:worker_threads'
+import { createLane, runInThread } from './thread-lane.ts'
 import type { ReviewedAccess, ReviewQuestion } from './trail-review.ts'
 import type { TaskProgress, TrailFindings, TrailTask } from './trail-tasks.ts'
 
@@ -31,8 +31,6 @@ export interface TrailThreads {
 
 const longKinds: ReadonlySet<ThreadTask['kind']> = new Set(['verify', 'uses', 'review'])
 const mostShort = 2
-/** Of one thread; a trail is read in pieces, and what is gathered of it is bounded. */
-const mostHeapMb = 1_024
 
 /** The threads of this process. */
 export function createTrailThreads(): TrailThreads {
@@ -43,63 +41,11 @@ export function createTrailThreads(): TrailThreads {
       const leave = await (longKinds.has(task.kind) ? long : short)(signal)
       try {
         // What a thread finds is of the kind of its task; the compiler does not follow the kind through a message.
-        return (await runInThread(task, progress, signal)) as ThreadFindings[(typeof task)['kind']]
+        return (await runInThread(entry(), task, { progress, signal }, 'reads the trail')) as ThreadFindings[(typeof task)['kind']]
       } finally {
         leave()
       }
     },
-  }
-}
-
-/** Lets so many through at once; resolves with what lets the next one through. */
-export function createLane(most: number): (signal: AbortSignal) => Promise<() => void> {
-  let inside = 0
-  const waiting: (() => void)[] = []
-  function leave(): void {
-    inside -= 1
-    waiting.shift()?.()
-  }
-  return async (signal) => {
-    while (inside >= most) {
-      signal.throwIfAborted()
-      await new Promise<void>((resolve) => {
-        const wake = () => {
-          signal.removeEventListener('abort', wake)
-          const place = waiting.indexOf(wake)
-          if (place !== -1) waiting.splice(place, 1)
-          resolve()
-        }
-        waiting.push(wake)
-        signal.addEventListener('abort', wake)
-      })
-      // Woken, and given up in the same moment: the place is the next one's.
-      if (signal.aborted && inside < most) waiting.shift()?.()
-    }
-    signal.throwIfAborted()
-    inside += 1
-    return leave
-  }
-}
-
-async function runInThread(task: ThreadTask, progress: TaskContext['progress'], signal: AbortSignal): Promise<unknown> {
-  // It may have been given up while it waited for its turn; whoever listens only now would never hear of it.
-  signal.throwIfAborted()
-  const worker = new Worker(entry(), { workerData: task, env: {}, resourceLimits: { maxOldGenerationSizeMb: mostHeapMb } })
-  let stop: (() => void) | undefined
-  try {
-    return await new Promise<unknown>((resolve, reject) => {
-      stop = () => reject(signal.reason as Error)
-      signal.addEventListener('abort', stop)
-      worker.on('message', (message: FromTrailThread) => {
-        if ('found' in message) resolve(message.found)
-        else progress?.(message.progress)
-      })
-      worker.on('error', reject)
-      worker.on('exit', (code) => reject(new Error(`a thread that reads the trail ended with ${code}`)))
-    })
-  } finally {
-    if (stop !== undefined) signal.removeEventListener('abort', stop)
-    await worker.terminate()
   }
 }
 
