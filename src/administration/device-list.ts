@@ -11,6 +11,7 @@ import type { Logger } from '../log.ts'
 import { hashOf } from '../session/secret.ts'
 import type { DeviceRecord, Devices } from './devices.ts'
 import { createSorted, type Found, type Keyed, wordsOf } from './people-directory-index.ts'
+import { createWholeReading } from './whole-reading.ts'
 
 /** A device as lists show it. */
 export interface ListedDevice {
@@ -90,8 +91,6 @@ export function createDeviceList({
   let memory = emptyMemory()
   let readAt: number | undefined
   let askedAt = Number.NEGATIVE_INFINITY
-  let reading: Promise<void> | undefined
-  let following: Promise<void> | undefined
   let isClosed = false
   const running = new Set<Promise<void>>()
   /** Hashes that were told of while everything was being read. */
@@ -136,25 +135,14 @@ export function createDeviceList({
     for (const hash of news) hearOf(hash)
   }
 
-  function readOnce(): Promise<void> {
-    if (isClosed) return Promise.resolve()
-    reading ??= readAll()
-      .catch((error: unknown) => log.warn({ err: error }, 'the inventory could not be read whole for the console; it will be again'))
-      .finally(() => {
-        reading = undefined
-        missed = undefined
-      })
-    return reading
-  }
-
-  function refresh(): Promise<void> {
-    if (reading === undefined) return readOnce()
-    following ??= reading.then(() => {
-      following = undefined
-      return readOnce()
-    })
-    return following
-  }
+  const reading = createWholeReading({
+    read: readAll,
+    isClosed: () => isClosed,
+    onFailure: (error) => log.warn({ err: error }, 'the inventory could not be read whole for the console; it will be again'),
+    onEnd: () => {
+      missed = undefined
+    },
+  })
 
   async function readOne(id: string): Promise<void> {
     const record = await devices.find(id)
@@ -165,7 +153,7 @@ export function createDeviceList({
   function hearOf(hash: string): void {
     const id = memory.idsByHash.get(hash)
     // One that is new here has no name yet: its hash says nothing, so the inventory is read.
-    const settled = (id === undefined ? refresh() : readOne(id))
+    const settled = (id === undefined ? reading.again() : readOne(id))
       .catch((error: unknown) => log.warn({ err: error }, 'a device could not be read for the console; it will be with all others'))
       .finally(() => running.delete(settled))
     running.add(settled)
@@ -180,20 +168,20 @@ export function createDeviceList({
 
   function noteQuestion(): void {
     askedAt = now()
-    if (readAt === undefined || now() - readAt >= refreshMs) void readOnce()
+    if (readAt === undefined || now() - readAt >= refreshMs) void reading.once()
   }
 
   const stopListening = live.listen(hear)
   const timer = setInterval(() => {
-    if (now() - askedAt < watchedForMs) void readOnce()
+    if (now() - askedAt < watchedForMs) void reading.once()
   }, refreshMs)
   timer.unref()
 
   return {
-    state: () => ({ readAt, isReading: reading !== undefined, devices: memory.byId.size, isCut: memory.isCut }),
+    state: () => ({ readAt, isReading: reading.underWay() !== undefined, devices: memory.byId.size, isCut: memory.isCut }),
     async ready(withinMs) {
       noteQuestion()
-      if (readAt === undefined) await Promise.race([reading, pause(withinMs, undefined, { ref: false })])
+      if (readAt === undefined) await Promise.race([reading.underWay(), pause(withinMs, undefined, { ref: false })])
     },
     find({ after, limit, silentForMs, status, tag, text }) {
       noteQuestion()
@@ -221,12 +209,12 @@ export function createDeviceList({
       const owned = [...memory.byId.values()].filter(({ entry }) => entry.owner?.toLowerCase() === wanted)
       return owned.slice(0, limit).map(({ entry }) => entry)
     },
-    refresh,
+    refresh: reading.again,
     async close() {
       isClosed = true
       clearInterval(timer)
       stopListening()
-      await Promise.all([reading, following, ...running])
+      await Promise.all([reading.settled(), ...running])
     },
   }
 }

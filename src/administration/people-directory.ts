@@ -27,6 +27,7 @@ import {
 import { refOf } from './person-ref.ts'
 import type { AdministeredSessions, SessionFacts } from './sessions.ts'
 import type { Subject } from './subject-lookup.ts'
+import { createWholeReading } from './whole-reading.ts'
 
 /** Of when an answer is. */
 export interface DirectoryState {
@@ -95,8 +96,6 @@ export function createPeopleDirectory(parts: PeopleDirectoryParts): PeopleDirect
   let index = createPeopleIndex(bounds)
   let readAt: number | undefined
   let askedAt = Number.NEGATIVE_INFINITY
-  let reading: Promise<void> | undefined
-  let following: Promise<void> | undefined
   let isClosed = false
   /** News that the index that is being built may not have. */
   let missed: LiveEvent[] | undefined
@@ -156,27 +155,14 @@ export function createPeopleDirectory(parts: PeopleDirectoryParts): PeopleDirect
     for (const event of news) hear(event)
   }
 
-  /** One reading at a time. */
-  function readOnce(): Promise<void> {
-    if (isClosed) return Promise.resolve()
-    reading ??= readAll()
-      .catch((error: unknown) => log.warn({ err: error }, 'people and sessions could not be read for the console; they will be again'))
-      .finally(() => {
-        reading = undefined
-        missed = undefined
-      })
-    return reading
-  }
-
-  /** What was asked for while everything was being read may not be in it. */
-  function refresh(): Promise<void> {
-    if (reading === undefined) return readOnce()
-    following ??= reading.then(() => {
-      following = undefined
-      return readOnce()
-    })
-    return following
-  }
+  const reading = createWholeReading({
+    read: readAll,
+    isClosed: () => isClosed,
+    onFailure: (error) => log.warn({ err: error }, 'people and sessions could not be read for the console; they will be again'),
+    onEnd: () => {
+      missed = undefined
+    },
+  })
 
   /** A session began, went on or was told of: its person is whom its claims say, which are newer than what the people’s record has. */
   async function readSession(hash: string): Promise<void> {
@@ -214,20 +200,20 @@ export function createPeopleDirectory(parts: PeopleDirectoryParts): PeopleDirect
   /** Whoever asks has everything read again if that was long ago, and does not wait for it. */
   function noteQuestion(): void {
     askedAt = now()
-    if (readAt === undefined || now() - readAt >= refreshMs) void readOnce()
+    if (readAt === undefined || now() - readAt >= refreshMs) void reading.once()
   }
 
   const stopListening = live.listen(hear)
   const timer = setInterval(() => {
-    if (now() - askedAt < watchedForMs) void readOnce()
+    if (now() - askedAt < watchedForMs) void reading.once()
   }, refreshMs)
   timer.unref()
 
   return {
-    state: () => ({ readAt, isReading: reading !== undefined, ...index.counts() }),
+    state: () => ({ readAt, isReading: reading.underWay() !== undefined, ...index.counts() }),
     async ready(withinMs) {
       noteQuestion()
-      if (readAt === undefined) await Promise.race([reading, pause(withinMs, undefined, { ref: false })])
+      if (readAt === undefined) await Promise.race([reading.underWay(), pause(withinMs, undefined, { ref: false })])
     },
     people(query) {
       noteQuestion()
@@ -259,12 +245,12 @@ export function createPeopleDirectory(parts: PeopleDirectoryParts): PeopleDirect
       })
       return { ...found, entries }
     },
-    refresh,
+    refresh: reading.again,
     async close() {
       isClosed = true
       clearInterval(timer)
       stopListening()
-      await Promise.all([reading, ...running])
+      await Promise.all([reading.settled(), ...running])
     },
   }
 }
