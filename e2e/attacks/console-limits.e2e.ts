@@ -315,12 +315,14 @@ describe('expensive documents and roles that end', () => {
   attack('A225b', 'ADMIN', 'the last admin: by invitation, by lock, by the policy', async () => {
     // The role is in the instance configuration, out of reach of everything here; a lock on oneself is.
     const form_token = await alice.formToken()
-    const locked = await alice.post('/console/locks', { form_token, on: 'subject', name: 'alice', reason: 'myself' })
-    const after = await alice.open('/console/apps')
-    if (after.status !== 200) {
-      await command('unlock', 'subject', 'alice', '--reason', 'back')
-      await waitFor(async () => (await alice.open('/console/apps')).status === 200)
-    }
-    return `a lock on oneself: ${locked.status}, then ${after.status}; a command gives it back`
+    const lock = { form_token, on: 'subject', name: 'alice', reason: 'myself' }
+    const asked = await alice.post('/console/locks', lock)
+    expect([asked.status, (await alice.open('/console/apps')).status]).toEqual([409, 200])
+    const locked = await alice.post('/console/locks', { ...lock, confirm: 'lock me out' })
+    expect(locked.status).toBe(303)
+    await waitFor(async () => (await alice.open('/console/apps')).status === 403)
+    await command('unlock', 'subject', 'alice', '--reason', 'back')
+    await waitFor(async () => (await alice.open('/console/apps')).status === 200)
+    return `a lock on oneself: ${asked.status} until it is confirmed in words, then at once; a command gives it back`
   })
 })
