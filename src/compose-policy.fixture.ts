@@ -71,7 +71,7 @@ session: { store: ${store} }
 keys_file: keys.json
 data_dir: ${machine}
 policy: managed
-policy_seed: seed/policy.yaml
+${more.includes('policy_seed:') ? '' : 'policy_seed: seed/policy.yaml'}
 provider: { issuer: https://login.corp.example, client_id: postern, client_secret: a-client-secret-0123456789abcdef }
 ${more}
 `,

@@ -12,7 +12,7 @@ import { readdir, rm, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { createAcceptedLosses } from './administration/policy-adoption.ts'
 import type { Bundle } from './administration/policy-bundle.ts'
-import type { PolicyRevisions, RevisionFacts } from './administration/policy-history.ts'
+import type { PolicyRevisions, RevisionFacts, TestOutcome } from './administration/policy-history.ts'
 import { createPolicyRevisions, type PublishedEvent } from './administration/policy-revisions.ts'
 import type { JudgeBundle } from './administration/policy-trial.ts'
 import type { AuditTrail } from './audit/event.ts'
@@ -166,22 +166,26 @@ export function findIssuerReach({ policyMode, upstreamsAllow }: ReachConfigurati
   return policyMode === 'managed' ? createIssuerReach(upstreamsAllow).mayConnect : undefined
 }
 
-/** Makes the first revision of the seed. Whoever comes second finds that there is one, which is as good. */
+/**
+ * Makes the first revision of the seed, judged as what it becomes: tests that lie in a folder count in a bundle, and are not looked at in
+ * files. Whoever comes second finds that there is one, which is as good.
+ */
 async function publishSeed(
   path: string,
   revisions: PolicyRevisions,
   { judge, log, question }: { readonly judge: PolicyJudge; readonly question: Question; readonly log: Logger },
 ): Promise<void> {
-  const judged = await judgeFirst(path, judge, () => ({ ...question(), areTestsShown: true }))
+  const judged = await judgeFirst(path, judge, () => ({ ...question(), areTestsRequired: false }))
   const { bundle, problems } = await collectBundle(path, judged.named)
   if (problems.length > 0)
     throw new PosternError('configuration_invalid', `the policy cannot be managed as it is\n${printProblems(problems, 'error')}`)
+  const tests = await judgeSeed(bundle, judge)
   const author = (await findPolicyAuthor(path, judged.files)) ?? 'file:unknown'
   const published = await revisions.publish({
     bundle,
     policyVersion: judged.value.version,
     difference: await takeStepsInTurn(describeDifferenceInSteps(nothing, judged.value)),
-    tests: judged.tests?.outcome,
+    tests,
     comment: 'made of the files that the instance configuration names as policy_seed',
     by: { by: author, label: author.slice('file:'.length) },
     predecessor: 0,
@@ -194,6 +198,26 @@ async function publishSeed(
     )
 }
 
+/** What its tests say. Rejects where no instance would put it in force. */
+async function judgeSeed(bundle: Bundle, judge: PolicyJudge): Promise<TestOutcome | undefined> {
+  const { document, objections, outcome, problems } = await judge.judgeBundle(bundle)
+  if (document === undefined) {
+    const lines = problems.map(({ file, line, message }) =>
+      [file, line, ` ${message}`]
+        .filter((part) => part !== undefined)
+        .join(':')
+        .trim(),
+    )
+    throw new PosternError('configuration_invalid', `the policy cannot be managed as it is\n${lines.join('\n')}`)
+  }
+  if (objections.length > 0) throw failsItsTests(objections)
+  return outcome
+}
+
+function failsItsTests(objections: readonly string[]): PosternError {
+  return new PosternError('configuration_invalid', `the policy fails its own tests\n${objections.join('\n')}`)
+}
+
 /** Rejects with the report of a policy that cannot be in force. */
 async function judgeFirst(path: string, judge: PolicyJudge, question: Question): Promise<JudgedPolicy & FirstPolicy> {
   const bytes = await measureBytes(path)
@@ -201,7 +225,7 @@ async function judgeFirst(path: string, judge: PolicyJudge, question: Question):
   const judged = await (bytes > usualBytes ? judge.judge(asked, bytes) : judgePolicy(asked))
   const { objections, problems, value } = judged
   if (value === undefined) throw new PosternError('configuration_invalid', `the policy has problems\n${printProblems(problems, 'error')}`)
-  if (objections.length > 0) throw new PosternError('configuration_invalid', `the policy fails its own tests\n${objections.join('\n')}`)
+  if (objections.length > 0) throw failsItsTests(objections)
   return { ...judged, value }
 }
 

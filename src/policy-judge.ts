@@ -46,23 +46,34 @@ export interface PolicyJudgeParts {
 export function createPolicyJudge({ folder, monotonicNow, question }: PolicyJudgeParts): PolicyJudge {
   const loader = createPolicyLoader()
   const queue = createQueue()
+  let isClosed = false
+  let trials = 0
   const remembered = new Map<string, { readonly until: number; readonly verdict: Promise<JudgedBundle> }>()
 
   function load(asked: PolicyQuestion, bytes: number, isUrgent: boolean): Promise<JudgedPolicy> {
     const isSmall = !asked.areTestsRequired && bytes <= smallBytes
-    return isSmall ? judgePolicy(asked) : queue.run(() => loader.load(asked), isUrgent)
+    return isSmall ? judgePolicy(asked) : queue.run(() => loadUnlessClosed(asked), isUrgent)
+  }
+
+  /** Whoever waited until the end is not begun with after it. */
+  async function loadUnlessClosed(asked: PolicyQuestion): Promise<JudgedPolicy> {
+    if (isClosed) throw new Error('the policy could not be judged: this instance is closing')
+    return await loader.load(asked)
   }
 
   async function tryBundle(bundle: Bundle): Promise<JudgedBundle> {
     const unfit = explainUnfit(bundle)
     if (unfit !== undefined) return refused(unfit)
-    if (queue.waiting() >= mostWaiting) return noRoom
+    // Counted from here: while their files are written they do not stand in the queue yet.
+    if (trials > mostWaiting) return noRoom
+    trials += 1
     const trial = join(folder, `trial-${randomBytes(9).toString('base64url')}`)
     try {
       await writeBundle(trial, bundle)
       const bytes = bundle.reduce((sum, { content }) => sum + content.length, 0)
       return trialOf(await load({ ...question(), path: trial, form: 'bundle', areTestsShown: true }, bytes, false), trial)
     } finally {
+      trials -= 1
       await rm(trial, { recursive: true, force: true })
     }
   }
@@ -84,13 +95,15 @@ export function createPolicyJudge({ folder, monotonicNow, question }: PolicyJudg
       if (remembered.size > mostRemembered && oldest !== undefined) remembered.delete(oldest)
       return verdict
     },
-    close: () => loader.close(),
+    close() {
+      isClosed = true
+      loader.close()
+    },
   }
 }
 
 interface Queue {
   run<T>(work: () => Promise<T>, isUrgent: boolean): Promise<T>
-  waiting(): number
 }
 
 /** One at a time; urgent work goes before what waits. */
@@ -104,7 +117,6 @@ function createQueue(): Queue {
     start?.()
   }
   return {
-    waiting: () => urgent.length + others.length,
     async run(work, isUrgent) {
       if (isBusy) await new Promise<void>((resolve) => void (isUrgent ? urgent : others).push(resolve))
       isBusy = true

@@ -1,14 +1,17 @@
 /** A managed policy on several instances: one first revision, followed by all, refused where it is not good, never replaced because a store forgot. */
 
-import { readdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Command } from 'commander'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest'
+import { createDurableRecords, listDurable } from './administration/durable-records.ts'
 import { hashBundle } from './administration/policy-bundle.ts'
 import { registerStore } from './commands/store.ts'
 import { openAdministration } from './compose-administration.ts'
 import { bundleOf, loadHistory, openPolicyRig, type PolicyInstance, type PolicyRig, policyWith } from './compose-policy.fixture.ts'
-import { openEmbeddedPlace, openRedisPlace, type StorePlace } from './session/session.fixture.ts'
+import { PosternError } from './errors.ts'
+import { loadKeys } from './keys-file.ts'
+import { openEmbeddedPlace, openRedisPlace, type StorePlace, silentLog } from './session/session.fixture.ts'
 
 const soon = { timeout: 5_000, interval: 5 }
 
@@ -68,6 +71,44 @@ describe.each([
     const [seeded] = await loadHistory(instance)
     expect(seeded?.bundle.map(({ path }) => path)).toEqual(['networks/office.txt', 'policy.test.yaml', 'policy.yaml'])
     expect(seeded?.tests).toEqual({ passed: 1, failed: 0 })
+  })
+
+  it.each([
+    ['', ''],
+    [', where tests are required', '\npolicy_tests: required'],
+  ])('runs the tests that lie in the folder of the seed%s', async (_name, more) => {
+    const tests = (expected: string) =>
+      `tests:\n  - { name: t, given: { request: "GET https://wiki.corp.example/" }, expect: ${expected} }\n`
+    if (more !== '') {
+      await expect(rig.start('a', `policy_seed: seed${more}`)).rejects.toThrow('there is no policy.test.yaml with the policy')
+      await rig.writeSeed('policy.test.yaml', tests('allow'))
+      await expect(rig.start('a', `policy_seed: seed${more}`)).rejects.toThrow('fails its own tests')
+    }
+    await rig.writeSeed('policy.test.yaml', tests('sign_in'))
+    const [seeded] = await loadHistory(await rig.start('a', `policy_seed: seed${more}`))
+    expect(seeded?.bundle.map(({ path }) => path)).toEqual(['policy.test.yaml', 'policy.yaml'])
+    expect(seeded?.tests).toEqual({ passed: 1, failed: 0 })
+  })
+
+  it('publishes no seed that no instance could write down', async () => {
+    await rig.writeSeed('Policy.yaml', '{}\n')
+    await expect(rig.start('a', 'policy_seed: seed')).rejects.toThrow(/holds `\w+\.yaml` twice/)
+    await rm(join(rig.folder, 'seed', 'Policy.yaml'))
+    expect(await loadHistory(await rig.start('a', 'policy_seed: seed'))).toHaveLength(1)
+  })
+
+  it('tries again to mirror what could not be mirrored, and so still knows it after a restart', async () => {
+    const instance = await rig.start('a')
+    const headFile = join(rig.folder, 'a', 'policy', 'head.json')
+    await vi.waitFor(async () => expect(await readFile(headFile, 'utf8')).toContain('"number": 1'), soon)
+    await rm(headFile)
+    await mkdir(join(headFile, 'in-the-way'), { recursive: true })
+    await rig.publish(instance, { 'policy.yaml': policyWith('second') })
+    await vi.waitFor(() => expect(instance.rule()).toBe('second'), soon)
+    await instance.policy.reload()
+    await rm(headFile, { recursive: true })
+    await instance.policy.reload()
+    expect(await readFile(headFile, 'utf8')).toContain('"number": 2')
   })
 
   it.each([
@@ -313,9 +354,41 @@ describe('a store that lost the policy', () => {
     expect(b.rule()).toBe('anew')
   }, 60_000)
 
+  it('and whose count of accepted losses was taken away and put back is not followed to an older head', async () => {
+    const { store } = place
+    const parts = { store, keys: () => loadKeys(join(rig.folder, 'keys.json'), Date.now()), log: silentLog }
+    await place.redis?.clear()
+    await rig.writeSeed('policy.yaml', policyWith('anew'))
+    await vi.waitFor(() => expect(whyNotReady(a)).toBeDefined(), { timeout: 15_000, interval: 20 })
+    expect(await adopt('a', '--accept-loss')).toBe(0)
+    await vi.waitFor(() => expect(a.rule()).toBe('anew'), { timeout: 15_000, interval: 20 })
+    const copy: { readonly name: string; readonly value: Buffer }[] = []
+    for await (const { name, value } of listDurable(store, 'policy_head')) copy.push({ name, value })
+    expect(copy).toHaveLength(2)
+
+    await rig.publish(a, { 'policy.yaml': policyWith('stricter') })
+    await vi.waitFor(() => expect(a.rule()).toBe('stricter'), { timeout: 15_000, interval: 20 })
+    await createDurableRecords('policy_head', parts).remove('accepted_losses')
+    expect(await a.policy.reload()).toBe(true)
+    for (const { name, value } of copy) {
+      await store.removeDurable(name)
+      await store.createDurable(name, value)
+    }
+    expect(await a.policy.reload()).toBe(false)
+    expect(a.rule()).toBe('stricter')
+    expect(whyNotReady(a)).toMatch(/ends with revision 1/)
+  }, 60_000)
+
   it('and a mirror that does not hold together keep an instance from starting, until the loss is accepted', async () => {
     await a.close()
     await writeFile(join(rig.folder, 'a', 'policy', 'head.json'), '{"version":1,"revisions":[]}')
+    await expect(rig.start('a')).rejects.toThrow('does not hold together')
+    // What cannot be put on record is not done.
+    const program = new Command('postern').exitOverride()
+    const recordFirst = () => Promise.reject(new PosternError('audit_unavailable', 'the disk is full'))
+    registerStore(program, { openAdministration: async (...args) => ({ ...(await openAdministration(...args)), recordFirst }) })
+    const command = ['store', 'adopt', '--config', await rig.configure('a'), '--accept-loss']
+    await program.parseAsync(command, { from: 'user' }).catch(() => undefined)
     await expect(rig.start('a')).rejects.toThrow('does not hold together')
     expect(await adopt('a', '--accept-loss')).toBe(0)
     expect((await rig.start('a')).rule()).toBe('second')

@@ -65,6 +65,8 @@ const startPauseMs = 500
 export async function openManagedPolicySource(options: ManagedSourceOptions): Promise<ManagedPolicySource> {
   const { live, log, losses, mirror, onReload, revisions } = options
   let known: MirroredHistory | undefined = await mirror.load()
+  /** Whether what is known is on the disk as well. */
+  let isKept = true
   let inForce: Loaded | undefined
   let failure: Refused | undefined
   /** Of the revision that `failure` speaks of. */
@@ -94,13 +96,16 @@ export async function openManagedPolicySource(options: ManagedSourceOptions): Pr
   }
 
   async function remember(head: RevisionFacts, isInForce: boolean): Promise<void> {
-    const acceptance = await losses.count()
+    // Never less than was seen: a count that is taken away and put back would be a loss that is accepted once more.
+    const acceptance = Math.max(await losses.count(), known?.acceptance ?? 0)
     const isNew = known === undefined || known.acceptance < acceptance
     // A history that was accepted as lost is another one.
     const older = isNew ? [] : (known?.revisions.filter(({ number }) => number < head.number) ?? [])
     const standing = isNew ? 0 : (known?.inForce ?? 0)
     known = { revisions: [head, ...older], inForce: isInForce ? head.number : standing, acceptance }
+    isKept = false
     known = await mirror.keep(known)
+    isKept = true
   }
 
   /** Revisions that came while nobody looked, and those from before this instance, so that the mirror can give them all back. */
@@ -210,10 +215,14 @@ export async function openManagedPolicySource(options: ManagedSourceOptions): Pr
       failure = undefined
       failedHash = undefined
       // A loss that was accepted counts once, also for who had lost nothing.
-      if (verdict?.state !== 'same' || (await losses.count()) !== known?.acceptance) await mirrorQuietly(() => remember(head, true))
+      if (!isKept || verdict?.state !== 'same' || (await losses.count()) > (known?.acceptance ?? 0))
+        await mirrorQuietly(() => remember(head, true))
       return true
     }
-    if (!isReload && failedHash === head.hash && failure?.isLasting === true) return false
+    if (!isReload && failedHash === head.hash && failure?.isLasting === true) {
+      if (!isKept) await mirrorQuietly(() => remember(head, false))
+      return false
+    }
     return await takeHead(head)
   }
 

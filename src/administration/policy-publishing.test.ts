@@ -278,6 +278,34 @@ describe('publishing', () => {
       expect(await publishing.publishDraft(id, { ...none, hash }, ben)).toMatchObject({ outcome: 'published' })
     })
 
+    it('knows who is behind a token that another token made', async () => {
+      const makers: Readonly<Record<string, string>> = { 'token:child': 'token:parent', 'token:parent': 'person:ben' }
+      const publishing = open({ ...twoPerson, findTokenMaker: async (actor) => makers[actor] })
+      const push = { ...none, bundle: bundleOf('pushed'), predecessor: 1, comment: 'c', asDraft: false }
+      const pushed = await publishing.push(push, tokenAsker('child'))
+      if (pushed.outcome !== 'drafted') throw new TypeError('two people are needed')
+      const { hash, id } = pushed.draft
+      expect(await publishing.approve(id, hash, ben)).toMatchObject({ problem: 'second_person_needed' })
+      expect(await publishing.publishDraft(id, { ...none, hash }, ben)).toMatchObject({ problem: 'second_person_needed' })
+      expect(await publishing.approve(id, hash, carl)).toEqual({ outcome: 'done' })
+      expect(await publishing.publishDraft(id, { ...none, hash }, ben)).toMatchObject({ outcome: 'published' })
+    })
+
+    it('counts no approval by whoever turns out to have had a hand in it', async () => {
+      let maker: string | undefined
+      const publishing = open({ ...twoPerson, findTokenMaker: async () => maker })
+      const push = { ...none, bundle: bundleOf('pushed'), predecessor: 1, comment: 'c', asDraft: false }
+      const pushed = await publishing.push(push, tokenAsker('ci'))
+      if (pushed.outcome !== 'drafted') throw new TypeError('two people are needed')
+      const { hash, id } = pushed.draft
+      expect(await publishing.approve(id, hash, ben)).toEqual({ outcome: 'done' })
+      maker = 'person:ben'
+      expect(await publishing.publishDraft(id, { ...none, hash }, ada)).toMatchObject({ problem: 'second_person_needed' })
+      expect(await publishing.approve(id, hash, carl)).toEqual({ outcome: 'done' })
+      const published = await publishing.publishDraft(id, { ...none, hash }, ada)
+      expect(published.outcome === 'published' && published.revision.approvals.map(({ by }) => by)).toEqual(['person:carl'])
+    })
+
     it('makes drafts of what one person restores or pushes', async () => {
       await open().push({ ...none, bundle: bundleOf('two'), predecessor: 1, comment: 'two', asDraft: false }, ada)
       const publishing = open(twoPerson)

@@ -133,8 +133,7 @@ export function createPublishing(parts: PublishingParts): Publishing {
 
   /** Approvals by people who had no hand in it, neither themselves nor by a token of theirs. */
   async function findApprovals({ approvals, contributors }: DraftFacts): Promise<readonly Authorship[]> {
-    const makers = new Set(contributors)
-    for (const actor of contributors) if (actor.startsWith('token:')) makers.add((await parts.findTokenMaker(actor)) ?? actor)
+    const makers = await findMakers(contributors, parts.findTokenMaker)
     return approvals.filter(({ by }) => !makers.has(by))
   }
 
@@ -249,6 +248,17 @@ export function createPublishing(parts: PublishingParts): Publishing {
       return doneOf(await drafts.approve(id, hash, by))
     },
   }
+}
+
+/** Everybody behind these actors: of a token who made it, and, since tokens make tokens, who made that one, to the person at the end. */
+export async function findMakers(
+  actors: readonly string[],
+  findTokenMaker: PublishingParts['findTokenMaker'],
+): Promise<ReadonlySet<string>> {
+  const makers = new Set(actors)
+  // A set that grows while it is gone through is gone through to its end; none comes twice.
+  for (const actor of makers) if (actor.startsWith('token:')) makers.add((await findTokenMaker(actor)) ?? actor)
+  return makers
 }
 
 function baseOf({ bundle, hash, number, policyVersion }: RevisionFacts & Pick<Draft, 'bundle'>) {

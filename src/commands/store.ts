@@ -82,7 +82,10 @@ async function restore(mirror: PolicyMirror, ports: AdoptionPorts, { json }: Ado
 }
 
 async function accept(mirror: PolicyMirror, ports: AdoptionPorts, { json }: AdoptOptions): Promise<void> {
-  const accepted = await acceptLoss(rememberedOf(await loadOrForget(mirror)), ports)
+  const known = await loadUnlessBroken(mirror)
+  const accepted = await acceptLoss(rememberedOf(known === 'broken' ? undefined : known), ports)
+  // Not before it is on the record: an instance that knows nothing would follow any store.
+  if (known === 'broken') await mirror.forget()
   if (accepted.outcome === 'nothing_lost') return refuse('the store has everything that this machine remembers')
   const { head } = accepted
   const what = head === undefined ? 'it has no policy: the first instance makes one of the seed' : `revision ${head.number} is the policy`
@@ -97,12 +100,11 @@ function rememberedOf(known: MirroredHistory | undefined): (RememberedHead & { r
 }
 
 /** What does not hold together keeps an instance from starting; accepting the loss is what ends that. */
-async function loadOrForget(mirror: PolicyMirror): Promise<MirroredHistory | undefined> {
+async function loadUnlessBroken(mirror: PolicyMirror): Promise<MirroredHistory | 'broken' | undefined> {
   try {
     return await mirror.load()
   } catch (error) {
     if (!isPosternError(error) || error.code !== 'record_unreadable') throw error
-    await mirror.forget()
-    return undefined
+    return 'broken'
   }
 }

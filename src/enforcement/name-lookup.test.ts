@@ -30,6 +30,10 @@ describe('a name of a managed policy', () => {
       '169.254.169.254',
       'fe80::1',
       '::ffff:169.254.169.254',
+      '::169.254.169.254',
+      '::ffff:0:169.254.169.254',
+      '64:ff9b::169.254.169.254',
+      '2002:a9fe:a9fe::1',
       '0.0.0.0',
     ])
       expect(await look([address], undefined)).toBe(addressForbidden)

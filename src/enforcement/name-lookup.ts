@@ -35,8 +35,11 @@ neverUpstream.addSubnet('224.0.0.0', 3, 'ipv4')
 neverUpstream.addAddress('::', 'ipv6')
 neverUpstream.addSubnet('fe80::', 10, 'ipv6')
 neverUpstream.addSubnet('ff00::', 8, 'ipv6')
-// Translations of IPv4 into IPv6 (RFC 6052): the same machines by another name.
+// Spellings of 169.254.0.0/16 inside IPv6: compatible, translated, NAT64 (RFC 6052), 6to4. Mapped ones are understood by BlockList itself.
+neverUpstream.addSubnet('::a9fe:0', 112, 'ipv6')
+neverUpstream.addSubnet('::ffff:0:a9fe:0', 112, 'ipv6')
 neverUpstream.addSubnet('64:ff9b::a9fe:0', 112, 'ipv6')
+neverUpstream.addSubnet('2002:a9fe::', 32, 'ipv6')
 // Where EC2 serves instance metadata over IPv6; a unique local address, so not covered above.
 neverUpstream.addAddress('fd00:ec2::254', 'ipv6')
 

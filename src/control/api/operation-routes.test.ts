@@ -70,6 +70,25 @@ const operations: readonly AnyOperation[] = [
     input: z.strictObject({}),
     carryOut: async () => done({ ok: true, secret: 'sesame' } as unknown as { ok: true }),
   }),
+  defineOperation({
+    ...common,
+    id: 'things.leak_within',
+    method: 'GET',
+    path: '/leak/within',
+    permission: 'people:read',
+    input: z.strictObject({}),
+    output: z.strictObject({ thing: z.object({ name: z.string() }) }),
+    carryOut: async () => done({ thing: { name: 'n', secret: 'sesame' } }),
+  }),
+  defineOperation({
+    ...common,
+    id: 'things.many',
+    method: 'POST',
+    path: '/many',
+    permission: 'devices:write',
+    input: z.strictObject({ names: z.array(z.string()) }),
+    carryOut: take,
+  }),
 ]
 
 beforeAll(async () => {
@@ -164,6 +183,7 @@ describe('an operation over the API', () => {
     ['a name that is too long', { name: 'n'.repeat(21) }],
     ['what stands in the path', { id: 'b', name: 'n' }],
     ['a prototype', '{"name":"n","__proto__":{"x":1}}'],
+    ['a name twice', '{"name":"n","name":"m"}'],
     ['nothing', undefined],
   ])('takes no body with %s', async (_, body) => {
     expect(read(await ask('PUT', '/things/a', 'devices:write', body))).toMatchObject([400, { error: 'malformed' }])
@@ -175,6 +195,20 @@ describe('an operation over the API', () => {
     expect((await ask('GET', '/things/a?other=1', 'people:read')).status).toBe(400)
     expect((await ask('GET', '/things/a?id=b', 'people:read')).status).toBe(400)
     expect(given).toEqual([])
+  })
+
+  it('takes no list that is longer than that of any order, whatever its own form says', async () => {
+    const many = (count: number) => ask('POST', '/many', 'devices:write', { names: Array.from({ length: count }, () => 'n') })
+    expect((await many(2_000)).status).toBe(200)
+    given.length = 0
+    expect(read(await many(2_001))).toMatchObject([400, { error: 'malformed', message: 'A list is too long.' }])
+    expect(given).toEqual([])
+  })
+
+  it('looks at no body of a token without its scope', async () => {
+    for (const body of ['{', { name: 'n'.repeat(70_000) }]) {
+      expect(read(await ask('PUT', '/things/a', 'people:read', body))).toMatchObject([403, { error: 'not_permitted' }])
+    }
   })
 
   it('takes no form, no compressed body and no body that is too long', async () => {
@@ -206,6 +240,8 @@ describe('an operation over the API', () => {
     const answer = await ask('GET', '/leak', 'people:read')
     expect(answer.status).toBe(500)
     expect(answer.body).not.toContain('sesame')
+    // A form that is not strict takes more than it states, and lets no more through.
+    expect(read(await ask('GET', '/leak/within', 'people:read'))).toEqual([200, { thing: { name: 'n' } }])
   })
 })
 

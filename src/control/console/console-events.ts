@@ -52,6 +52,8 @@ export function createEventStreams({ live, log }: EventStreamsPorts): EventStrea
     async open(request, response, { events, isStillPermitted, sessionId }) {
       const ofSession = bySession.get(sessionId) ?? 0
       if (isClosed || open.size >= mostStreams || ofSession >= mostOfSession) return 'too_many'
+      // Whoever left while it was decided whether they may is told nothing, and nothing would ever say again that they are gone.
+      if (response.destroyed) return 'over'
       const ending = new AbortController()
       open.add(ending)
       bySession.set(sessionId, ofSession + 1)

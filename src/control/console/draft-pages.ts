@@ -9,6 +9,7 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import type { Asker } from '../../administration/asker.ts'
 import type { Draft } from '../../administration/policy-history.ts'
+import { findMakers } from '../../administration/policy-publishing.ts'
 import type { ImpactOutput, TrialOutput } from '../operations/policy-trial-schemas.ts'
 import type { ConsoleAnswer, ConsoleRequest, ConsoleRoutes } from './console-page.ts'
 import { type DraftAttempt, describeDraftPage, readWrittenDraft, type WrittenDraft } from './draft-content.ts'
@@ -97,12 +98,6 @@ export function createShowDraft(ports: PolicyPagesPorts): ShowDraft {
     return read
   }
 
-  async function makersOf({ contributors }: Draft): Promise<ReadonlySet<string>> {
-    const makers = new Set(contributors)
-    for (const actor of contributors) if (actor.startsWith('token:')) makers.add((await findTokenMaker(actor)) ?? actor)
-    return makers
-  }
-
   return async (request, { attempt, impactProblem, since } = {}) => {
     const { asker, may, now, params } = request
     const draft = await drafts.load(params['draft'] ?? '')
@@ -111,7 +106,7 @@ export function createShowDraft(ports: PolicyPagesPorts): ShowDraft {
     const [policy, head] = await Promise.all([inForce(), revisions?.head()])
     const [newest, makers, tried, run] = await Promise.all([
       head === undefined || isOver || head.number === draft.base.revision ? undefined : revisions?.load(head.number),
-      makersOf(draft),
+      findMakers(draft.contributors, findTokenMaker),
       isOver ? undefined : tryDraft(draft, policy.policyVersion, asker),
       may('audit:read') && !isOver ? lookAtImpact(request, draft) : undefined,
     ])

@@ -11,6 +11,7 @@ import { formatAuditLine } from '../../audit/line.ts'
 import { createAuditWindow } from '../../audit/window.ts'
 import { createWindowBatches } from '../../audit/window-batches.ts'
 import { decided } from '../../audit/written-trail.fixture.ts'
+import { PosternError } from '../../errors.ts'
 import { open, seal } from '../../session/seal.ts'
 import { silentLog } from '../../session/session.fixture.ts'
 import type { HostParts } from '../control-plane.fixture.ts'
@@ -31,6 +32,7 @@ describe('the overview', () => {
   let health: OwnHealth = { checks: [], warnings: {} }
   let drafts: { id: string; comment: string; by: string }[] = []
   let refresh: () => Promise<void> = async () => undefined
+  let isRecorded = true
   let seq = 1
   let close: () => void = () => undefined
 
@@ -67,7 +69,10 @@ describe('the overview', () => {
           countSilentDevices: () => 0,
           countApps: () => apps,
           now: sealer.now,
-          recordFirst: async (event) => void events.push(event),
+          async recordFirst(event) {
+            if (!isRecorded) throw new PosternError('audit_unavailable', 'it could not be written down')
+            events.push(event)
+          },
         })
         return [(routes) => mountOverviewPages(routes, { operations, carryOut: createCarryOut() })]
       },
@@ -77,6 +82,7 @@ describe('the overview', () => {
     apps = 1
     drafts = []
     health = { checks: [], warnings: {} }
+    isRecorded = true
     page.events.length = 0
   })
   afterAll(async () => {
@@ -148,7 +154,9 @@ describe('the overview', () => {
       expect(body).toContain(text)
     expect(body).not.toContain('<script>alert')
     expect(body).not.toMatch(/style="|NaN/)
-    expect(page.events).toEqual([{ event: 'data.read', actor: 'person:sub-auditor', what: 'overview', target: undefined, entries: undefined }])
+    expect(page.events).toEqual([
+      { event: 'data.read', actor: 'person:sub-auditor', what: 'overview', target: undefined, entries: undefined },
+    ])
   })
 
   it('draws one app, over an hour or a week', async () => {
@@ -165,6 +173,14 @@ describe('the overview', () => {
     expect(operations.get.output.safeParse(outcome.value).error).toBeUndefined()
     expect(outcome.value.stuck).toMatchObject([{ sub: 'u9', count: 3, request: 'stuck1' }])
     expect(outcome.value.decisions).toHaveLength(48)
+  })
+
+  it('hands nothing out that could not be put on record first', async () => {
+    isRecorded = false
+    await expect(createCarryOut()(operations.get, {}, page.asker('admin'))).rejects.toMatchObject({ code: 'audit_unavailable' })
+    const { body, status } = await page.visit('admin', '/console')
+    expect(status).toBe(503)
+    expect(body).not.toContain('u9')
   })
 
   it('is not for the helpdesk', async () => {
