@@ -9,12 +9,11 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { type Seat, type Stage, startStage } from './support/console.ts'
 import { waitFor } from './support/rig.ts'
 
-const hourMs = 3_600_000
-
-/** An hour that is not now, in UTC, as rules write it. */
+/** An hour that is not now, in UTC, as rules write it: the end of a day is `24:00` there, never `00:00`. */
 function anotherTime(): string {
-  const clock = (offsetHours: number) => `${new Date(Date.now() + offsetHours * hourMs).toISOString().slice(11, 13)}:00`
-  return `${clock(3)}-${clock(4)}`
+  const from = (new Date().getUTCHours() + 3) % 24
+  const clock = (hour: number) => `${String(hour).padStart(2, '0')}:00`
+  return `${clock(from)}-${clock(from + 1)}`
 }
 
 describe('the portal', () => {
