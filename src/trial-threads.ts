@@ -9,8 +9,8 @@
 import { extname } from 'node:path'
 import type { PackedUses, UsesQuestion } from './administration/gates-uses.ts'
 import type { AppStanding, GateQuestion } from './administration/gates-verdict.ts'
-import { createLane, runInThread } from './administration/thread-lane.ts'
 import type { ReplayQuestion } from './commands/replay-run.ts'
+import { createLane, runInThread } from './thread-lane.ts'
 
 /** Each is plain data. */
 export type TrialTask =

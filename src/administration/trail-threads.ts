@@ -6,7 +6,7 @@
  */
 
 import { extname } from 'node:path'
-import { createLane, runInThread } from './thread-lane.ts'
+import { createLane, runInThread } from '../thread-lane.ts'
 import type { ReviewedAccess, ReviewQuestion } from './trail-review.ts'
 import type { TaskProgress, TrailFindings, TrailTask } from './trail-tasks.ts'
 

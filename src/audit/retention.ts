@@ -8,7 +8,8 @@
 import { stat, statfs } from 'node:fs/promises'
 import type { Logger } from '../log.ts'
 import type { Anchors } from './chain.ts'
-import { compressSegment, removeDrafts } from './compress.ts'
+import { removeDrafts } from './compress.ts'
+import { compressInThread } from './compress-thread.ts'
 import type { AuditTrail } from './event.ts'
 import { type FolderLock, lockFolder } from './folder-lock.ts'
 import { prune } from './pruning.ts'
@@ -110,7 +111,7 @@ export function createRetention(parts: RetentionParts): Retention {
       for (const file of files) {
         if (abort.signal.aborted) return
         if (!file.isCompressed && (file !== files.at(-1) || (reach === 'whole' && (await isResting(file))))) {
-          await compressSegment(file, abort.signal).catch((error: unknown) => failures.push(error))
+          await compressInThread(file, abort.signal).catch((error: unknown) => failures.push(error))
           // Each further attempt would take the last room from the lines.
           if (failures.some(isWithoutRoom)) return
         }

@@ -53,6 +53,8 @@ type DispatchOptions = Dispatcher.DispatchOptions & { readonly servername: strin
 type Refusal = NonNullable<ExchangeOutcome['refusal']>
 
 /** Early hints and progress reports before one answer; more is nonsense or an attack on memory. */
+/** With a head of usual size still below the 16 KiB that Node writes without memory of its own. */
+const mostJoinedBytes = 12 * 1024
 const maxInformational = 64
 
 class HttpExchange implements Dispatcher.DispatchHandler, RequestBodyListener, OpenExchange {
@@ -304,7 +306,9 @@ class HttpExchange implements Dispatcher.DispatchHandler, RequestBodyListener, O
   #end(chunk?: Buffer): void {
     this.#isEnded = true
     this.#dueTick = Number.POSITIVE_INFINITY
-    this.#response.end(chunk)
+    // Text joins the head in one plain write; bytes would leave beside it in a gathering one, which costs most of a microsecond more.
+    if (chunk !== undefined && chunk.length <= mostJoinedBytes) this.#response.end(chunk.toString('latin1'), 'latin1')
+    else this.#response.end(chunk)
     // What a stalled client leaves in memory must not stay there for ever.
     this.#stall?.start()
   }
