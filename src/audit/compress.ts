@@ -1,16 +1,17 @@
 /**
- * Compresses a closed segment: a copy is made beside it, read back and compared, put on the disk, and only then the plain file goes.
+ * Compresses a closed segment: a copy is made beside it, unpacked again and compared, put on the disk, and only then the plain file goes.
  *
  * At every moment one whole form of the segment is there, whatever is interrupted: a draft is no segment, and while both forms are there
- * the plain one counts. The chain is over the lines, so it knows nothing of compression. One file at a time, in streams.
+ * the plain one counts. The chain is over the lines, so it knows nothing of compression.
+ *
+ * The copy is made in pieces, each a member of the file (RFC 1952 §2.2: unpacked they follow each other). A piece is compared in memory, which costs
+ * next to nothing, where a whole file would be hashed twice. The calls wait for nothing else, so this belongs in a thread of its own (`compress-thread.ts`).
  */
 
-import { createHash } from 'node:crypto'
-import { createReadStream } from 'node:fs'
-import { open, readdir, rename, stat, unlink } from 'node:fs/promises'
+import { hash } from 'node:crypto'
+import { type FileHandle, open, readdir, rename, stat, unlink } from 'node:fs/promises'
 import { join } from 'node:path'
-import { pipeline } from 'node:stream/promises'
-import { createGunzip, createGzip } from 'node:zlib'
+import { gunzipSync, gzipSync } from 'node:zlib'
 import { syncFolder } from './sync-folder.ts'
 import type { SegmentFile } from './trail-files.ts'
 
@@ -22,20 +23,17 @@ export type Compression = 'compressed' | 'torn' | 'gone'
 /** What the copy is called while it is made. */
 const draftEnding = '.ndjson.gz.new'
 
-const chunkBytes = 256 * 1024
+const pieceBytes = 4 * 1024 * 1024
+const memberBytes = 1024 * 1024
 
 /** Of lines like ours, a seventh of the size at twice the speed of the default, which saves five parts in a hundred more. */
 const level = 1
 
-/** Compresses a plain segment that nobody writes to. Rejects, and leaves the plain file, where that cannot be done or `signal` aborts it. */
-export async function compressSegment({ path }: SegmentFile, signal = new AbortController().signal): Promise<Compression> {
+/** Compresses a plain segment that nobody writes to. Rejects, and leaves the plain file, where that cannot be done. */
+export async function compressSegment({ path }: SegmentFile): Promise<Compression> {
   const draft = path.replace(/\.ndjson$/, draftEnding)
   try {
-    const original = await writeDraft(path, draft, signal)
-    if (original === undefined) return 'torn'
-    const copy = createContentHash()
-    await pipeline(createReadStream(draft), createGunzip({ chunkSize: chunkBytes }), copy.read, { signal })
-    if (copy.digest() !== original) throw new Error(`the compressed copy of ${path} is not what was compressed`)
+    if (!(await writeDraft(path, draft))) return 'torn'
     await rename(draft, `${path}.gz`)
     await syncFolder(join(path, '..'))
     if ((await findStat(path)) === undefined) {
@@ -53,52 +51,67 @@ export async function compressSegment({ path }: SegmentFile, signal = new AbortC
   }
 }
 
-/** Makes the copy and puts it on the disk. The hash of what was read; `undefined`, and no draft, for a file that ends in half a line. */
-async function writeDraft(path: string, draft: string, signal: AbortSignal): Promise<string | undefined> {
-  const content = createContentHash()
+/** Makes the copy and puts it on the disk. `false`, and no draft, for a file that ends in half a line. */
+async function writeDraft(path: string, draft: string): Promise<boolean> {
   const found = await stat(path)
   if (!found.isFile()) throw new Error(`${path} is not a file`)
   // Never through a link that somebody put there.
   await unlinkIfThere(draft)
-  const file = await open(draft, 'wx', 0o600)
+  const source = await open(path, 'r')
   try {
-    const source = createReadStream(path, { highWaterMark: chunkBytes })
-    const write = async (chunks: AsyncIterable<Buffer>) => {
-      for await (const chunk of chunks) await file.writeFile(chunk)
+    const file = await open(draft, 'wx+', 0o600)
+    try {
+      if (!(await copyCompressed(source, file))) {
+        await unlink(draft)
+        return false
+      }
+      await file.utimes(found.atime, found.mtime)
+      await file.sync()
+      return true
+    } finally {
+      await file.close()
     }
-    await pipeline(source, content.pass, createGzip({ chunkSize: chunkBytes, level }), write, { signal })
-    if (!content.endsWithNewline()) {
-      await unlink(draft)
-      return undefined
-    }
-    await file.utimes(found.atime, found.mtime)
-    await file.sync()
-    return content.digest()
   } finally {
-    await file.close()
+    await source.close()
   }
 }
 
-function createContentHash() {
-  const hash = createHash('sha256')
+/** Whether what was read ends in a newline. Rejects if what stands in the file is not what was read. */
+async function copyCompressed(source: FileHandle, file: FileHandle): Promise<boolean> {
+  const memory = Buffer.allocUnsafeSlow(pieceBytes)
+  const written: { readonly bytes: number; readonly digest: string }[] = []
   let last = 10
-  const note = (chunk: Buffer) => {
-    hash.update(chunk)
-    last = chunk.at(-1) ?? last
+  for (;;) {
+    const piece = await readFully(source, memory)
+    // A file without a line is a copy without a line: one member that holds nothing.
+    if (piece.length === 0 && written.length > 0) break
+    const member = gzipSync(piece, { level, chunkSize: memberBytes })
+    const unpacked = gunzipSync(member, { chunkSize: pieceBytes, maxOutputLength: pieceBytes })
+    if (!unpacked.equals(piece)) throw new Error('a compressed piece of the trail is not what was compressed')
+    await file.writeFile(member)
+    written.push({ bytes: member.length, digest: hash('sha256', member) })
+    last = piece.at(-1) ?? last
+    if (piece.length < pieceBytes) break
   }
-  return {
-    async *pass(source: AsyncIterable<Buffer>) {
-      for await (const chunk of source) {
-        note(chunk)
-        yield chunk
-      }
-    },
-    async read(source: AsyncIterable<Buffer>) {
-      for await (const chunk of source) note(chunk)
-    },
-    endsWithNewline: () => last === 10,
-    digest: () => hash.digest('base64url'),
+  let position = 0
+  for (const { bytes, digest } of written) {
+    const member = Buffer.allocUnsafe(bytes)
+    await file.read(member, 0, bytes, position)
+    if (hash('sha256', member) !== digest) throw new Error('a compressed piece of the trail is not on the disk as it was written')
+    position += bytes
   }
+  return last === 10
+}
+
+/** As much as there is room for; less at the end of the file. */
+async function readFully(source: FileHandle, memory: Buffer): Promise<Buffer> {
+  let length = 0
+  while (length < memory.length) {
+    const { bytesRead } = await source.read(memory, length, memory.length - length, null)
+    if (bytesRead === 0) break
+    length += bytesRead
+  }
+  return memory.subarray(0, length)
 }
 
 /** Removes drafts that a crash left in the folder of a chain. Only for who may write there. */
