@@ -121,7 +121,25 @@ describe('a managed policy in the console', () => {
     expect(await page.locator('section[aria-labelledby="differs"]').count()).toBe(1)
     // Nothing of it let anybody in or kept anybody out.
     expect(await statusOf(henry, `${stage.rig.origin('app')}/ok`)).toBe(200)
-    await page.goBack()
+    expect(alice.complaints).toEqual([])
+  })
+
+  test('what if: a request on record is decided again, as it was then, under a draft that would have refused it', async () => {
+    const { page } = alice
+    expect(await statusOf(henry, `${stage.rig.origin('app')}/ok`)).toBe(200)
+    const decisions = page.locator('a[href*="/console/trail/decisions/"]')
+    await waitFor(async () => {
+      await page.goto(stage.at('/console/trail?app=app&subject=henry&effect=allow'))
+      return (await decisions.count()) > 0
+    })
+    await decisions.first().click()
+    await page.getByRole('link', { name: 'Decide it again under a draft' }).click()
+    const drafts = page.getByLabel('Beside what is in force')
+    await drafts.selectOption({ index: (await drafts.locator('option').count()) - 1 })
+    await page.getByRole('button', { name: 'Decide' }).click()
+    const badges = page.locator('.what-if-sides > section h2 .badge')
+    await badges.nth(1).waitFor()
+    expect((await badges.allInnerTexts()).map((word) => word.toLowerCase())).toEqual(['allowed', 'denied'])
     expect(alice.complaints).toEqual([])
   })
 

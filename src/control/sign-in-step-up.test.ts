@@ -21,6 +21,9 @@ afterEach(() => host.close())
 const mfa = { name: 'mfa', acr: ['2'], amr: ['otp'], ask: { kc_hint: 'otp' } }
 const demand = (within?: number, strength: typeof mfa | undefined = mfa): StepUp =>
   stepUpFor([{ kind: 'sign_in', strength, acr: undefined, amr: undefined, withinSeconds: within }])
+/** Only the age of a sign-in counts; any strength will do. */
+const fresh = (withinSeconds: number): StepUp =>
+  stepUpFor([{ kind: 'sign_in', strength: undefined, acr: undefined, amr: undefined, withinSeconds }])
 
 /** How the provider will say that the person signed in. */
 function signInAs({ sub = 'alice', acr, amr, ago }: { sub?: string; acr?: string; amr?: string[]; ago: number | undefined }): void {
@@ -133,6 +136,8 @@ describe('what a provider may do instead ends in a page after one round', () => 
     ['ignores the wanted strength', 'sign_in_too_weak', demand(), () => signInAs({ acr: '1', amr: ['pwd'], ago: 0 })],
     ['ignores max_age', 'sign_in_not_recent', demand(60), () => signInAs({ acr: '2', ago: 100 })],
     ['states no auth_time', 'auth_time_missing', demand(60), () => signInAs({ acr: '2', ago: undefined })],
+    ['ignores max_age where any strength will do', 'sign_in_not_recent', fresh(60), () => signInAs({ ago: 100 })],
+    ['states no auth_time where any strength will do', 'auth_time_missing', fresh(60), () => signInAs({ ago: undefined })],
     ['states neither acr nor amr', 'sign_in_too_weak', demand(), () => signInAs({ ago: 0 })],
     ['has a clock that is behind by more than the rule accepts', 'sign_in_not_recent', demand(20), () => signInAs({ acr: '2', ago: 30 })],
     [

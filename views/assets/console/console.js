@@ -22,6 +22,14 @@ if (searchForm) {
   })
 }
 
+/* On a phone the places of the console lie in one row that scrolls: it begins where one is. */
+const places = document.querySelector('.console-nav')
+const here = places?.querySelector('[aria-current]')
+if (here && places.scrollWidth > places.clientWidth) {
+  const [row, place] = [places.getBoundingClientRect(), here.getBoundingClientRect()]
+  places.scrollLeft += place.left - row.left - (row.width - place.width) / 2
+}
+
 /* Menus close when somebody goes on elsewhere. */
 for (const menu of document.querySelectorAll('[data-closes-outside]')) {
   document.addEventListener('click', (event) => {
