@@ -1,8 +1,9 @@
 /**
  * What the console is measured with, written by the product's own writers into a store and a trail before the instance starts: people with
- * sessions, devices with reports, tokens, and a window full of decisions about them, over the day that is just over.
+ * sessions, devices with reports, tokens, requests for access, and a window full of decisions about them, over the day that is just over.
  */
 
+import type { AccessRequestsRecord } from '../src/administration/access-requests.ts'
 import { parseDeviceDefinition } from '../src/administration/device-definition.ts'
 import { createDevices, type DeviceRecord } from '../src/administration/devices.ts'
 import { createDurableRecords } from '../src/administration/durable-records.ts'
@@ -28,6 +29,8 @@ export interface ConsoleSize {
   readonly devices: number
   readonly events: number
   readonly tokens: number
+  /** For access, two of each person who asks. */
+  readonly requests: number
 }
 
 /** What the measuring needs of what was written. */
@@ -134,6 +137,9 @@ export async function fillConsole(configFile: string, size: ConsoleSize): Promis
       'os:bench',
     )
 
+  const requests = createDurableRecords<AccessRequestsRecord>('access_request', durable)
+  await eachOf(size.requests / 2, (index) => addRequests(index + 1, issuer, size, requests))
+
   const events = await writeTrail({ configuration, store, keys, log, monotonicNow }, { size, issuer, ids })
   await store.close()
   return { cookie: `postern=${admin.secret}`, token: made.text, tokenId: made.token.id, issuer, ...events }
@@ -178,6 +184,30 @@ async function addDevice(
   const token: ReportingToken = { id: `bench${index}`, scopes: [{ permission: 'devices:report' }] }
   const accepted = await reports.acceptManagement(id, body, token, { requestId: `report-${index}`, address: '10.0.0.1' })
   if (accepted.outcome !== 'accepted') throw new Error(`${id}: ${JSON.stringify(accepted)}`)
+}
+
+/** As they are stored: asking for them one by one reads all of them each time. */
+async function addRequests(
+  index: number,
+  issuer: string,
+  size: ConsoleSize,
+  records: ReturnType<typeof createDurableRecords<AccessRequestsRecord>>,
+): Promise<void> {
+  const person = { issuer, sub: subOf(index) }
+  const requests = [0, 1].map(
+    (number) =>
+      ({
+        id: Buffer.from(`${index}-${number}`.padEnd(16)).toString('base64url'),
+        label: `person.${index}@corp.example`,
+        app: { id: `app-${(index + number) % size.apps}`, name: `Application ${(index + number) % size.apps}` },
+        reason: 'I stand in for a colleague who is away until the end of the month.',
+        askedAt: Date.now() - ((index * 7919) % 86_400) * 1000,
+        lack: { reason: 'no_rule_matched', rule: 'staff read', unmet: [] },
+        state: number === 0 ? 'open' : 'seen',
+        answer: undefined,
+      }) as const,
+  )
+  await records.create(`${issuer}\n${person.sub}`, { person, requests })
 }
 
 type AuditParts = Omit<Parameters<typeof composeAudit>[0], 'now' | 'metrics'>

@@ -1,6 +1,7 @@
 /**
  * How long the pages of the console take at the size that they are promised for: 1,000 apps, 10,000 people with a session each, 5,000 devices,
- * 200 tokens and 100,000 events in the window, on the embedded store and on Redis. `node bench/console-pages.ts [embedded|redis] [requests]`.
+ * 200 tokens, 2,000 requests for access and 100,000 events in the window, on the embedded store and on Redis.
+ * `node bench/console-pages.ts [embedded|redis] [requests] [pattern of names of pages]`.
  *
  * Everything is written by the product's own writers before the instance starts. Then each page, and the main operations of the API, is asked
  * for once to warm up and then again and again, one request after the other over one connection; a request is timed from sending it to
@@ -21,9 +22,10 @@ import { type ConsoleSize, fillConsole, type Loaded, subOf } from './console-loa
 import { measured, once } from './measured-process.ts'
 
 const budgetMs = 100
-const size: ConsoleSize = { apps: 1000, people: 10_000, devices: 5000, events: 100_000, tokens: 200 }
+const size: ConsoleSize = { apps: 1000, people: 10_000, devices: 5000, events: 100_000, tokens: 200, requests: 2000 }
 const kinds = process.argv[2] === undefined ? (['embedded', 'redis'] as const) : [process.argv[2]]
 const requests = Number(process.argv[3] ?? 100)
+const only = new RegExp(process.argv[4] ?? '')
 
 interface Instance extends Loaded {
   readonly origin: string
@@ -104,6 +106,7 @@ data_dir: data
 policy: managed
 policy_seed: policy.yaml
 console: { roles: { admin: { groups: [postern-admins] } }, sign_in_within: 6h }
+requests: on
 `
 }
 
@@ -153,6 +156,8 @@ async function findPages(instance: Instance): Promise<readonly (readonly [string
     ['trail, of a person', '/console/trail?subject=person.9000%40corp.example'],
     ['trail, of a device', '/console/trail?device=laptop-4990'],
     ['trail, of an app', '/console/trail?app=app-990'],
+    ['trail, changes', '/console/trail?show=changes'],
+    ['trail, everything', '/console/trail?show=everything'],
     ['trail, of nothing', '/console/trail?subject=nobody%40corp.example'],
     ['a decision', `/console/trail/decisions/${allowed}`],
     ['a refusal', `/console/trail/decisions/${refused}`],
@@ -161,6 +166,11 @@ async function findPages(instance: Instance): Promise<readonly (readonly [string
     ['requests', '/console/requests'],
     ['tokens', '/console/tokens'],
     ['a token', `/console/tokens/${tokenId}`],
+    ['portal', '/'],
+    ['portal, last page', '/?page=1000'],
+    ['portal, searched', '/?q=application+77'],
+    ['my devices', '/devices'],
+    ['what I asked for', '/requests'],
     ['API: overview', '/api/v1/overview'],
     ['API: apps', '/api/v1/apps?limit=200'],
     ['API: policy', '/api/v1/policy'],
@@ -178,7 +188,7 @@ async function findPages(instance: Instance): Promise<readonly (readonly [string
 async function measurePages(kind: string, instance: Instance): Promise<boolean> {
   const table: Record<string, object> = {}
   const beyond: string[] = []
-  for (const [name, path] of await findPages(instance)) {
+  for (const [name, path] of (await findPages(instance)).filter(([page]) => only.test(page))) {
     const first = await send(instance, 'GET', path)
     const times: number[] = []
     const cpuBefore = await instance.cpuMicroseconds()

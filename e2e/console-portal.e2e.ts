@@ -176,3 +176,65 @@ describe('the portal', () => {
     expect([...seats.values()].flatMap(({ complaints }) => complaints)).toEqual([])
   })
 })
+
+describe('the portal of somebody with many apps', () => {
+  let stage: Stage
+
+  beforeAll(async () => {
+    stage = await startStage({
+      apps: Array.from({ length: 230 }, (_, index) => ({
+        id: `tool-${index}`,
+        name: `Tool ${index}`,
+        portal: 'listed' as const,
+        rules: [{ name: 'some', allow: { groups: [index < 120 ? 'staff' : 'board'] } }],
+      })),
+    })
+  })
+  afterAll(() => stage?.close())
+
+  const cards = (page: Page) => page.locator('.card:visible, .closed-card:visible').count()
+
+  test('comes in pages that are turned and searched without script', async () => {
+    const { complaints, context, page } = await stage.seat('alice', { url: stage.at('/'), browser: { javaScriptEnabled: false } })
+    await page.goto(stage.at('/'))
+    expect(await cards(page)).toBe(100)
+    expect(await page.locator('.closed-card').count()).toBe(0)
+    await page.getByText('Your 230 apps: 1 to 100 on this page').waitFor()
+    await page.getByRole('link', { name: 'Next' }).click()
+    expect(await page.locator('.card h2').first().innerText()).toBe('Tool 100')
+    expect(await page.locator('.closed-card').count()).toBe(40)
+    await page.getByText('Page 2 of 4, 70 more apps on the next pages').waitFor()
+    await page.getByLabel('Search your apps').fill('tool 22')
+    await page.getByRole('button', { name: 'Search' }).click()
+    expect(await page.locator('.card h2, .closed-card h3').allInnerTexts()).toEqual([
+      ...['Tool 22', 'Tool 122'],
+      ...Array.from({ length: 10 }, (_, index) => `Tool ${220 + index}`),
+    ])
+    await page.getByRole('link', { name: 'Show all apps' }).first().click()
+    expect(await cards(page)).toBe(100)
+    expect(complaints).toEqual([])
+    await context.close()
+  })
+
+  test('is searched whole with script as well: typing hides nothing, Enter asks', async () => {
+    const { complaints, context, page } = await stage.seat('alice', { url: stage.at('/') })
+    await page.goto(stage.at('/'))
+    await page.keyboard.press('/')
+    await page.keyboard.type('tool 229')
+    expect(await cards(page)).toBe(100)
+    await page.keyboard.press('Enter')
+    await page.waitForURL(stage.at('/?q=tool+229'))
+    expect(await page.locator('.closed-card h3').allInnerTexts()).toEqual(['Tool 229'])
+    await page.goto(stage.at('/?q=nothing+like+it'))
+    await page.getByText('No app matches.').waitFor()
+    await page.locator('[data-search-none] a').click()
+    await page.waitForURL(stage.at('/'))
+    for (const path of ['/', '/?page=3']) {
+      await page.goto(stage.at(path))
+      const { violations } = await new AxeBuilder({ page }).options({ resultTypes: ['violations'] }).analyze()
+      expect([path, violations.map(({ id }) => id)]).toEqual([path, []])
+    }
+    expect(complaints).toEqual([])
+    await context.close()
+  })
+})

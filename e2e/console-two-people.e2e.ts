@@ -7,8 +7,10 @@ import { readFile } from 'node:fs/promises'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { Client } from './support/client.ts'
 import { makeToken, type Seat, type Stage, startStage, submitRaw } from './support/console.ts'
+import { draftHand } from './support/console-furniture.ts'
 import { awaitTrial, changeGroupOfRule, draftPath, managed, publish, tryDraft } from './support/console-policy.ts'
 import { waitFor } from './support/rig.ts'
+import { noteSecret } from './support/secret-watch.ts'
 
 const apps = [{ id: 'app', name: 'Back office', rules: [{ name: 'staff', allow: { groups: ['staff'] } }] }]
 
@@ -74,6 +76,75 @@ describe('a policy that two people publish', () => {
     await stage.rig.signIn(henry, 'henry', `${stage.rig.origin('app')}/ok`)
     await waitFor(async () => (await henry.send(`${stage.rig.origin('app')}/ok`, { as: 'fetch' })).status === 403)
     expect([...alice.complaints, ...adele.complaints]).toEqual([])
+  })
+
+  test('counts no approval of somebody who is locked by the time of publishing, and counts it again after', async () => {
+    const client = await stage.client('alice')
+    const other = await stage.client('adele')
+    const hand = await draftHand(stage, client)
+    const draft = await hand.beginApp('books', stage.rig.upstream('app').origin)
+    await hand.act(draft, 'propose')
+    await (await draftHand(stage, other)).act(draft, 'approve')
+    const orders = await makeToken(stage, client, 'Locks', ['locks:write'])
+    const order = (method: string, path: string, body: object) =>
+      new Client().send(stage.at(`/api/v1${path}`), {
+        as: 'fetch',
+        method,
+        headers: { authorization: `Bearer ${orders}`, 'content-type': 'application/json' },
+        body: JSON.stringify(body),
+      })
+    expect((await order('POST', '/locks', { on: 'subject', name: 'adele', reason: 'left' })).status).toBe(200)
+    let page = await client.send(stage.at(draft))
+    await waitFor(async () => {
+      page = await client.send(stage.at(draft))
+      return page.body.includes('approved it and may not any more')
+    })
+    expect(page.body).not.toContain(`action="${draft}/publish"`)
+    const reading = await makeToken(stage, client, 'Reading', ['policy:read'])
+    const read = await new Client().send(stage.at(`/api/v1/policy/drafts/${draft.split('/').at(-1)}`), {
+      as: 'fetch',
+      headers: { authorization: `Bearer ${reading}` },
+    })
+    const { hash: seen } = JSON.parse(read.body) as { readonly hash: string }
+    const refused = await submitRaw(client, stage.at(`${draft}/publish`), { hash: seen }, { page })
+    expect(refused.status).toBe(403)
+    expect((await order('DELETE', '/locks/subject/adele', { reason: 'back' })).status).toBe(200)
+    const published = await submitRaw(client, stage.at(`${draft}/publish`), { hash: seen }, { page })
+    expect(published.status, published.body.slice(0, 2000)).toBe(303)
+  })
+
+  test('lets nobody approve what a token drafted whose text they may have, because they rotated it', async () => {
+    const client = await stage.client('alice')
+    const other = await stage.client('adele')
+    const made = await makeToken(stage, client, 'Rotated', ['policy:read', 'policy:write', 'policy:publish'])
+    const [, id = ''] = made.split('_')
+    const tokenPage = await other.send(stage.at(`/console/tokens/${id}`))
+    const rotated = await submitRaw(other, stage.at(`/console/tokens/${id}/rotate`), { grace_seconds: '0' }, { page: tokenPage })
+    const [token = ''] = /pst_[0-9A-Za-z_]{62}/.exec(rotated.body) ?? []
+    noteSecret(token, 'the rotated token')
+    const order = (method: string, path: string, body: object) =>
+      new Client().send(stage.at(`/api/v1${path}`), {
+        as: 'fetch',
+        method,
+        headers: { authorization: `Bearer ${token}`, 'content-type': 'application/json' },
+        body: JSON.stringify(body),
+      })
+    const app = { id: 'notes', name: 'Notes', url: stage.rig.origin('notes'), upstream: stage.rig.upstream('app').origin }
+    const begun = await order('POST', '/apps', { ...app, who: { kind: 'groups', values: ['staff'] } })
+    expect(begun.status, begun.body).toBe(200)
+    const { draft } = JSON.parse(begun.body) as { readonly draft: string }
+    const headers = { authorization: `Bearer ${token}` }
+    const read = await new Client().send(stage.at(`/api/v1/policy/drafts/${draft}`), { as: 'fetch', headers })
+    const { hash, version } = JSON.parse(read.body) as { readonly hash: string; readonly version: number }
+    expect((await order('POST', `/policy/drafts/${draft}/propose`, { version })).status).toBe(200)
+    const path = `/console/policy/drafts/${draft}`
+    for (const one of [client, other]) {
+      const page = await one.send(stage.at(path))
+      expect(page.body).not.toContain(`action="${path}/approve"`)
+      expect((await submitRaw(one, stage.at(`${path}/approve`), { hash }, { page })).status).toBe(403)
+    }
+    const listed = await other.send(stage.at(`/console/tokens/${id}`))
+    expect(listed.body).toMatch(/Rotated.*by <bdi>person:adele/s)
   })
 
   test('lets a token make drafts, and nothing else', async () => {

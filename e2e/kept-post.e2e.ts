@@ -7,9 +7,9 @@ import { createHash, randomBytes } from 'node:crypto'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { AxeBuilder } from '@axe-core/playwright'
 import type { Browser, BrowserContext, Page } from 'playwright'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import { findBarriers } from './support/accessibility.ts'
 import { launchBrowser } from './support/browser.ts'
 import { type Answer, Client } from './support/client.ts'
 import { chooseAtDemoProvider, collectComplaints, typeCodeAtDemoProvider } from './support/page.ts'
@@ -18,6 +18,8 @@ import { type Rig, startRig, waitFor } from './support/rig.ts'
 
 const longMs = 120_000
 const idleSeconds = 3
+/** Of ten forms of a mebibyte each; in the short form still more than memory may grow by, were they kept there. */
+const rounds = process.env['POSTERN_TEST_LONG'] === '1' ? 40 : 20
 const marker = 'the-treasure-is-under-the-stairs'
 const shotsFolder = process.env['POSTERN_TEST_SHOTS']
 
@@ -150,8 +152,7 @@ describe('a form with a file', () => {
       for (const word of ['Notes', `notes.corp.localhost:${rig.port}/edit`, 'Alice Archer', '586 KiB']) expect(words).toContain(word)
       expect(words).not.toContain(marker)
       expect(await page.locator('form').first().getAttribute('action')).toBe(`${rig.origin('notes')}/edit?page=7`)
-      const { violations } = await new AxeBuilder({ page }).analyze()
-      expect(violations.map(({ id }) => id)).toEqual([])
+      expect(await findBarriers(page)).toEqual([])
       if (shotsFolder !== undefined) await page.screenshot({ path: `${shotsFolder}/kept-post-live.png`, fullPage: true })
 
       expect(posted('notes', seen)).toEqual([])
@@ -252,8 +253,7 @@ describe('a form that cannot be kept', () => {
       await save()
       await page.locator('h1', { hasText: 'has not been sent' }).waitFor()
       expect(await page.locator('main').innerText()).toContain('longer than the 1 MiB')
-      const { violations } = await new AxeBuilder({ page }).analyze()
-      expect(violations.map(({ id }) => id)).toEqual([])
+      expect(await findBarriers(page)).toEqual([])
       if (shotsFolder !== undefined) await page.screenshot({ path: `${shotsFolder}/post-not-kept-live.png`, fullPage: true })
       const [tab] = await Promise.all([context.waitForEvent('page'), page.locator('a', { hasText: 'Sign in' }).click()])
       await tab.waitForURL(`${rig.origin('notes')}/edit`)
@@ -375,7 +375,7 @@ test(
     const before = await readMemory(rig.instance.pid)
     const mebibyte = 'x'.repeat(1024 ** 2 - 2)
     const statuses = new Set<number>()
-    for (let round = 0; round < 40; round += 1) {
+    for (let round = 0; round < rounds; round += 1) {
       const answers = await Promise.all(Array.from({ length: 10 }, () => send(`a=${mebibyte}`)))
       for (const { status } of answers) statuses.add(status)
     }

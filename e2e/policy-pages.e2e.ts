@@ -10,11 +10,11 @@ import { mkdirSync } from 'node:fs'
 import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
-import { AxeBuilder } from '@axe-core/playwright'
 import type { Browser, BrowserContextOptions, Page } from 'playwright'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { startPolicyPages, type TestPolicyPages, waitFor } from '../src/compose-policy-pages.fixture.ts'
 import { accessUrl } from '../src/control/control-plane.fixture.ts'
+import { findBarriers } from './support/accessibility.ts'
 import { launchBrowser } from './support/browser.ts'
 
 const shotsFolder = process.env['POSTERN_TEST_SHOTS']
@@ -154,8 +154,7 @@ describe.each(circumstances)('%s', (circumstance, options) => {
       await page.goto(url)
       await page.locator('[data-draft-pending]').first().waitFor({ state: 'detached' })
       if (shotsFolder !== undefined) await page.screenshot({ path: join(shotsFolder, `${name}.${circumstance}.png`), fullPage: true })
-      const { violations } = await new AxeBuilder({ page }).options({ resultTypes: ['violations'] }).analyze()
-      found.push(...violations.map(({ id, nodes }) => `${name}: ${id}: ${nodes.map(({ html }) => html).join(' ')}`))
+      found.push(...(await findBarriers(page)).map((barrier) => `${name}: ${barrier}`))
       const overflow = await page.evaluate<number>('document.documentElement.scrollWidth - window.innerWidth')
       if (overflow > 0) found.push(`${name} is ${overflow} pixels too wide`)
       // A page that was refused says so, and the browser repeats it.

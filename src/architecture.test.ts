@@ -12,7 +12,7 @@ import { fileURLToPath } from 'node:url'
 import ts from 'typescript'
 import { describe, expect, it } from 'vitest'
 
-/** What a folder may import from the others. `errors`, `log`, `keys`, `name-resolution`, `pictures`, `rate-limits` and `redis-address` are open to all but `policy`. */
+/** What a folder may import from the others. `errors`, `log`, `keys`, `machine-addresses`, `name-resolution`, `pictures`, `rate-limits` and `redis-address` are open to all but `policy`. */
 interface Allowance {
   readonly values: readonly string[]
   /** Folders of which types may be imported besides. */
@@ -70,7 +70,17 @@ const house: Readonly<Record<string, Allowance>> = {
 }
 
 /** Files beside the folders that everyone but `policy` may import, and what they may import themselves: types of the policy. */
-const openFiles = ['errors.ts', 'log.ts', 'keys.ts', 'name-resolution.ts', 'pictures.ts', 'rate-limits.ts', 'redis-address.ts']
+const openFiles = [
+  'errors.ts',
+  'log.ts',
+  'keys.ts',
+  'machine-addresses.ts',
+  'name-resolution.ts',
+  'pictures.ts',
+  'rate-limits.ts',
+  'redis-address.ts',
+  'thread-lane.ts',
+]
 const wiring = [
   'compose.ts',
   'compose-store.ts',
@@ -89,6 +99,7 @@ const wiring = [
   'compose-overview.ts',
   'compose-people.ts',
   'compose-portal.ts',
+  'compose-reach.ts',
   'compose-trail.ts',
   'compose-trial.ts',
   'cli.ts',

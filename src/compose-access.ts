@@ -70,10 +70,22 @@ export function tellOfDevice(store: Pick<SessionStore, 'publish'>, id: string): 
   return store.publish({ kind: 'device', detail: hashOf(id) })
 }
 
-/** What must be on the disk before a command goes on: an emergency sign-in, a look at other people's data, the removal of evidence. */
+/**
+ * What must be on the disk before a command goes on: an emergency sign-in, a look at other people's data, the removal of evidence, and what is on
+ * record before it is done: roles, tokens, and every step on the way to another policy.
+ */
 const recordedFirst: ReadonlySet<string> = new Set<AdministrativeEvent['event']>([
   'break_glass.issued',
   'console.invited',
+  'console.uninvited',
+  'token.created',
+  'token.rotated',
+  'token.revoked',
+  'policy.drafted',
+  'policy.proposed',
+  'policy.discarded',
+  'policy.published',
+  'policy.publication_refused',
   'data.read',
   'audit.pruned',
   'store.adopted',

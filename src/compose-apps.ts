@@ -9,11 +9,9 @@ import type { ActivityDigest } from './administration/activity.ts'
 import { isUpstreamFailing } from './administration/attention.ts'
 import type { ConsoleTheme } from './compose-console.ts'
 import type { ComposedPolicy } from './compose-policy.ts'
-import { findReach } from './compose-policy.ts'
 import type { PolicyDesk } from './compose-policy-desk.ts'
-import { storeAddresses } from './compose-store.ts'
+import { createUpstreamLookup } from './compose-reach.ts'
 import type { InstanceConfiguration } from './config/instance.ts'
-import { isReachAllowed } from './config/upstream-reach.ts'
 import { mountAppsPages } from './control/console/apps-pages.ts'
 import { mountEditorAppPages } from './control/console/editor-app-pages.ts'
 import type { EditorPagesPorts } from './control/console/editor-draft.ts'
@@ -25,7 +23,6 @@ import { createAppHistory } from './control/operations/apps-history.ts'
 import type { CarryOut } from './control/operations/operation.ts'
 import { createPolicyEditOperations } from './control/operations/policy-edit.ts'
 import { createDraftDesk } from './control/operations/policy-edit-desk.ts'
-import { createNameLookup } from './enforcement/name-lookup.ts'
 import { createPolicyEditing } from './policy-editing.ts'
 import { createRateLimit } from './rate-limits.ts'
 
@@ -52,7 +49,7 @@ export function composeApps({ activity, carryOut, configuration, desk, deviceWor
     digest: activity,
     upstreamHealth: (app) => healthOf(activity, app, now()),
     lastChanges: createAppHistory(policy.revisions),
-    reach: createReach(configuration),
+    reach: createUpstreamLookup(configuration),
     limitChecks: (actor) => checks.consume(actor),
     desk: draftDesk,
   })
@@ -82,15 +79,4 @@ function healthOf(activity: ActivityDigest, app: string, now: number): UpstreamH
   if (!isUpstreamFailing(counted, now)) return { state: 'good', detail: undefined }
   const { allowed, upstreamFailures } = counted
   return { state: 'failing', detail: `${upstreamFailures} of ${Math.max(allowed, upstreamFailures)} requests got an error` }
-}
-
-/** Where a policy may lead, and how names become addresses: as the forwarder has it. */
-function createReach(configuration: InstanceConfiguration) {
-  const { operations, policyMode, upstreamsAllow, url } = configuration
-  const access = { host: url.hostname, port: url.port === '' ? (url.protocol === 'https:' ? 443 : 80) : Number(url.port) }
-  const lookup = createNameLookup([operations, ...storeAddresses(configuration), access], findReach(configuration))
-  return {
-    ...lookup,
-    isReachAllowed: (host: string, port: number) => policyMode === 'files' || isReachAllowed(upstreamsAllow, { host, port }),
-  }
 }

@@ -11,6 +11,7 @@ import { type ConsoleRoles, createConsoleRoles } from './administration/console-
 import { createDurableRecords } from './administration/durable-records.ts'
 import { createAdminVisits } from './administration/gates-console.ts'
 import type { PolicyDrafts } from './administration/policy-history.ts'
+import type { MayStill } from './administration/standing-people.ts'
 import type { Tokens } from './administration/tokens.ts'
 import type { EnvironmentReader } from './attributes/environment-facts.ts'
 import type { AuditEvent, AuditTrail } from './audit/event.ts'
@@ -96,6 +97,8 @@ export function composeConsole(parts: ComposeConsoleParts): ComposedConsole {
     now: live.now,
     monotonicNow,
     recordFirst,
+    tell: () => store.publish({ kind: 'invitations', detail: '' }),
+    live,
   })
   const visits = createAdminVisits()
   const roles = visits.watch(
@@ -115,7 +118,7 @@ export function composeConsole(parts: ComposeConsoleParts): ComposedConsole {
   const connections = composeConnections({ ...common, errands, local: parts.localConnections, people: people.protection })
   const trail = composeTrail({ ...common, errands, window })
   const gates = composeGates({ ...common, errands, visits })
-  const desk = composePolicyDesk({ ...common, findGates: gates.gates.find })
+  const desk = composePolicyDesk({ ...common, findGates: gates.gates.find, mayStill: people.mayStill })
   const trial = composeTrial({ ...common, ...gates, errands, drafts: desk.drafts, window })
   const policyPages = composePolicyPages({ ...common, desk, trial, errands, activity })
   const overview = composeOverview({
@@ -137,7 +140,7 @@ export function composeConsole(parts: ComposeConsoleParts): ComposedConsole {
     connections,
     trail,
     portal.theme,
-    composeTokens(tokens, { carryOut, now }),
+    composeTokens(tokens, { carryOut, now, mayStill: people.mayStill }),
   ]
 
   const closing = new AbortController()
@@ -171,9 +174,9 @@ async function listProposed(
 
 function composeTokens(
   tokens: Tokens,
-  { carryOut, now }: Pick<ComposeConsoleParts, 'now'> & { readonly carryOut: CarryOut },
+  { carryOut, mayStill, now }: Pick<ComposeConsoleParts, 'now'> & { readonly carryOut: CarryOut; readonly mayStill: MayStill },
 ): ConsoleTheme {
-  const operations = createTokenOperations({ tokens, now })
+  const operations = createTokenOperations({ tokens, now, mayStill })
   return { operations: Object.values(operations), mount: (routes) => mountTokensPages(routes, { operations, carryOut }) }
 }
 

@@ -12,11 +12,12 @@ import { createTokens, type TokenRecord, type Tokens } from './administration/to
 import type { CertificateReader } from './attributes/client-certificate.ts'
 import type { DeviceReader } from './attributes/device-facts.ts'
 import { createDeviceReader } from './attributes/device-record.ts'
-import type { AuditEvent } from './audit/event.ts'
+import type { AuditEvent, AuditTrail } from './audit/event.ts'
 import { tellOfDevice } from './compose-access.ts'
 import type { InstanceConfiguration } from './config/instance.ts'
 import { parseManagementReport, parseSignedReport } from './config/posture-report-schema.ts'
 import type { DeviceReportsPorts } from './control/api/device-reports.ts'
+import { PosternError } from './errors.ts'
 import type { CurrentKeys } from './keys.ts'
 import type { LiveEvent } from './live/live.ts'
 import type { Logger } from './log.ts'
@@ -42,6 +43,8 @@ export interface ComposeDevicesParts {
   readonly keys: CurrentKeys
   readonly log: Logger
   readonly record: (event: AuditEvent) => void
+  /** What changes a token waits for it. */
+  readonly audit: Pick<AuditTrail, 'settle'>
   /** `undefined` where no certificate is ever asked for. */
   readonly certificates: CertificateReader | undefined
   readonly now: () => number
@@ -52,6 +55,7 @@ export interface ComposeDevicesParts {
 export function composeDevices({
   configuration,
   record,
+  audit,
   certificates,
   inventory,
   now,
@@ -72,7 +76,11 @@ export function composeDevices({
       tellOfDevice(store, id).catch((error: unknown) => log.warn({ err: error }, 'other instances could not be told of a device report'))
     },
   })
-  const tokens = createTokens({ records: createDurableRecords<TokenRecord>('token', durable), now, monotonicNow, record })
+  const recordFirst = async (event: AuditEvent) => {
+    record(event)
+    if (!(await audit.settle())) throw new PosternError('audit_unavailable', 'what is done to a token could not be written down')
+  }
+  const tokens = createTokens({ records: createDurableRecords<TokenRecord>('token', durable), now, monotonicNow, record: recordFirst })
   return {
     reader: createDeviceReader({ certificates, directory, claims: configuration.provider.claims }),
     reports: { reports: postureReports, tokens },

@@ -12,6 +12,7 @@ import type { PolicyRevisions } from './administration/policy-history.ts'
 import { createPolicyRevisions } from './administration/policy-revisions.ts'
 import { createLiveProbes, type OpenedLife } from './commands/live-probes.ts'
 import { now as clock } from './compose-machine.ts'
+import { createUpstreamLookup } from './compose-reach.ts'
 import { hasStore, loadStoreReport, openAdministeredStore } from './compose-store.ts'
 import type { InstanceConfiguration } from './config/instance.ts'
 import { loadKeys } from './keys-file.ts'
@@ -24,6 +25,7 @@ export function liveProbes(log: Logger) {
   return createLiveProbes({
     now: clock,
     log,
+    lookupOf: createUpstreamLookup,
     storeReport: (configuration) => loadStoreReport(configuration, log),
     openLife: (configuration) => openLife(configuration, { now: clock, log }),
   })

@@ -12,6 +12,7 @@ import { createDeviceProtection } from './administration/device-protection.ts'
 import { createPeopleDirectory } from './administration/people-directory.ts'
 import { collectDemands } from './administration/policy-against-life-demands.ts'
 import { createProtectedPeople, type PeopleProtection } from './administration/protected-people.ts'
+import { createMayStill, type MayStill } from './administration/standing-people.ts'
 import { issuersOf } from './administration/subject-lookup.ts'
 import type { TrailWindow } from './administration/trail-window.ts'
 import type { EnvironmentReader } from './attributes/environment-facts.ts'
@@ -53,6 +54,8 @@ export interface ComposePeopleParts {
 export interface ComposedPeople extends ConsoleTheme {
   /** For everything else that is done against somebody. */
   readonly protection: PeopleProtection
+  /** Whether whoever did something earlier may still do it. */
+  readonly mayStill: MayStill
   /** Devices of which nothing was heard for longer than any rule accepts; what is not read yet is not counted. */
   countSilentDevices(): number
   /** Tags that devices of the inventory carry, and attributes that the policy asks for. */
@@ -112,6 +115,7 @@ export function composePeople(parts: ComposePeopleParts): ComposedPeople {
 
   return {
     protection,
+    mayStill: createMayStill({ people, locks, rolesOf, issuers }),
     operations: [peopleOperations, sessionsOperations, locksOperations, devicesOperations].flatMap((theme) => Object.values(theme)),
     mount(routes) {
       mountPeoplePages(routes, { people: peopleOperations, sessions: sessionsOperations, carryOut, apps: policy.apps })

@@ -10,6 +10,8 @@ import type { PolicyDrafts, PolicyRevisions } from './administration/policy-hist
 import type { PublishingParts } from './administration/policy-publishing.ts'
 import { createPublishing } from './administration/policy-publishing.ts'
 import type { Publishing } from './administration/policy-publishing-answers.ts'
+import type { MayStill } from './administration/standing-people.ts'
+import { createMakerFinder } from './administration/token-makers.ts'
 import type { Tokens } from './administration/tokens.ts'
 import type { AdministrativeEvent } from './audit/event.ts'
 import type { ConsoleTheme } from './compose-console.ts'
@@ -28,6 +30,8 @@ export interface ComposePolicyDeskParts {
   readonly log: Logger
   readonly tokens: Pick<Tokens, 'list'>
   readonly findGates: PublishingParts['findGates']
+  /** Whether whoever approved may still approve. */
+  readonly mayStill: MayStill
   /** Rejects with `audit_unavailable`. */
   readonly recordFirst: (event: AdministrativeEvent) => Promise<void>
 }
@@ -43,6 +47,7 @@ export interface PolicyDesk {
 export function composePolicyDesk({
   configuration,
   findGates,
+  mayStill,
   policy,
   recordFirst,
   tokens,
@@ -59,10 +64,8 @@ export function composePolicyDesk({
     inForce,
     isTwoPerson: configuration.policyTwoPerson,
     findGates,
-    async findTokenMaker(actor) {
-      for await (const { createdBy, id } of tokens.list()) if (actor === `token:${id}`) return createdBy
-      return undefined
-    },
+    findTokenMakers: createMakerFinder(tokens),
+    mayStillApprove: (actor) => mayStill(actor, 'policy:approve'),
     recordFirst,
   })
   const history = createPolicyHistoryOperations({ publishing, revisions, drafts, inForce })

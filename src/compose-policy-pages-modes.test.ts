@@ -1,5 +1,6 @@
 /** The console's pages of the policy where two people are needed, and where the policy is files. */
 
+import { userInfo } from 'node:os'
 import { afterEach, describe, expect, it } from 'vitest'
 import { policyWith } from './compose-policy.fixture.ts'
 import { startPolicyPages, type TestPolicyPages, waitFor } from './compose-policy-pages.fixture.ts'
@@ -76,6 +77,25 @@ describe('two people', () => {
     expect((await pages.console.submit('none', `${draftPath(id)}/approve`, { hash: await hashOf(id) })).status).toBe(403)
   }, 60_000)
 
+  it('says of a draft that was written on a command line that it takes two approvals, and why, and offers no publishing after one', async () => {
+    pages = await startPolicyPages({ isTwoPerson: true })
+    const os = { ...pages.admin, actor: 'os:ada@bastion', label: 'os:ada@bastion', subject: undefined, roles: [] }
+    const id = await pages.begin('from a shell', { 'policy.yaml': policyWith('shell') }, os)
+    const { version } = (await pages.desk.drafts.load(id)) ?? { version: 0 }
+    await pages.console.submit('admin', `${draftPath(id)}/propose`, { version: String(version) })
+    const approve = async (person: 'admin' | 'none') => {
+      expect(has((await tried(id, person)).body, id, 'approve')).toBe(true)
+      expect((await pages.console.submit(person, `${draftPath(id)}/approve`, { hash: await hashOf(id) })).status).toBe(303)
+    }
+    await approve('admin')
+    const one = await tried(id, 'admin')
+    expect(one.body).toContain('Two approvals are needed, by two people, because os:ada@bastion had a hand in this draft')
+    expect(has(one.body, id, 'publish')).toBe(false)
+    expect((await pages.console.submit('admin', `${draftPath(id)}/publish`, { hash: await hashOf(id) })).status).toBe(403)
+    await approve('none')
+    expect(has((await tried(id, 'admin')).body, id, 'publish')).toBe(true)
+  }, 60_000)
+
   it('restores by a draft that waits for the other one', async () => {
     pages = await startPolicyPages({ isTwoPerson: true })
     const head = await pages.policy.revisions?.head()
@@ -99,6 +119,7 @@ describe('a policy of files', () => {
     pages = await startPolicyPages({ mode: 'files' })
     const page = await pages.console.visit('admin', root)
     expect(page.body).toContain('Nothing is published or restored here')
+    expect(page.body).toContain(`<dt>Changed</dt><dd><bdi>${userInfo().username}</bdi>, `)
     const id = await pages.begin('in files', { 'policy.yaml': policyWith('others') })
     const draft = await tried(id, 'admin')
     expect(draft.body).toContain('nothing is published from this console')

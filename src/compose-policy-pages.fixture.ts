@@ -112,7 +112,15 @@ provider: { issuer: https://login.corp.example, client_id: postern, client_secre
     visits: createAdminVisits(),
   })
   const tokens = { async *list() {} } as never
-  const desk = composePolicyDesk({ ...sealed, configuration, policy, tokens, findGates: gates.gates.find, recordFirst })
+  const desk = composePolicyDesk({
+    ...sealed,
+    configuration,
+    policy,
+    tokens,
+    findGates: gates.gates.find,
+    mayStill: async () => true,
+    recordFirst,
+  })
   const trial = composeTrial({
     ...{ ...sealed, ...gates, configuration, errands, policy, access, recordFirst, now: Date.now, drafts: desk.drafts },
     readEnvironment: createEnvironmentReader(places),

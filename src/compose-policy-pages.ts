@@ -6,7 +6,6 @@
 
 import type { ActivityDigest } from './administration/activity.ts'
 import type { Errands } from './administration/errands.ts'
-import type { Tokens } from './administration/tokens.ts'
 import type { ConsoleTheme } from './compose-console.ts'
 import type { ComposedPolicy } from './compose-policy.ts'
 import type { PolicyDesk } from './compose-policy-desk.ts'
@@ -18,17 +17,16 @@ import type { CarryOut } from './control/operations/operation.ts'
 export interface ComposePolicyPagesParts {
   readonly configuration: Pick<InstanceConfiguration, 'policyTwoPerson'>
   readonly policy: Pick<ComposedPolicy, 'inForce' | 'revisions' | 'document'>
-  readonly desk: Pick<PolicyDesk, 'drafts' | 'history'>
+  readonly desk: Pick<PolicyDesk, 'drafts' | 'history' | 'publishing'>
   readonly trial: Pick<ComposedTrial, 'trial' | 'whatIf'>
   readonly errands: Pick<Errands, 'instances'>
   readonly activity: Pick<ActivityDigest, 'seen'>
-  readonly tokens: Pick<Tokens, 'list'>
   readonly carryOut: CarryOut
 }
 
 /** Connects them. Their operations are those of the desk and of the trial. */
 export function composePolicyPages(parts: ComposePolicyPagesParts): ConsoleTheme {
-  const { activity, carryOut, configuration, desk, errands, policy, tokens, trial } = parts
+  const { activity, carryOut, configuration, desk, errands, policy, trial } = parts
   return {
     operations: [],
     mount: (routes) =>
@@ -38,10 +36,7 @@ export function composePolicyPages(parts: ComposePolicyPagesParts): ConsoleTheme
         drafts: desk.drafts,
         revisions: policy.revisions,
         isTwoPerson: configuration.policyTwoPerson,
-        async findTokenMaker(actor) {
-          for await (const { createdBy, id } of tokens.list()) if (actor === `token:${id}`) return createdBy
-          return undefined
-        },
+        judgeApprovals: desk.publishing.judgeApprovals,
         instances: errands.instances,
         document: policy.document,
         digest: activity,

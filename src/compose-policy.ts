@@ -20,8 +20,6 @@ import { collectBundle, isDocument } from './config/bundle-files.ts'
 import type { InstanceConfiguration } from './config/instance.ts'
 import { describeInstance } from './config/known-instance.ts'
 import { describeProblem, printProblems } from './config/problems.ts'
-import { createIssuerReach, createUpstreamReach } from './config/upstream-reach.ts'
-import type { MayConnect } from './enforcement/name-lookup.ts'
 import { PosternError } from './errors.ts'
 import type { CurrentKeys } from './keys.ts'
 import type { Live } from './live/live.ts'
@@ -153,18 +151,6 @@ async function openManaged(parts: ComposePolicyParts, judge: PolicyJudge, questi
 
 /** What was in force before there was a policy. */
 const nothing: PolicyDocument = { version: '', zone: 'UTC', levels: [], services: [], rules: [], apps: [] }
-
-type ReachConfiguration = Pick<InstanceConfiguration, 'policyMode' | 'upstreamsAllow'>
-
-/** Where connections on behalf of the policy may go besides what is never allowed; `undefined` where whoever writes the files decides. */
-export function findReach({ policyMode, upstreamsAllow }: ReachConfiguration): MayConnect | undefined {
-  return policyMode === 'managed' ? createUpstreamReach(upstreamsAllow).mayConnect : undefined
-}
-
-/** The same for the keys of services, which are fetched from issuers on the internet as well. */
-export function findIssuerReach({ policyMode, upstreamsAllow }: ReachConfiguration): MayConnect | undefined {
-  return policyMode === 'managed' ? createIssuerReach(upstreamsAllow).mayConnect : undefined
-}
 
 /**
  * Makes the first revision of the seed, judged as what it becomes: tests that lie in a folder count in a bundle, and are not looked at in

@@ -2,8 +2,13 @@
 
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import type { Asker } from './administration/asker.ts'
+import type { ErrandState } from './administration/errands.ts'
 import { createGates } from './administration/gates.ts'
+import { isConsoleTouched } from './administration/gates-console.ts'
+import { packUses } from './administration/gates-uses.ts'
+import { judgeUses } from './administration/gates-verdict.ts'
 import { bundleOf, tokenAsker } from './administration/policy.fixture.ts'
+import { compileReplayPolicy } from './commands/replay-policy.ts'
 import { adminOf, openTrialRig, type TrialRig } from './compose-trial.fixture.ts'
 import { createCarryOut } from './control/operations/carry-out.ts'
 import type { AnyOperation, Outcome } from './control/operations/operation.ts'
@@ -141,7 +146,7 @@ describe('gates', () => {
     await rig.settle()
     const { gates, gates_notes } = await tryText(withoutWikiStaff)
     expect(gates).toEqual([{ word: 'The Wiki', message: 'all 2 who used The Wiki in the last 24 hours would be refused' }])
-    expect(gates_notes).toEqual(['whether you keep the console cannot be told'])
+    expect(gates_notes).toEqual([])
     expect((await tryText(live.replace('name: ledger', 'name: Ledger'))).gates).toEqual([])
   })
 
@@ -211,7 +216,43 @@ describe('gates', () => {
       { word: 'yes, my own access', message: 'you would lose the console yourself' },
     ])
     expect(gates_notes).toEqual([])
-    expect((await tryText(live.replace('192.0.2.0/24', '192.0.0.0/16'))).gates).toEqual([])
+    const wider = live.replace('192.0.2.0/24', '192.0.0.0/16')
+    expect((await tryText(wider)).gates).toEqual([])
+    // Of a token nobody knows on what its person was let in.
+    expect((await tryText(wider, tokenAsker('ci'))).gates).toEqual([
+      { word: 'yes, unchecked', message: 'it could not be checked whether whoever uses this token keeps the console' },
+    ])
+    expect((await tryText(withoutWikiStaff, tokenAsker('ci'))).gates).toEqual([])
+  })
+
+  it('are closed for a change of the levels that the console rests on while nobody is known who was there', async () => {
+    const nested = 'levels:\n  place: { network: { cidrs: ["192.0.0.0/16"] } }\n  reachable: { all_of: [place] }\n'
+    for (const [text, asker] of [
+      [live.replace('192.0.2.0/24', '198.51.100.0/24'), ada],
+      [live.replace(reachable(), nested), ada],
+    ] as const) {
+      const { gates, problems } = await tryText(text, asker)
+      expect(problems).toEqual([])
+      expect(gates).toEqual([
+        {
+          word: 'yes, unchecked',
+          message:
+            'it could not be checked whether any admin keeps the console (none was seen there since the last start), nor whether you keep the console yourself',
+        },
+      ])
+    }
+    const documentOf = async (levels: string) =>
+      (await rig.judge(bundleOf(live.replace(reachable(), `levels:\n${levels}`)))).document ?? expect.fail()
+    const levels = (place: string, other: string) =>
+      `  place: { network: { cidrs: ["${place}"] } }\n  other: { network: { cidrs: ["${other}"] } }\n  reachable: { any_of: [{ all_of: [place] }] }\n`
+    const before = await documentOf(levels('192.0.0.0/16', '10.0.0.0/8'))
+    const settings = rig.configuration.console
+    expect(isConsoleTouched(before, await documentOf(levels('192.0.0.0/17', '10.0.0.0/8')), settings)).toBe(true)
+    expect(isConsoleTouched(before, await documentOf(levels('192.0.0.0/16', '10.0.0.0/9')), settings)).toBe(false)
+    // The console rests on nothing of this.
+    expect((await tryText(live.replace('levels:', 'levels:\n  other: { network: { cidrs: ["192.0.0.0/16"] } }'))).gates).toEqual([])
+    const found = await rig.drafts.load(await rig.draft(live.replace('192.0.2.0/24', '198.51.100.0/24')))
+    expect(await rig.instances[0].gates.find(await rig.judge(found?.bundle ?? []), ada)).toMatchObject([{ word: 'yes, unchecked' }])
   })
 
   it('are the ones that publishing asks for', async () => {
@@ -258,6 +299,46 @@ describe('gates', () => {
     expect(gates).toMatchObject([{ word: 'The Wiki' }])
     expect(gates_notes).toContain('who used what through two-1 is not known: no instance that answered has this chain')
   }, 40_000)
+
+  it('are closed for an app that was perhaps used through an instance that could not tell, and for no other', async () => {
+    const [one, two] = rig.instances
+    two.open('wiki', { sub: 'u1' }, 2 * hour)
+    one.open('ledger', { sub: 'u2' }, hour)
+    await rig.settle()
+    await two.stop()
+    expect((await tryText(withoutWikiStaff)).gates).toEqual([
+      {
+        word: 'yes, unchecked',
+        message:
+          'it could not be checked whether anybody who used The Wiki in the last 24 hours keeps it (what was used through two-1 is not known)',
+      },
+    ])
+    // Somebody is known to keep the only app that this touches.
+    expect((await tryText(live.replace('name: books', 'name: accounts'))).gates).toEqual([])
+  }, 40_000)
+
+  it('are closed for an app of which nothing was seen in the part of a day that was looked at', async () => {
+    const [one] = rig.instances
+    const after = (await rig.judge(bundleOf(withoutWikiStaff))).document ?? expect.fail()
+    const part = { uses: packUses({ uses: [], isComplete: false }).uses, isComplete: false, visits: [], chains: [] }
+    const state = { id: 'x', kind: 'x', input: {}, begunAt: 0, parts: [{ instance: 'one', state: 'done', part }], isOver: true } as const
+    const gates = createGates({
+      anchors: { async *list() {} },
+      now: rig.place.clock.now,
+      errands: { ...one.errands, ask: async <P>() => state as unknown as ErrandState<P> },
+      inForce: () => rig.document,
+      settings: rig.configuration.console,
+      monotonicNow: () => performance.now(),
+      judge: (question) => judgeUses(question, compileReplayPolicy),
+    })
+    expect((await gates.examine(after, ada)).gates).toEqual([
+      {
+        word: 'yes, unchecked',
+        message:
+          'it could not be checked whether anybody who used The Wiki in the last 24 hours keeps it (not all of the last 24 hours was looked at)',
+      },
+    ])
+  })
 })
 
 describe('trying a draft', () => {

@@ -25,8 +25,9 @@ import { composeConsole } from './compose-console.ts'
 import { composeDevices } from './compose-devices.ts'
 import { now, readVersion } from './compose-machine.ts'
 import { composeMetrics, countEvent, measureStore } from './compose-metrics.ts'
-import { composePolicy, findIssuerReach, findReach } from './compose-policy.ts'
-import { findReadiness, listenForAdministration, openStore, storeAddresses } from './compose-store.ts'
+import { composePolicy } from './compose-policy.ts'
+import { findForbidden, findIssuerReach, findReach } from './compose-reach.ts'
+import { findReadiness, listenForAdministration, openStore } from './compose-store.ts'
 import { composeTracing } from './compose-tracing.ts'
 import type { InstanceConfiguration } from './config/instance.ts'
 import { createControlPlane } from './control/app.ts'
@@ -213,7 +214,7 @@ export async function startPostern({ configuration, log, isDemo }: StartOptions)
           })
     closers.push(() => certificates?.close())
     const inventory = access.devices
-    const devices = composeDevices({ configuration, inventory, store, keys, log, record, certificates, now, monotonicNow })
+    const devices = composeDevices({ configuration, inventory, store, keys, log, record, audit, certificates, now, monotonicNow })
     live.listen(devices.hear)
     const places = await watchPlaces(configuration.facts, { log, lookEveryMs: placesLookMs })
     closers.push(() => places.close())
@@ -319,7 +320,7 @@ export async function startPostern({ configuration, log, isDemo }: StartOptions)
       cookies,
       accessUrl,
       limits: configuration.limits,
-      forbiddenAddresses: [configuration.operations, ...storeAddresses(configuration)],
+      forbiddenAddresses: findForbidden(configuration),
       mayConnect: findReach(configuration),
     })
     closers.push(() => forwarding.close())

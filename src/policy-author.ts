@@ -8,8 +8,19 @@
 import { readdir, readFile, realpath, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 
+/** Whose the newest of the policy's files is, and since when it is as it is (epoch milliseconds). */
+export interface FilesChange {
+  readonly by: string
+  readonly at: number
+}
+
 /** The owner of the newest of the policy's files; `undefined` where none can be looked at. Never rejects. */
 export async function findPolicyAuthor(path: string, others: readonly string[]): Promise<string | undefined> {
+  return (await findFilesChange(path, others))?.by
+}
+
+/** The same, with the time of it. */
+export async function findFilesChange(path: string, others: readonly string[]): Promise<FilesChange | undefined> {
   try {
     const real = await realpath(path)
     const own = (await stat(real)).isDirectory()
@@ -22,7 +33,7 @@ export async function findPolicyAuthor(path: string, others: readonly string[]):
       // By the change of its state: a file that was moved here keeps the time at which it was written.
       if (status !== undefined && (newest === undefined || status.ctimeMs > newest.at)) newest = { at: status.ctimeMs, uid: status.uid }
     }
-    return newest === undefined ? undefined : `file:${await nameOf(newest.uid)}`
+    return newest === undefined ? undefined : { by: `file:${await nameOf(newest.uid)}`, at: Math.round(newest.at) }
   } catch {
     // It is not there, or may not be looked at; loading it says so.
     return undefined

@@ -18,7 +18,7 @@ import type { Live } from './live/live.ts'
 import { describeDifferenceInSteps } from './policy/difference.ts'
 import type { PolicyDocument } from './policy/document.ts'
 import type { JudgedPolicy } from './policy-loading.ts'
-import { type MirroredHistory, mostMirrored, type PolicyMirror } from './policy-mirror.ts'
+import { lastInForce, type MirroredHistory, mostMirrored, type PolicyMirror } from './policy-mirror.ts'
 import { compileSnapshot, takeStepsInTurn } from './policy-snapshot.ts'
 import { logWarnings, type PolicySource, type PolicySourceOptions, summarise } from './policy-source.ts'
 
@@ -67,6 +67,8 @@ export async function openManagedPolicySource(options: ManagedSourceOptions): Pr
   let known: MirroredHistory | undefined = await mirror.load()
   /** Whether what is known is on the disk as well. */
   let isKept = true
+  /** Whether those before the head are, too; a start looks. */
+  let isFilled = true
   let inForce: Loaded | undefined
   let failure: Refused | undefined
   /** Of the revision that `failure` speaks of. */
@@ -101,11 +103,18 @@ export async function openManagedPolicySource(options: ManagedSourceOptions): Pr
     const isNew = known === undefined || known.acceptance < acceptance
     // A history that was accepted as lost is another one.
     const older = isNew ? [] : (known?.revisions.filter(({ number }) => number < head.number) ?? [])
-    const standing = isNew ? 0 : (known?.inForce ?? 0)
-    known = { revisions: [head, ...older], inForce: isInForce ? head.number : standing, acceptance }
+    const { inForce: number, standing } = isInForce ? { inForce: head.number } : keepStanding(isNew)
+    known = { revisions: [head, ...older], inForce: number, acceptance, ...(standing === undefined ? {} : { standing }) }
     isKept = false
     known = await mirror.keep(known)
     isKept = true
+  }
+
+  /** What is in force stays known while nothing of another history took its place: it is what a restart begins with. */
+  function keepStanding(isNew: boolean): Pick<MirroredHistory, 'inForce' | 'standing'> {
+    if (known === undefined) return { inForce: 0 }
+    const before = isNew ? (inForce?.facts ?? lastInForce(known)) : known.standing
+    return before === undefined ? { inForce: isNew ? 0 : known.inForce } : { inForce: 0, standing: before }
   }
 
   /** Revisions that came while nobody looked, and those from before this instance, so that the mirror can give them all back. */
@@ -113,6 +122,7 @@ export async function openManagedPolicySource(options: ManagedSourceOptions): Pr
     const before = known
     const [head] = before?.revisions ?? []
     if (before === undefined || head === undefined) return
+    isFilled = false
     const have = new Map(before.revisions.map((facts) => [facts.number, facts]))
     const listed = await revisions.list({ below: head.number + 1, limit: mostMirrored })
     for (const facts of listed) {
@@ -126,6 +136,7 @@ export async function openManagedPolicySource(options: ManagedSourceOptions): Pr
     if (known === before && !isClosed) {
       const standing = before.revisions.filter(({ number }) => number === before.inForce && listed.every((one) => one.number !== number))
       known = await mirror.keep({ ...before, revisions: [...listed, ...standing] })
+      isFilled = true
     }
   }
 
@@ -152,6 +163,7 @@ export async function openManagedPolicySource(options: ManagedSourceOptions): Pr
       return false
     }
     await swap(prepared)
+    isFilled = false
     await mirrorQuietly(async () => {
       await remember(facts, true)
       await fillGaps()
@@ -217,6 +229,7 @@ export async function openManagedPolicySource(options: ManagedSourceOptions): Pr
       // A loss that was accepted counts once, also for who had lost nothing.
       if (!isKept || verdict?.state !== 'same' || (await losses.count()) > (known?.acceptance ?? 0))
         await mirrorQuietly(() => remember(head, true))
+      if (isKept && !isFilled) await mirrorQuietly(fillGaps)
       return true
     }
     if (!isReload && failedHash === head.hash && failure?.isLasting === true) {
@@ -239,18 +252,23 @@ export async function openManagedPolicySource(options: ManagedSourceOptions): Pr
 
   let looking: Promise<boolean> | undefined
   let isAskedAgain = false
-  /** One look at a time. Who asks while one is under way hears of the next, which sees what came meanwhile. */
+  let isReloadAsked = false
+  /** One look at a time. Who asks while one is under way hears of the next, which sees what came meanwhile, and judges again if one of them wants it. */
   function lookNow(isReload = false): Promise<boolean> {
+    isReloadAsked ||= isReload
     if (looking !== undefined) isAskedAgain = true
     looking ??= (async () => {
       try {
         for (;;) {
           isAskedAgain = false
-          const isInForce = await lookOrLose(isReload)
+          const isForReload = isReloadAsked
+          isReloadAsked = false
+          const isInForce = await lookOrLose(isForReload)
           if (!isAskedAgain || isClosed) return isInForce
         }
       } finally {
         looking = undefined
+        isReloadAsked = false
       }
     })()
     return looking
@@ -306,7 +324,7 @@ export async function openManagedPolicySource(options: ManagedSourceOptions): Pr
   }
 
   async function beginWithMirror(): Promise<void> {
-    const facts = known?.revisions.find(({ number }) => number === known?.inForce)
+    const facts = known === undefined ? undefined : lastInForce(known)
     const bundle = facts === undefined ? undefined : await mirror.loadBundle(facts)
     if (facts === undefined || bundle === undefined) return
     const prepared = await prepare({ ...facts, bundle })

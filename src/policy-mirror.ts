@@ -22,6 +22,8 @@ export interface MirroredHistory {
   readonly inForce: number
   /** How often an administrator had accepted a loss by then. */
   readonly acceptance: number
+  /** What is in force here although its history was accepted as lost, until one of the other was taken; then `inForce` is 0. */
+  readonly standing?: RevisionFacts
 }
 
 /** The mirror in one folder, `data_dir/policy`. */
@@ -95,7 +97,7 @@ export function openPolicyMirror(folder: string): PolicyMirror {
       const revisions = [...newest, ...standing]
       await mkdir(folder, { recursive: true, mode: 0o700 })
       await writeWhole(folder, headFile, `${JSON.stringify({ version: 1, ...history, revisions }, null, 2)}\n`)
-      const kept = new Set(revisions.map(({ hash }) => hash))
+      const kept = new Set([...revisions, ...(history.standing === undefined ? [] : [history.standing])].map(({ hash }) => hash))
       for (const name of await readdir(join(folder, 'revisions')).catch(() => [])) {
         const isOurs = name.endsWith('.part') || isHash(name)
         if (isOurs && !kept.has(name)) await rm(join(folder, 'revisions', name), { recursive: true, force: true })
@@ -149,18 +151,24 @@ function parseHistory(text: string): MirroredHistory | undefined {
     return undefined
   }
   if (value === null || typeof value !== 'object' || value.version !== 1 || !Array.isArray(value.revisions)) return undefined
-  const { acceptance, inForce } = value
+  const { acceptance, inForce, standing } = value
   const revisions = value.revisions as readonly RevisionFacts[]
-  const isWhole =
-    revisions.length > 0 &&
-    isCount(acceptance) &&
-    isCount(inForce) &&
-    revisions.every(
-      (one) => isCount(one?.number) && typeof one.hash === 'string' && isHash(one.hash) && typeof one.published?.by === 'string',
-    )
-  if (!isWhole) return undefined
-  const facts = revisions.map((one) => ({ ...one, predecessor: one.predecessor, tests: one.tests, restores: one.restores }))
-  return { revisions: facts, inForce, acceptance }
+  const isWhole = revisions.length > 0 && isCount(acceptance) && isCount(inForce) && revisions.every(areFacts)
+  if (!isWhole || (standing !== undefined && !areFacts(standing))) return undefined
+  return { revisions: revisions.map(complete), inForce, acceptance, ...(standing === undefined ? {} : { standing: complete(standing) }) }
+}
+
+function areFacts(one: RevisionFacts | null): boolean {
+  return isCount(one?.number) && typeof one?.hash === 'string' && isHash(one.hash) && typeof one.published?.by === 'string'
+}
+
+function complete(one: RevisionFacts): RevisionFacts {
+  return { ...one, predecessor: one.predecessor, tests: one.tests, restores: one.restores }
+}
+
+/** What was in force here last, as far as it is known. */
+export function lastInForce({ inForce, revisions, standing }: MirroredHistory): RevisionFacts | undefined {
+  return standing ?? revisions.find(({ number }) => number === inForce)
 }
 
 function isCount(value: unknown): value is number {

@@ -1,5 +1,6 @@
 /** What is watched, and what refuses a policy: the document's files, lists of networks beside it, and its own tests. Real files, a real clock. */
 
+import { execFileSync } from 'node:child_process'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir, userInfo } from 'node:os'
 import { join } from 'node:path'
@@ -234,3 +235,30 @@ describe('a change', () => {
     expect(opened.document().apps[0]?.rules[0]?.name).toBe('staff')
   })
 })
+
+it('says whose the files are and when they were changed, as the record of a change does', async () => {
+  const opened = await open()
+  const by = `file:${userInfo().username}`
+  const first = opened.inForce().changed
+  expect(first).toEqual({ by, at: expect.any(Number) })
+  expect(Math.abs(Date.now() - (first?.at ?? 0))).toBeLessThan(60_000)
+  // A file system's clock ticks some hundred times a second.
+  await vi.waitFor(() => expect(Date.now()).toBeGreaterThan((first?.at ?? 0) + 50), { interval: 5 })
+  await writeFile(join(folder, 'policy.yaml'), policy.replace('staff, allow', 'others, allow'))
+  await vi.waitFor(() => expect(changes).toHaveLength(1), { timeout: 5_000, interval: 10 })
+  const { changed } = opened.inForce()
+  expect(changed?.by).toBe(changes[0]?.author)
+  expect(changed?.at).toBeGreaterThan(first?.at ?? Number.POSITIVE_INFINITY)
+})
+
+it('a list of networks that becomes a pipe is refused, and looked at again until it is a file', async () => {
+  const opened = await open()
+  const list = join(folder, 'networks.txt')
+  await rm(list)
+  execFileSync('mkfifo', [list])
+  await vi.waitFor(() => expect(opened.failure()).toBe(1), { timeout: 5_000, interval: 10 })
+  expect(opened.inForce().failure).toContain('not a regular file')
+  await rm(list)
+  await writeFile(list, '10.0.0.0/8\n192.0.2.0/24\n')
+  await vi.waitFor(() => expect(opened.failure()).toBeUndefined(), { timeout: 5_000, interval: 10 })
+}, 15_000)

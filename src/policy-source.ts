@@ -8,10 +8,11 @@
  */
 
 import { createHash } from 'node:crypto'
-import { readdir, readFile, realpath, stat } from 'node:fs/promises'
+import { readdir, realpath, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Bundle } from './administration/policy-bundle.ts'
 import type { PolicyInForce } from './administration/policy-history.ts'
+import { openRegular } from './audit/trail-files.ts'
 import { collectBundle } from './config/bundle-files.ts'
 import type { Problem } from './config/problems.ts'
 import type { Snapshot } from './enforcement/ports.ts'
@@ -20,7 +21,7 @@ import type { Logger } from './log.ts'
 import { describeDifferenceInSteps } from './policy/difference.ts'
 import type { PolicyDocument } from './policy/document.ts'
 import { takeSteps } from './policy/steps.ts'
-import { findPolicyAuthor } from './policy-author.ts'
+import { findFilesChange, findPolicyAuthor } from './policy-author.ts'
 import type { JudgedPolicy } from './policy-loading.ts'
 import { compileSnapshot, takeStepsInTurn } from './policy-snapshot.ts'
 
@@ -91,7 +92,8 @@ export async function openPolicySource(first: FirstPolicy, options: PolicySource
   let files: readonly string[] = [...new Set(first.files)].sort()
   let seen = await fingerprint(options.path, files)
   let candidate = seen
-  const firstAuthor = await findPolicyAuthor(options.path, files)
+  let changed = await findFilesChange(options.path, files)
+  const firstAuthor = changed?.by
 
   async function loadOnce(): Promise<boolean> {
     try {
@@ -112,12 +114,14 @@ export async function openPolicySource(first: FirstPolicy, options: PolicySource
       if (loaded.objections.length > 0) return await refuse(loaded.objections.length, loaded.objections)
       const next = await takeStepsInTurn(compileSnapshot(loaded.value, recording))
       const difference = await takeStepsInTurn(describeDifferenceInSteps(document, loaded.value))
-      const change = { from: snapshot.version, author: await findPolicyAuthor(options.path, files), difference }
+      const nowChanged = await findFilesChange(options.path, files)
+      const change = { from: snapshot.version, author: nowChanged?.by, difference }
       if (isClosed) return false
       logWarnings(loaded.warnings, options)
       failure = undefined
       // Also where it means the same: comments and order are somebody's.
       bundle = loadedBundle
+      changed = nowChanged
       if (next.version !== snapshot.version) {
         document = loaded.value
         snapshot = next
@@ -186,7 +190,7 @@ export async function openPolicySource(first: FirstPolicy, options: PolicySource
     document: () => document,
     reload,
     failure: () => failure?.count,
-    inForce: () => ({ mode: 'files', policyVersion: snapshot.version, revision: undefined, bundle, failure: failure?.why }),
+    inForce: () => ({ mode: 'files', policyVersion: snapshot.version, revision: undefined, changed, bundle, failure: failure?.why }),
     firstAuthor,
     close() {
       isClosed = true
@@ -208,6 +212,16 @@ export function logWarnings(warnings: readonly Problem[], { log, describe }: Pic
   if (more > 0) log.warn({ more }, 'more policy warnings than are logged; `postern check` shows them')
 }
 
+/** Rejects for a pipe, which would be waited for by one of the few threads that read files for everybody. */
+async function readRegular(file: string): Promise<Buffer> {
+  const handle = await openRegular(file)
+  try {
+    return await handle.readFile()
+  } finally {
+    await handle.close()
+  }
+}
+
 /** Contents, not times: a symlink swap, a touch and a restored backup all tell the truth this way. Unreadable is a state as well. */
 async function fingerprint(path: string, files: readonly string[]): Promise<string> {
   const hash = createHash('sha256')
@@ -216,7 +230,7 @@ async function fingerprint(path: string, files: readonly string[]): Promise<stri
     const own = (await stat(real)).isDirectory() ? (await readdir(real)).filter((name) => name.endsWith('.yaml')).sort() : ['']
     for (const name of own) {
       hash.update(`${name}\n`)
-      hash.update(await readFile(name === '' ? real : join(real, name)))
+      hash.update(await readRegular(name === '' ? real : join(real, name)))
     }
   } catch (error) {
     return `unreadable: ${String((error as NodeJS.ErrnoException).code)}`
@@ -224,7 +238,7 @@ async function fingerprint(path: string, files: readonly string[]): Promise<stri
   for (const file of files) {
     hash.update(`\n${file}\n`)
     try {
-      hash.update(await readFile(file))
+      hash.update(await readRegular(file))
     } catch (error) {
       hash.update(`unreadable: ${String((error as NodeJS.ErrnoException).code)}`)
     }

@@ -12,6 +12,17 @@ import { noteAnswer, noteRequest } from './secret-watch.ts'
 
 const names = ['chromium', 'chromium-browser', 'google-chrome-stable', 'google-chrome']
 
+/**
+ * Features that no test has: each window renders the suggestions of an address bar that nobody sees, which is most of what a window costs.
+ * The last list given counts, so that the one of Playwright is repeated before it.
+ */
+const absentFeatures = [
+  ...['AvoidCorsURLLoaderRestartOnRedirect', 'AvoidUnnecessaryBeforeUnloadCheckSync', 'DestroyProfileOnBrowserClose', 'HttpsUpgrades'],
+  ...['HttpsFirstBalancedModeAutoEnable', 'LensOverlay', 'MediaRouter', 'PaintHolding', 'ThirdPartyStoragePartitioning'],
+  ...['OptimizationHints', 'NetworkTimeServiceQuerying', 'AimEnabled', 'PreconnectToSearch'],
+  ...['WebUIOmniboxPopup', 'WebUIOmniboxAimPopup'],
+]
+
 /** Launches the browser; the caller closes it. Rejects with a sentence that says what to install. */
 export async function launchBrowser(): Promise<Browser> {
   const executablePath = findChromium()
@@ -27,6 +38,7 @@ export async function launchBrowser(): Promise<Browser> {
         '--disable-background-networking',
         '--disable-component-update',
         '--disable-sync',
+        `--disable-features=${absentFeatures.join(',')}`,
       ],
     })
     return watchContexts(browser)

@@ -53,6 +53,8 @@ export interface RigOptions {
   readonly scheme?: 'http' | 'https'
   /** Another program than the sources: `cli.js` of a build. */
   readonly program?: string
+  /** `debug` for a story about what is said then; `info` if left out. */
+  readonly logLevel?: 'debug'
   /** Added to the environment of the instances. */
   readonly environment?: Readonly<Record<string, string>>
 }
@@ -136,7 +138,8 @@ export async function startRig(options: RigOptions = {}): Promise<Rig> {
     const file = join(folder, `postern-${index}.yaml`)
     await writeFile(file, JSON.stringify(configuration, undefined, 1), { mode: 0o600 })
     const listenPort = Number(String(configuration.listen).split(':')[1])
-    const command = [options.program ?? sources, file] as const
+    const level = options.logLevel === undefined ? [] : ['--log-level', options.logLevel]
+    const command = [options.program ?? sources, file, ...level] as const
     instances.push(createInstance(command, { port: listenPort, operationsPort, folder: dataFolder }, options.environment))
   }
   if (redis !== undefined) await runCommand(['keys', 'generate', '--config', join(folder, 'postern-0.yaml')])
@@ -294,7 +297,7 @@ async function readAudit(folder: string, isAgain = false): Promise<readonly Read
 }
 
 function createInstance(
-  [program, file]: readonly [string, string],
+  [program, file, ...more]: readonly [string, string, ...string[]],
   facts: Pick<Instance, 'port' | 'operationsPort' | 'folder'>,
   environment: Readonly<Record<string, string>> = {},
 ): Instance {
@@ -308,7 +311,7 @@ function createInstance(
     log: () => log,
     isRunning: () => child !== undefined,
     start: async () => {
-      const started = spawn(process.execPath, [program, 'serve', '--config', file], {
+      const started = spawn(process.execPath, [program, 'serve', '--config', file, ...more], {
         stdio: ['ignore', 'pipe', 'pipe'],
         env: { ...process.env, ...environment },
       })

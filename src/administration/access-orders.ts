@@ -21,6 +21,7 @@ export type OrderProblem =
   | 'not_locked'
   | 'until_passed'
   | 'session_unknown'
+  | 'target_protected'
 
 export interface OrderRefusal {
   readonly outcome: 'refused'
@@ -89,10 +90,13 @@ export interface RevokeOrder {
   readonly reason: string | undefined
 }
 
-/** The orders. `actor` is who gives one, as in the trail. Every method rejects with `session_store_unavailable` when the store does. */
+/** Who gives an order: without the role admin only what others of them locked is changed and lifted. */
+export type Rank = 'admin' | 'helpdesk'
+
+/** The orders. `actor` is who gives one, as in the trail; a command or a program counts as an admin. Every method rejects with `session_store_unavailable` when the store does. */
 export interface AccessOrders {
-  lock(order: LockOrder, actor: string): Promise<Ordered<LockStatement>>
-  unlock(order: UnlockOrder, actor: string): Promise<Ordered<Pick<LockStatement, 'on' | 'target' | 'label'>>>
+  lock(order: LockOrder, actor: string, rank?: Rank): Promise<Ordered<LockStatement>>
+  unlock(order: UnlockOrder, actor: string, rank?: Rank): Promise<Ordered<Pick<LockStatement, 'on' | 'target' | 'label'>>>
   listLocks(): AsyncIterable<LockStatement>
   /** Of everybody, or of one subject. */
   listSessions(subject: string | undefined): Promise<Ordered<AsyncIterable<SessionStatement>>>
@@ -163,7 +167,7 @@ export function createAccessOrders({ devices, issuers, locks, people, sessions }
   }
 
   return {
-    async lock({ reason, until, ...what }, actor) {
+    async lock({ reason, until, ...what }, actor, rank) {
       if (!isReason(reason)) return refuse('invalid_order', 'a reason is one line of at most 500 characters')
       const end = until === undefined ? undefined : parseLockEnd(until)
       if (until !== undefined && end === undefined) {
@@ -178,16 +182,23 @@ export function createAccessOrders({ devices, issuers, locks, people, sessions }
       }
       let lock: Lock | undefined
       for (const target of targets) {
-        lock = await locks.set({ target, label: device?.name ?? label, until: end, reason: reason.trim() }, actor)
+        const wish = { target, label: device?.name ?? label, until: end, reason: reason.trim(), isByHelpdesk: rank === 'helpdesk' }
+        const set = await locks.set(wish, actor)
+        if (set === 'not_theirs') return lockNotTheirs
+        lock = set
       }
       return lock === undefined ? refuse('until_passed', 'this time is over already') : done(stateLock(lock))
     },
-    async unlock({ reason, ...what }, actor) {
+    async unlock({ reason, ...what }, actor, rank) {
       if (!isReason(reason)) return refuse('invalid_order', 'a reason is one line of at most 500 characters')
       const found = await findTarget(what)
       if (found.outcome === 'refused') return found
-      let lifted: Awaited<ReturnType<Locks['lift']>>
-      for (const target of found.value.targets) lifted = (await locks.lift(target, reason.trim(), actor)) ?? lifted
+      let lifted: Exclude<Awaited<ReturnType<Locks['lift']>>, 'not_theirs'>
+      for (const target of found.value.targets) {
+        const answer = await locks.lift(target, reason.trim(), actor, { isByHelpdesk: rank === 'helpdesk' })
+        if (answer === 'not_theirs') return lockNotTheirs
+        lifted = answer ?? lifted
+      }
       const ofBlock = what.on === 'device' ? '; the lock of a block is lifted by unblocking the device' : ''
       if (lifted === undefined) return refuse('not_locked', `${what.on} ${what.name} is not locked${ofBlock}`)
       return done({ on: lifted.target.kind, target: nameOf(lifted.target), label: lifted.label })
@@ -228,6 +239,9 @@ function done<T>(value: T): { readonly outcome: 'done'; readonly value: T } {
 function refuse(problem: OrderProblem, message: string): OrderRefusal {
   return { outcome: 'refused', problem, message }
 }
+
+/** Where the helpdesk finds a lock that it did not set. */
+export const lockNotTheirs = refuse('target_protected', 'this lock was not set by the helpdesk: only an admin changes or lifts it; ask one')
 
 async function* stateSessions(
   sessions: Pick<AdministeredSessions, 'list'>,

@@ -44,6 +44,7 @@ export const roles = ['admin', 'auditor', 'helpdesk'] as const
 
 export type Role = (typeof roles)[number]
 
+/** Sessions with the names of the apps that they were let into, which are part of them; nothing else of the policy. */
 const helpdesk: readonly Permission[] = [
   'people:read',
   'sessions:read',
@@ -57,7 +58,7 @@ const helpdesk: readonly Permission[] = [
   'requests:read',
 ]
 
-/** What each role may. An auditor reads everything and changes nothing; the helpdesk cuts people off and lets them back in, never an admin. */
+/** What each role may. An auditor reads everything and changes nothing; the helpdesk cuts people off and lets them back in, never an admin, nor past a lock that is not its own. */
 export const permissionsByRole: Readonly<Record<Role, ReadonlySet<Permission>>> = {
   // Reports are signed by devices and management systems; no person makes one.
   admin: new Set(permissions.filter((permission) => permission !== 'devices:report')),

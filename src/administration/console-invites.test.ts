@@ -1,7 +1,8 @@
 /** Invitations over both stores: whom they let in, for how long, what is on record before, and how they end. */
 
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { PosternError } from '../errors.ts'
+import { closeLives, following, listenTo } from '../live/live-over-store.fixture.ts'
 import { createTestRing, openEmbeddedPlace, openRedisPlace, type StorePlace } from '../session/session.fixture.ts'
 import {
   type ConsoleInvitations,
@@ -34,6 +35,7 @@ describe.each([
       now: place.clock.now,
       monotonicNow: place.clock.now,
       recordFirst: async (event) => void events.push(event),
+      tell: () => place.store.publish({ kind: 'invitations', detail: '' }),
       ...changes,
     })
   }
@@ -41,6 +43,7 @@ describe.each([
     place = await openPlace()
   })
   afterAll(() => place.close())
+  afterEach(closeLives)
   beforeEach(async () => {
     for await (const { name } of listDurable(place.store, undefined)) await place.store.removeDurable(name)
     events = []
@@ -112,6 +115,38 @@ describe.each([
     expect(await listed()).toEqual([])
     expect(events.slice(3)).toHaveLength(3)
     expect(events.at(-1)).toMatchObject({ event: 'console.uninvited', actor: by, email: 'ada@corp.example' })
+  })
+
+  it('that were given or taken back elsewhere are known as soon as it is told, though memory would last', async () => {
+    const heard = listenTo(place)
+    await following(place, heard)
+    const other = open({ live: heard.live, monotonicNow: () => 0 })
+    const isAdmin = async () => (await other.find('ada@corp.example')).includes('admin')
+    expect(await isAdmin()).toBe(false)
+    await invitations.invite({ email: 'ada@corp.example', role: 'admin', seconds: 3600 }, by)
+    await expect.poll(isAdmin, { interval: 10, timeout: 1_000 }).toBe(true)
+    await invitations.withdraw('ada@corp.example', undefined, by)
+    await expect.poll(isAdmin, { interval: 10, timeout: 1_000 }).toBe(false)
+  })
+
+  it('are not taken back where that could not be written down, and are on record when it is tried again', async () => {
+    const told: string[] = []
+    await invitations.invite({ email: 'ada@corp.example', role: 'admin', seconds: 3600 }, by)
+    const failing = open({
+      tell: async () => void told.push('told'),
+      recordFirst: async () => {
+        throw new PosternError('audit_unavailable', 'no disk')
+      },
+    })
+    await expect(failing.withdraw('ada@corp.example', undefined, by)).rejects.toMatchObject({ code: 'audit_unavailable' })
+    expect(told).toEqual([])
+    expect(await open().find('ada@corp.example')).toEqual(['admin'])
+    const events: unknown[] = []
+    const again = open({ tell: async () => void told.push('told'), recordFirst: async (event) => void events.push(event) })
+    expect(await again.withdraw('ada@corp.example', undefined, by)).toEqual(['admin'])
+    expect(events).toMatchObject([{ event: 'console.uninvited', email: 'ada@corp.example', role: 'admin' }])
+    expect(told).toEqual(['told'])
+    expect(await open().find('ada@corp.example')).toEqual([])
   })
 
   it('that were taken back elsewhere are remembered for two seconds at the most', async () => {

@@ -20,6 +20,8 @@ export interface ErrandRecord {
   readonly begunAt: number
   /** The instances that were registered then. */
   readonly asked: readonly { readonly key: string; readonly name: string }[]
+  /** How many more were registered than one question asks; none if left out. */
+  readonly beyond?: number
   /** Nobody waits for it any longer than this; `undefined`: until it expires. */
   readonly timeoutMs: number | undefined
   readonly expiresAt: number

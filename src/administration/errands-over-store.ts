@@ -20,7 +20,7 @@ import { hashOf } from '../session/secret.ts'
 import type { SessionStore } from '../session/store.ts'
 import { type CarryOutErrand, createErrandDesk } from './errand-desk.ts'
 import { createErrandRecords, type ErrandRecord, type PartRecord } from './errand-records.ts'
-import { type ErrandState, type Errands, mostErrandBytes, type PartState } from './errands.ts'
+import { type ErrandState, type Errands, mostErrandBytes, type PartState, partBeyond } from './errands.ts'
 import { createInstanceRegistry } from './instance-registry.ts'
 
 export interface ErrandsParts {
@@ -53,8 +53,10 @@ const keptForMs = 3_600_000
 /** What a short one leaves behind, if whoever asked was killed. */
 const leftForMs = 5_000
 const mostAtOnce = 8
-/** Short ones of this instance; the next waits its turn. */
+/** Short ones of this instance; the next waits its turn, for half of its time. */
 const mostAsksAtOnce = 16
+/** Who may wait for one. */
+const mostInQueue = 64
 /** An event may be lost with a connection: then one looks. */
 const lookAgainMs = 200
 
@@ -83,9 +85,9 @@ export function createErrands(parts: ErrandsParts): RunningErrands {
     if (Buffer.byteLength(JSON.stringify(input)) > mostErrandBytes) throw new RangeError(`an errand is at most ${mostErrandBytes} bytes`)
     const id = randomBytes(16).toString('base64url')
     const hash = hashOf(id)
-    const [begunAt, instances] = await Promise.all([store.loadNow(), registry.list()])
+    const [begunAt, { beyond, instances }] = await Promise.all([store.loadNow(), registry.list()])
     const asked = instances.map(({ key, name }) => ({ key, name }))
-    const errand: ErrandRecord = { kind, input, by, begunAt, asked, timeoutMs, expiresAt: begunAt + keepMs }
+    const errand: ErrandRecord = { kind, input, by, begunAt, asked, beyond, timeoutMs, expiresAt: begunAt + keepMs }
     await records.createErrand(hash, errand, timeoutMs === undefined)
     // This instance need not hear of it first.
     desk.hear(hash)
@@ -102,8 +104,9 @@ export function createErrands(parts: ErrandsParts): RunningErrands {
   async function stateOf<P>(id: string, hash: string, errand: ErrandRecord): Promise<ErrandState<P>> {
     const found = await Promise.all(errand.asked.map(({ key }) => records.loadPart(hash, key)))
     const isUnfinished = found.some((part) => part === undefined || part.state === 'running')
-    const alive = isUnfinished ? new Set((await registry.list()).map(({ key }) => key)) : undefined
-    const parts = errand.asked.map(({ key, name }, i) => ({ instance: name, ...partOf<P>(found[i], alive?.has(key) !== false) }))
+    const alive = isUnfinished ? new Set((await registry.list()).instances.map(({ key }) => key)) : undefined
+    const asked = errand.asked.map(({ key, name }, i) => ({ instance: name, ...partOf<P>(found[i], alive?.has(key) !== false) }))
+    const parts = [...asked, ...partBeyond(errand.beyond ?? 0)]
     const isOver = parts.every(({ state }) => state !== 'waiting' && state !== 'running')
     return { id, kind: errand.kind, input: errand.input, begunAt: errand.begunAt, parts, isOver }
   }
@@ -133,17 +136,44 @@ export function createErrands(parts: ErrandsParts): RunningErrands {
   }
 
   let asks = 0
-  const queue: (() => void)[] = []
-  async function inTurn<T>(carryOut: () => Promise<T>): Promise<T> {
+  const queue = new Set<() => void>()
+  async function inTurn<P>(asked: Asked, timeoutMs: number): Promise<ErrandState<P>> {
+    const until = monotonicNow() + timeoutMs
     if (asks < mostAsksAtOnce) asks += 1
-    else await new Promise<void>((resolve) => queue.push(resolve))
+    else if (!(await waitForTurn(timeoutMs / 2))) return await sayBusy(asked)
     try {
-      return await carryOut()
+      return await askNow<P>(asked, until - monotonicNow())
     } finally {
-      const next = queue.shift()
+      const [next] = queue
       if (next === undefined) asks -= 1
       else next()
     }
+  }
+
+  /** `false`: the queue is long, or moves slowly. */
+  async function waitForTurn(milliseconds: number): Promise<boolean> {
+    if (queue.size >= mostInQueue) return false
+    const turn = Promise.withResolvers<boolean>()
+    const leave = (isTurn: boolean) => {
+      queue.delete(take)
+      turn.resolve(isTurn)
+    }
+    const take = () => leave(true)
+    queue.add(take)
+    const timer = setTimeout(() => leave(false), milliseconds)
+    try {
+      return await turn.promise
+    } finally {
+      clearTimeout(timer)
+    }
+  }
+
+  /** Nobody was asked: that is said of each, so that no answer counts as whole. */
+  async function sayBusy<P>({ input, kind }: Asked): Promise<ErrandState<P>> {
+    const [begunAt, { beyond, instances }] = await Promise.all([store.loadNow(), registry.list()])
+    const why = 'it was not asked: too many questions are under way here; ask again in a moment'
+    const parts = instances.map(({ name }) => ({ instance: name, state: 'failed', why }) as const)
+    return { id: '', kind, input, begunAt, parts: [...parts, ...partBeyond(beyond)], isOver: true }
   }
 
   async function askNow<P>(asked: Asked, timeoutMs: number): Promise<ErrandState<P>> {
@@ -197,9 +227,9 @@ export function createErrands(parts: ErrandsParts): RunningErrands {
     },
     look,
     cancel: (id) => forget(hashOf(id), true),
-    ask: (kind, input, by, timeoutMs) => inTurn(() => askNow({ kind, input, by }, timeoutMs)),
+    ask: (kind, input, by, timeoutMs) => inTurn({ kind, input, by }, timeoutMs),
     async instances() {
-      return (await registry.list()).map(({ key, ...instance }) => ({ ...instance, isOwn: key === registry.key }))
+      return (await registry.list()).instances.map(({ key, ...instance }) => ({ ...instance, isOwn: key === registry.key }))
     },
     async close() {
       closing.abort()

@@ -13,6 +13,7 @@ import {
 } from '../session/session.fixture.ts'
 import { type ErrandContext, mostErrandBytes, mostPartBytes } from './errands.ts'
 import { createErrands, type RunningErrands } from './errands-over-store.ts'
+import { mostInstances } from './instance-registry.ts'
 
 const ring = createTestRing()
 const index = 'errands:all'
@@ -104,7 +105,6 @@ describe.each([
     const one = await start('one')
     await startDeaf('killed')
     expect((await one.instances()).map(({ name }) => name)).toEqual(['killed', 'one'])
-    running.pop()
     place.clock.move(15_001)
     expect((await one.instances()).map(({ name }) => name)).toEqual(['one'])
   })
@@ -252,6 +252,46 @@ describe.each([
     // Short questions take nobody's place.
     await Promise.all(Array.from({ length: 40 }, () => one.ask('quick', {}, by, 5_000)))
     expect(signals.filter(({ aborted }) => aborted).length).toBe(1)
+  })
+
+  it('says that it is busy where too many ask at once, within the time that somebody waits', async () => {
+    const one = await start('one')
+    one.serve('slow', async (_input, { signal }: ErrandContext) => {
+      await new Promise((resolve) => signal.addEventListener('abort', resolve))
+    })
+    one.serve('quick', async () => 'done')
+    const slow = Array.from({ length: 16 }, () => one.ask('slow', {}, by, 3_000))
+    const begun = performance.now()
+    const answers = await Promise.all(Array.from({ length: 80 }, () => one.ask('quick', {}, by, 600)))
+    expect(performance.now() - begun).toBeLessThan(2_500)
+    const why = 'it was not asked: too many questions are under way here; ask again in a moment'
+    for (const { isOver, parts } of answers) {
+      expect(isOver).toBe(true)
+      expect(parts).toEqual([{ instance: 'one', state: 'failed', why }])
+    }
+    await Promise.all(slow)
+    // Everybody's turn comes back.
+    const after = await Promise.all(Array.from({ length: 40 }, () => one.ask('quick', {}, by, 5_000)))
+    for (const { parts } of after) expect(parts).toEqual([{ instance: 'one', state: 'done', part: 'done' }])
+  })
+
+  it('says how many were not asked where more run than one question asks, and asks itself', async () => {
+    const others = Array.from({ length: mostInstances + 2 }, (_, i) => `!${i}`)
+    const until = (await place.store.loadNow()) + 60_000
+    for (const key of others) await place.store.addToIndex('instances:all', key, until)
+    try {
+      const one = await start('one')
+      one.serve('greet', async () => 'hello')
+      const expected = [
+        { instance: 'one', state: 'done', part: 'hello' },
+        { instance: '3 more instances', state: 'failed', why: 'so many run that not all are asked' },
+      ]
+      expect((await one.ask('greet', {}, by, 2_000)).parts).toEqual(expected)
+      const id = await one.begin('greet', {}, by)
+      await expect.poll(async () => (await one.look(id))?.parts).toEqual(expected)
+    } finally {
+      for (const key of others) await place.store.removeFromIndex('instances:all', key)
+    }
   })
 
   it('takes up what it could not hear of once it hears again', async () => {

@@ -4,7 +4,8 @@
  *
  * Whoever asks writes an errand (sealed, bounded, soon gone) and tells the stream; every live instance hears it, carries out what it was
  * made to serve, and writes its part beside it, with how far it is. Whoever asked, on whichever instance, reads the parts together. An
- * instance that does not answer in time is named as missing and never silently left out. Nothing of a request waits for an errand.
+ * instance that does not answer in time, or is not asked because there are too many, is named and never silently left out. Whoever asks while too
+ * many are being asked is told so within the time that they wait. Nothing of a request waits for an errand.
  */
 
 /** Bounds: an errand's input and each part, as JSON. */
@@ -38,6 +39,14 @@ export interface ErrandState<P> {
   readonly isOver: boolean
 }
 
+/** A part in the name of those that were not asked; none where all were. */
+export function partBeyond(beyond: number): readonly ({ readonly instance: string } & PartState<never>)[] {
+  if (beyond <= 0) return []
+  return [
+    { instance: beyond === 1 ? '1 more instance' : `${beyond} more instances`, state: 'failed', why: 'so many run that not all are asked' },
+  ]
+}
+
 export interface ErrandContext {
   readonly signal: AbortSignal
   /** As often as it likes: written at most once a second. */
@@ -53,7 +62,7 @@ export interface Errands {
   look<P>(id: string): Promise<ErrandState<P> | undefined>
   /** Ends it everywhere; what was found is thrown away. */
   cancel(id: string): Promise<void>
-  /** For short ones: begins, waits for all or `timeoutMs`, and forgets it. */
+  /** For short ones: begins, waits for all or `timeoutMs`, and forgets it. Where too many ask at once every part has failed with that. */
   ask<P>(kind: string, input: object, by: string, timeoutMs: number): Promise<ErrandState<P>>
   /** Instances that were heard of in the last 15 seconds, this one among them. */
   instances(): Promise<readonly LiveInstance[]>

@@ -2,11 +2,12 @@
  * Whether a change of the policy takes the console away from those who use it: the roles of the console rest on levels that the policy defines.
  *
  * What an admin was let into the console on is remembered in memory for a day, of a few hundred of them, and decided again with the levels of the
- * new policy. Facts of a request to the console are whole: everything was gathered. After a start nothing is known until somebody comes,
- * and whoever tries a draft is there.
+ * new policy. Facts of a request to the console are whole: everything was gathered. After a start nothing is known until somebody comes, and of
+ * a token nothing ever: where the levels that the console rests on are others, that is said and never taken for a yes.
  */
 
-import type { PolicyDocument } from '../policy/document.ts'
+import { isDeepStrictEqual } from 'node:util'
+import type { Condition, PolicyDocument } from '../policy/document.ts'
 import type { Facts } from '../policy/facts.ts'
 import type { Role } from './asker.ts'
 import { type ConsoleRoleSettings, type ConsoleRoles, createConsoleRoles } from './console-roles.ts'
@@ -57,6 +58,26 @@ export interface ConsoleStanding {
   readonly refused: number
   /** `undefined`: not known what the author was let in on, or the author is none of them. */
   readonly own: 'kept' | 'refused' | undefined
+}
+
+/** Whether a change can take the console from anybody at all: it rests on the levels that it requires, those that they name, and the time zone. */
+export function isConsoleTouched(before: PolicyDocument, after: PolicyDocument, { requiredLevels }: ConsoleRoleSettings): boolean {
+  if (requiredLevels.length === 0) return false
+  const restsOn = (document: PolicyDocument) => [document.zone, findLevels(document, requiredLevels)]
+  return !isDeepStrictEqual(restsOn(before), restsOn(after))
+}
+
+/** The levels of these names and, however deep, of those that they are made of. */
+function findLevels({ levels }: PolicyDocument, names: readonly string[]): PolicyDocument['levels'] {
+  const found = new Set(names)
+  const follow = (condition: Condition): void => {
+    if (condition.kind === 'all_of' || condition.kind === 'any_of') condition.of.forEach(follow)
+    else if (condition.kind === 'not') follow(condition.of)
+    else if (condition.kind === 'level') found.add(condition.name)
+  }
+  // A set goes on to what is added to it meanwhile.
+  for (const name of found) for (const level of levels) if (level.name === name) follow(level.condition)
+  return levels.filter(({ name }) => found.has(name))
 }
 
 /** Decides visits again. An invitation stands whatever the policy says: whoever was let in counts as invited, and the levels decide. */

@@ -4,7 +4,8 @@
  *
  * Every instance hands in who was let in where by its own trail (`gates-uses.ts`), within a moment; what was handed in is kept for a few
  * seconds, and each policy is judged on it anew (`gates-verdict.ts`). Reading part of a day can only close more gates, never fewer, for
- * what it tells of everybody is told of those who were seen. Where nobody could tell anything, that is a gate of its own: unknown is no yes.
+ * what it tells of everybody is told of those who were seen. What nobody could tell, of all or of one app, or of the console, is a gate of its
+ * own: unknown is no yes.
  */
 
 import type { Anchors } from '../audit/chain.ts'
@@ -12,9 +13,9 @@ import type { PolicyDocument } from '../policy/document.ts'
 import type { Asker } from './asker.ts'
 import type { ConsoleRoleSettings } from './console-roles.ts'
 import type { Errands } from './errands.ts'
-import { type AdminVisit, type ConsoleStanding, judgeConsole } from './gates-console.ts'
+import { type AdminVisit, type ConsoleStanding, isConsoleTouched, judgeConsole } from './gates-console.ts'
 import { subjectKey } from './gates-uses.ts'
-import type { AppStanding, GateQuestion } from './gates-verdict.ts'
+import { type AppStanding, findTouchedApps, type GateQuestion } from './gates-verdict.ts'
 import type { PublishingParts } from './policy-publishing.ts'
 import type { Gate } from './policy-publishing-answers.ts'
 import { donePartsOf, type SilentInstance, silentWithChains } from './trail-desk.ts'
@@ -23,7 +24,7 @@ import { donePartsOf, type SilentInstance, silentWithChains } from './trail-desk
 export const allAdminsWord = 'all admins'
 /** Typed where the author would be. */
 export const ownAccessWord = 'yes, my own access'
-/** Typed where nothing could be found out. */
+/** Typed where something could not be found out. */
 export const uncheckedWord = 'yes, unchecked'
 
 /** How far back. */
@@ -136,8 +137,16 @@ export function createGates(parts: GatesParts): Gates {
     const named = (id: string) => before.apps.find((app) => app.id === id)?.name ?? id
     const words = { named }
     return {
-      gates: [...appGates(standings, words), ...adminGates(standings, onConsole, words), ...ownGates(standings, onConsole, words)],
-      notes: notesOf(standings, gathered, { ...words, isOwnConsoleKnown: own === undefined || onConsole.own !== undefined }),
+      gates: [
+        ...appGates(standings, words),
+        ...adminGates(standings, onConsole, words),
+        ...ownGates(standings, onConsole, words),
+        ...uncheckedGates([
+          ...untoldApps(gathered, { touched: findTouchedApps(before, document), standings }, words),
+          ...(isConsoleTouched(before, document, settings) ? untoldConsole(onConsole, asker) : []),
+        ]),
+      ],
+      notes: notesOf(standings, gathered, words),
     }
   }
 
@@ -192,24 +201,50 @@ function ownGates(standings: readonly AppStanding[], { own }: ConsoleStanding, {
   return said.length === 0 ? [] : [{ word: ownAccessWord, message: said.join('; ') }]
 }
 
-function notesOf(
-  standings: readonly AppStanding[],
+/** One phrase for all that is not known. */
+function uncheckedGates(untold: readonly string[]): readonly Gate[] {
+  return untold.length === 0 ? [] : [{ word: uncheckedWord, message: `it could not be checked ${untold.join(', nor ')}` }]
+}
+
+/** Of an app that the change touches nobody was seen, and not everything was looked at. */
+function untoldApps(
   { isComplete, silent }: Gathered,
-  { isOwnConsoleKnown, named }: Words & { readonly isOwnConsoleKnown: boolean },
+  { standings, touched }: { readonly standings: readonly AppStanding[]; readonly touched: ReadonlySet<string> },
+  { named }: Words,
 ): readonly string[] {
+  if (isComplete && silent.length === 0) return []
+  const seen = new Set(standings.filter(({ kept, refused }) => kept + refused > 0).map(({ app }) => app))
+  const unseen = [...touched].filter((app) => !seen.has(app)).map((app) => ({ app }))
+  if (unseen.length === 0) return []
+  const [first] = silent
+  const more = silent.length > 1 ? ` and of ${silent.length - 1} more` : ''
+  const why =
+    first === undefined ? 'not all of the last 24 hours was looked at' : `what was used through ${first.instance}${more} is not known`
+  return [`whether anybody who used ${listed(unseen, named)} in the last 24 hours keeps it (${why})`]
+}
+
+/** The console rests on levels that change, and nobody is known who keeps it, or the author is not. */
+function untoldConsole({ kept, own, refused }: ConsoleStanding, { subject }: Asker): readonly string[] {
+  const author = subject === undefined ? 'whoever uses this token keeps the console' : 'you keep the console yourself'
+  return [
+    ...(kept + refused > 0 ? [] : ['whether any admin keeps the console (none was seen there since the last start)']),
+    ...(own === undefined ? [`whether ${author}`] : []),
+  ]
+}
+
+function notesOf(standings: readonly AppStanding[], { isComplete, silent }: Gathered, { named }: Words): readonly string[] {
   const untold = standings.filter(({ kept, refused, unclear }) => kept === 0 && refused === 0 && unclear > 0)
   const ownUntold = standings.filter(({ own }) => own === 'unclear')
   const why = [...untold, ...ownUntold].find((one) => one.why !== undefined)?.why
   return [
     ...(untold.length === 0 ? [] : [`whether anybody keeps ${listed(untold, named)} cannot be told: ${why}`]),
     ...(ownUntold.length === 0 ? [] : [`whether you keep ${listed(ownUntold, named)} cannot be told: ${why}`]),
-    ...(isOwnConsoleKnown ? [] : ['whether you keep the console cannot be told']),
     ...(isComplete ? [] : ['not all of the last 24 hours was looked at, but the newest of it']),
     ...silent.map((one) => `who used what through ${one.instance} is not known: ${one.why}`),
   ]
 }
 
-function listed(standings: readonly AppStanding[], named: Words['named']): string {
+function listed(standings: readonly Pick<AppStanding, 'app'>[], named: Words['named']): string {
   const first = standings.slice(0, 5).map(({ app }) => named(app))
   return `${first.join(', ')}${standings.length > first.length ? ` and ${standings.length - first.length} more` : ''}`
 }

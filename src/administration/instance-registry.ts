@@ -22,12 +22,19 @@ export interface RegisteredInstance {
   readonly policyVersion: string
 }
 
+/** Those that run, as far as one question goes. */
+export interface RegisteredInstances {
+  readonly instances: readonly RegisteredInstance[]
+  /** How many more there are. */
+  readonly beyond: number
+}
+
 /** The registry, as one instance has it. Every method rejects with `session_store_unavailable` when the store does. */
 export interface InstanceRegistry {
   /** This one's. */
   readonly key: string
   /** Those that were heard of in the last 15 seconds, this one among them, in the order of their names. */
-  list(): Promise<readonly RegisteredInstance[]>
+  list(): Promise<RegisteredInstances>
   /** Stops saying that it runs, and takes this instance out at once. */
   close(): Promise<void>
 }
@@ -45,7 +52,7 @@ export interface InstanceRegistryParts {
 const sayEveryMs = 5_000
 const forgottenAfterMs = 15_000
 /** More than anybody runs; a bound for what one question reads. */
-const mostInstances = 200
+export const mostInstances = 200
 const index = 'instances:all'
 const recordName = (key: string) => `instance:${key}`
 
@@ -78,11 +85,7 @@ export function createInstanceRegistry(parts: InstanceRegistryParts): InstanceRe
     return saying
   }
 
-  async function listWritten(): Promise<readonly RegisteredInstance[]> {
-    const keys = (await store.loadIndex(index)).slice(0, mostInstances)
-    const found = await Promise.all(keys.map((one) => records.load<RegisteredInstance>(recordName(one))))
-    return withOwnNames(found.flatMap((record) => (record === undefined ? [] : [record.value])))
-  }
+  const listWritten = () => listRegistered({ store, records }, key)
 
   const sayQuietly = () =>
     void sayOnce().catch((error: unknown) => {
@@ -96,7 +99,7 @@ export function createInstanceRegistry(parts: InstanceRegistryParts): InstanceRe
     key,
     async list() {
       const listed = await listWritten()
-      if (isClosed || listed.some((instance) => instance.key === key)) return listed
+      if (isClosed || listed.instances.some((instance) => instance.key === key)) return listed
       await sayOnce()
       return await listWritten()
     },
@@ -107,6 +110,20 @@ export function createInstanceRegistry(parts: InstanceRegistryParts): InstanceRe
       await Promise.all([store.removeRecord(recordName(key)), store.removeFromIndex(index, key)])
     },
   }
+}
+
+interface ListParts {
+  readonly store: Pick<SessionStore, 'loadIndex'>
+  readonly records: Pick<SealedRecords, 'load'>
+}
+
+/** Those that were heard of in the last 15 seconds, `own` always among them. Rejects with `session_store_unavailable` when the store does. */
+export async function listRegistered({ records, store }: ListParts, own?: string): Promise<RegisteredInstances> {
+  const all = await store.loadIndex(index)
+  const keys = all.toSorted((a, b) => Number(b === own) - Number(a === own)).slice(0, mostInstances)
+  const found = await Promise.all(keys.map((one) => records.load<RegisteredInstance>(recordName(one))))
+  const instances = withOwnNames(found.flatMap((record) => (record === undefined ? [] : [record.value])))
+  return { instances, beyond: all.length - keys.length }
 }
 
 /** Two that have one name get a piece of their keys. */

@@ -46,6 +46,32 @@ describe('locks', () => {
     expect(await open().find(bob)).toEqual(lock)
   })
 
+  it('of an admin are neither changed nor lifted by the helpdesk, and those of the helpdesk by all of it and by admins', async () => {
+    const helpdesk = { isByHelpdesk: true }
+    await locks.set(wish, admin)
+    heard = []
+    expect(await locks.set({ ...wish, until: { inSeconds: 1 }, ...helpdesk }, 'person:sam')).toBe('not_theirs')
+    expect(await locks.lift(bob, 'please', 'person:sam', helpdesk)).toBe('not_theirs')
+    expect(await locks.find(bob)).toMatchObject({ by: admin, until: undefined })
+    expect(heard).toEqual([])
+    await locks.lift(bob, undefined, admin)
+    await locks.set({ ...wish, ...helpdesk }, 'person:sam')
+    expect(await open().find(bob)).toMatchObject({ by: 'person:sam', isByHelpdesk: true })
+    expect(await locks.set({ ...wish, reason: 'still', ...helpdesk }, 'person:sue')).toMatchObject({ by: 'person:sue' })
+    expect(await locks.lift(bob, 'found', 'person:sam', helpdesk)).toMatchObject({ target: bob })
+    // What an admin sets anew is the admin's.
+    await locks.set({ ...wish, ...helpdesk }, 'person:sam')
+    await locks.set(wish, admin)
+    expect(await locks.lift(bob, 'please', 'person:sam', helpdesk)).toBe('not_theirs')
+    // One that is over stands in nobody's way, and of one that does not open nobody can tell.
+    await locks.set({ ...wish, until: { inSeconds: 60 } }, admin)
+    place.clock.move(61_000)
+    expect(await locks.set({ ...wish, ...helpdesk }, 'person:sam')).toMatchObject({ by: 'person:sam' })
+    const elsewhere = open({}, createTestRing())
+    expect(await elsewhere.set({ ...wish, ...helpdesk }, 'person:sam')).toBe('not_theirs')
+    expect(await elsewhere.lift(bob, 'please', 'person:sam', helpdesk)).toBe('not_theirs')
+  })
+
   it('are in the trail, then told to instances, then confirmed by replicas', async () => {
     await locks.set(wish, admin)
     await locks.lift(bob, 'a mistake', admin)

@@ -4,7 +4,8 @@
  * A lock is a durable record named by what it is on, so that a second one on the same thing changes the first. Times are the store's clock.
  * The order of a change is a safety property: the record, so that it holds; then the trail; then the news, whatever became of the trail, so
  * that instances that run hear of it at once; then the wait for replicas. Neither the provider nor a policy is asked, and sessions need not
- * end for it: a lock refuses whatever they are used for, and outlives them.
+ * end for it: a lock refuses whatever they are used for, and outlives them. Whoever sets a lock as helpdesk leaves that in the record; the
+ * helpdesk changes and lifts such locks and no others.
  */
 
 import type { AdministrativeEvent } from '../audit/event.ts'
@@ -25,16 +26,26 @@ export interface LockWish {
   /** An instant, or a time from now on; `undefined`: until it is lifted. */
   readonly until: LockEnd | undefined
   readonly reason: string
+  /** By a person without the role admin. */
+  readonly isByHelpdesk?: boolean | undefined
 }
 
 export type LockEnd = { readonly at: number } | { readonly inSeconds: number }
 
 /** The locks. Every method rejects with `session_store_unavailable` when the store does. */
 export interface Locks {
-  /** Locks, or changes the lock that there is; `undefined` if `until` is not in the future. */
-  set(wish: LockWish, by: string): Promise<Lock | undefined>
-  /** `undefined` if it was not locked. A lock that does not open is lifted too: whoever asks for it names what it is on. */
-  lift(target: LockTarget, reason: string | undefined, by: string): Promise<Pick<Lock, 'target' | 'label'> | undefined>
+  /** Locks, or changes the lock that there is; `undefined` if `until` is not in the future. `not_theirs`: the helpdesk, and the lock that is in force is not. */
+  set(wish: LockWish, by: string): Promise<Lock | 'not_theirs' | undefined>
+  /**
+   * `undefined` if it was not locked. A lock that does not open is lifted too: whoever asks for it names what it is on. `not_theirs`: it is lifted by
+   * the helpdesk, and was not set by it, or nobody can tell.
+   */
+  lift(
+    target: LockTarget,
+    reason: string | undefined,
+    by: string,
+    as?: Pick<LockWish, 'isByHelpdesk'>,
+  ): Promise<Pick<Lock, 'target' | 'label'> | 'not_theirs' | undefined>
   /**
    * The lock that blocking a device is. It stands beside one that an administrator set, is told of as the block, and ends with it, by
    * `releaseDevice`.
@@ -97,32 +108,35 @@ export function createLocks({ records, store, record }: LocksParts): Locks {
     }
   }
 
-  async function write(id: string, value: LockRecord): Promise<void> {
+  async function write(id: string, value: LockRecord): Promise<'written' | 'not_theirs'> {
     for (let round = 0; round < changeRounds; round++) {
       const present = await loadForChange(records, id)
+      if (value.isByHelpdesk === true && present !== undefined && !isHelpdesks(present, value.since)) return 'not_theirs'
       if (present === 'unreadable') await records.remove(id)
-      else if (present === undefined ? await records.create(id, value) : await records.replace(id, value, present.version)) return
+      else if (present === undefined ? await records.create(id, value) : await records.replace(id, value, present.version)) return 'written'
     }
     throw new PosternError('session_store_unavailable', `a lock could not be written in ${changeRounds} rounds`)
   }
 
   return {
-    async set({ label, reason, target, until }, by) {
+    async set({ isByHelpdesk, label, reason, target, until }, by) {
       const since = await store.loadNow()
       const end = until === undefined ? undefined : 'at' in until ? until.at : since + until.inSeconds * 1000
       if (end !== undefined && end <= since) return undefined
-      const lock: Lock = { target, label, since, until: end, reason, by }
-      await write(idOf(target), { ...lock, until: end ?? null })
+      const lock: Lock = { target, label, since, until: end, reason, by, ...(isByHelpdesk === true ? { isByHelpdesk } : {}) }
+      if ((await write(idOf(target), { ...lock, until: end ?? null })) === 'not_theirs') return 'not_theirs'
       await tell({ event: 'lock.set', actor: by, on: target.kind, target: nameOf(target), label, until: end, reason })
       // What cannot be swept now is swept with the next one; the lock that was asked for holds.
       await sweep(since).catch(() => undefined)
       return lock
     },
-    async lift(target, reason, by) {
+    async lift(target, reason, by, as) {
       const id = idOf(target)
+      const now = await store.loadNow()
       for (let round = 0; round < changeRounds; round++) {
         const present = await loadForChange(records, id)
         if (present === undefined) return undefined
+        if (as?.isByHelpdesk === true && !isHelpdesks(present, now)) return 'not_theirs'
         const isRemoved = present === 'unreadable' ? await records.remove(id) : await records.remove(id, present.version)
         if (!isRemoved) continue
         const label = present === 'unreadable' ? nameOf(target) : present.value.label
@@ -162,8 +176,13 @@ async function loadForChange(records: DurableRecords<LockRecord>, id: string) {
   }
 }
 
-function lockOf({ by, label, reason, since, target, until }: LockRecord): Lock {
-  return { target, label, since, until: until ?? undefined, reason, by }
+function lockOf({ until, ...lock }: LockRecord): Lock {
+  return { ...lock, until: until ?? undefined }
+}
+
+/** Whether the helpdesk may change it: its own, and what is over. Of one that does not open nobody can tell. */
+function isHelpdesks(present: { readonly value: LockRecord } | 'unreadable', now: number): boolean {
+  return present !== 'unreadable' && (present.value.isByHelpdesk === true || !isInForce(lockOf(present.value), now))
 }
 
 function isInForce({ until }: Pick<Lock, 'until'>, now: number): boolean {

@@ -77,9 +77,12 @@ export async function judgeHistory(
 export interface RevisionRestoring {
   /**
    * The oldest first, without a gap; the last becomes the head. What the store has of these numbers is replaced where it is not the same.
-   * Tells every instance.
+   * Tells every instance. `isStill` is asked once nothing else is put back: whether the store is as whoever decided saw it. Where it is not, or
+   * somebody publishes meanwhile, everything is left as they have it.
    */
-  restore(revisions: readonly Revision[]): Promise<void>
+  restore(revisions: readonly Revision[], isStill: () => Promise<boolean>): Promise<'restored' | 'moved_on'>
+  /** Takes names of numbers from revisions that were never put back, by a try that ended half way: else nothing could be published under them. */
+  tidy(): Promise<void>
   /** Removes what is left of a history that does not hold together, so that there can be another one. */
   clear(): Promise<void>
 }
@@ -88,6 +91,8 @@ export interface RevisionRestoring {
 export type AdoptionOutcome =
   | { readonly outcome: 'restored'; readonly revisions: readonly RevisionFacts[] }
   | { readonly outcome: 'nothing_lost' }
+  /** Somebody published meanwhile: what was decided was decided about another store. */
+  | { readonly outcome: 'moved_on' }
   | { readonly outcome: 'impossible'; readonly why: string }
 
 /** What an administrator's decision needs. */
@@ -108,7 +113,8 @@ export async function restoreHistory(
   known: readonly Revision[],
   { by, losses, recordFirst, restoring, revisions }: AdoptionPorts,
 ): Promise<AdoptionOutcome> {
-  const { head } = await readHead(revisions)
+  const seen = await readHead(revisions)
+  const { head } = seen
   const verdict = await judgeHistory(remembered, head, { losses, revisions })
   if (verdict.state !== 'lost') return { outcome: 'nothing_lost' }
   const last = known.at(-1)
@@ -124,8 +130,11 @@ export async function restoreHistory(
     policy: last.policyVersion,
     hash: last.hash,
   })
-  await restoring.restore(known)
-  return { outcome: 'restored', revisions: known }
+  const isStill = async () => {
+    const now = await readHead(revisions)
+    return now.isWhole === seen.isWhole && now.head?.number === head?.number && now.head?.hash === head?.hash
+  }
+  return (await restoring.restore(known, isStill)) === 'restored' ? { outcome: 'restored', revisions: known } : { outcome: 'moved_on' }
 }
 
 /**
@@ -141,7 +150,7 @@ export async function acceptLoss(
     return { outcome: 'nothing_lost' }
   const { hash, number, policyVersion } = remembered?.newest ?? {}
   await recordFirst({ event: 'store.adopted', actor: by, kept: 'store', revision: number, policy: policyVersion, hash })
-  if (!isWhole) await restoring.clear()
+  await (isWhole ? restoring.tidy() : restoring.clear())
   await losses.accept(by, remembered?.acceptance ?? 0)
   await tell(head)
   return { outcome: 'accepted', head }

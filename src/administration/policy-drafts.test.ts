@@ -1,10 +1,12 @@
 /** Drafts on both stores: two hands never overwrite each other, approvals are of what was seen, and nothing stays for ever. */
 
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { PosternError } from '../errors.ts'
 import { openEmbeddedPlace, openRedisPlace, type StorePlace } from '../session/session.fixture.ts'
 import { listDurable } from './durable-records.ts'
 import { ada, ben, bundleOf, openHistory } from './policy.fixture.ts'
 import { hashBundle } from './policy-bundle.ts'
+import { createPolicyDrafts } from './policy-drafts.ts'
 import type { DraftFacts, PolicyDrafts } from './policy-history.ts'
 
 const day = 86_400_000
@@ -195,6 +197,33 @@ for (const open of [openEmbeddedPlace, openRedisPlace]) {
       expect(await countRecords('policy_files')).toBe(6)
       expect((await drafts.list()).length).toBe(3)
       for (const { id } of await drafts.list()) expect(await drafts.load(id)).toBeDefined()
+    })
+
+    it('do nothing that is not on record, and put it there once it can be', async () => {
+      const { drafts, heard, parts } = await openEmpty()
+      const { hash, id } = await begin(drafts)
+      let isWritable = false
+      const strict = createPolicyDrafts({
+        ...parts,
+        async recordFirst(event) {
+          if (!isWritable) throw new PosternError('audit_unavailable', 'no room')
+          heard.push(event)
+        },
+      })
+      const filesBefore = await countRecords('policy_files')
+      const attempts = [
+        () => strict.begin({ comment: 'c', by: ada, base, bundle: bundleOf('x') }),
+        () => strict.change(id, { bundle: bundleOf('changed'), by: ben, version: 1 }),
+        () => strict.setState(id, { state: 'proposed', by: ada, version: 1 }),
+        () => strict.setState(id, { state: 'discarded', by: ada, version: 1 }),
+      ]
+      for (const attempt of attempts) await expect(attempt()).rejects.toMatchObject({ code: 'audit_unavailable' })
+      expect(await drafts.list()).toMatchObject([{ id, hash, state: 'open', version: 1 }])
+      expect(await countRecords('policy_files')).toBe(filesBefore)
+      isWritable = true
+      heard.length = 0
+      expect(await strict.setState(id, { state: 'discarded', by: ada, version: 1 })).toBe('changed')
+      expect(heard).toMatchObject([{ event: 'policy.discarded', draft: id }])
     })
 
     it('are at most a hundred open ones', async () => {

@@ -3,12 +3,12 @@
  *
  * A draft is a small record that names two bundles, its files and those that it began from; a change writes new files and then moves the record by
  * compare-and-set, so that a reader always sees files, hash and approvals that belong together. Approvals are of a hash: whoever changes the
- * draft makes them void in the same write, and whoever ever had a hand in it approves nothing. The trail has an approval before the draft has.
+ * draft makes them void in the same write, and whoever ever had a hand in it approves nothing. The trail has each of them before the draft has.
  */
 
 import { randomBytes } from 'node:crypto'
 import type { AuditEvent } from '../audit/event.ts'
-import { PosternError } from '../errors.ts'
+import { isPosternError, PosternError } from '../errors.ts'
 import type { SessionStore } from '../session/store.ts'
 import { createDurableRecords, type DurableParts } from './durable-records.ts'
 import type { Bundle } from './policy-bundle.ts'
@@ -96,9 +96,15 @@ export function createPolicyDrafts(parts: PolicyDraftsParts): PolicyDrafts {
     for (const bundle of bundles) saved.push(await files.save(bundle, { kind: 'draft', id }))
     const refs = saved.map(({ hash, key, parts: count }): FilesRef => ({ key, parts: count, hash }))
     for (const one of saved) if (!(await one.isInTime())) throw tooSlow()
-    if (!(await name(refs))) {
-      await removeFiles(refs)
-      return false
+    try {
+      if (!(await name(refs))) {
+        await removeFiles(refs)
+        return false
+      }
+    } catch (error) {
+      // What could not be put on record was not named; of everything else nobody knows.
+      if (isPosternError(error) && error.code === 'audit_unavailable') await removeFiles(refs).catch(() => undefined)
+      throw error
     }
     for (const one of saved) await one.settle()
     return true
@@ -118,6 +124,15 @@ export function createPolicyDrafts(parts: PolicyDraftsParts): PolicyDrafts {
       if (await records.replace(id, after, loaded.version)) return { before: loaded.value, after }
     }
     throw new PosternError('session_store_unavailable', `a draft could not be changed in ${changeRounds} rounds`)
+  }
+
+  /** Puts an event on record once, however often a change is tried. */
+  function recordOnce(): (event: DraftEvent) => Promise<void> {
+    let isRecorded = false
+    return async (event) => {
+      if (!isRecorded) await recordFirst(event)
+      isRecorded = true
+    }
   }
 
   const eventOf = (event: DraftEvent['event'], id: string, by: By, { comment, files: { hash } }: Pick<DraftRecord, 'comment' | 'files'>) =>
@@ -147,10 +162,10 @@ export function createPolicyDrafts(parts: PolicyDraftsParts): PolicyDrafts {
           files: own,
           baseFiles,
         }
+        await recordFirst(eventOf('policy.drafted', id, by, record))
         return records.create(id, record)
       })
       if (record === undefined) throw tooSlow()
-      await recordFirst(eventOf('policy.drafted', id, by, record))
       return factsOf(id, record)
     },
 
@@ -180,10 +195,11 @@ export function createPolicyDrafts(parts: PolicyDraftsParts): PolicyDrafts {
       if (seen.value.version !== version) return 'moved_on'
       const wanted = [bundle, base?.bundle].filter((one) => one !== undefined)
       let changed: Awaited<ReturnType<typeof write>> | undefined
+      const tell = recordOnce()
       const write = (refs: readonly FilesRef[]) =>
         changeRecord<'moved_on'>(id, async (record, now) => {
           if (record.version !== version) return 'moved_on'
-          return {
+          const after: DraftRecord = {
             ...record,
             comment: comment ?? record.comment,
             changed: { by: by.by, label: by.label, at: now },
@@ -195,6 +211,8 @@ export function createPolicyDrafts(parts: PolicyDraftsParts): PolicyDrafts {
             files: (bundle === undefined ? undefined : refs[0]) ?? record.files,
             baseFiles: (base === undefined ? undefined : refs.at(-1)) ?? record.baseFiles,
           }
+          if (record.files.hash !== after.files.hash) await tell(eventOf('policy.drafted', id, by, after))
+          return after
         })
       await withFiles(id, wanted, async (refs) => {
         changed = await write(refs)
@@ -203,7 +221,6 @@ export function createPolicyDrafts(parts: PolicyDraftsParts): PolicyDrafts {
       if (changed === undefined) throw tooSlow()
       if (typeof changed === 'string') return changed
       const { after, before } = changed
-      if (before.files.hash !== after.files.hash) await recordFirst(eventOf('policy.drafted', id, by, after))
       const left = [before.files, before.baseFiles].filter(({ key }) => key !== after.files.key && key !== after.baseFiles.key)
       // Nobody names them any more; the change stands whether or not they could be removed now.
       await removeFiles(left).catch(() => undefined)
@@ -211,23 +228,24 @@ export function createPolicyDrafts(parts: PolicyDraftsParts): PolicyDrafts {
     },
 
     async setState(id, { by, published, state, version }) {
+      const tell = recordOnce()
       const changed = await changeRecord<'moved_on'>(id, async (record, now) => {
         if (record.version !== version) return 'moved_on'
         const at = { by: by.by, label: by.label, at: now }
+        if (state === 'proposed' || state === 'discarded') await tell(eventOf(`policy.${state}`, id, by, record))
         // Whoever puts a draft before others has not changed it.
         return { ...record, state, changed: at, version: version + 1, published: published ?? null }
       })
-      if (typeof changed === 'string') return changed
-      if (state === 'proposed' || state === 'discarded') await recordFirst(eventOf(`policy.${state}`, id, by, changed.after))
-      return 'changed'
+      return typeof changed === 'string' ? changed : 'changed'
     },
 
     async approve(id, hash, by) {
+      const tell = recordOnce()
       const outcome = await changeRecord<DraftChange | 'same_person' | 'other_hash'>(id, async (record, now) => {
         if (!by.by.startsWith('person:') || record.contributors.includes(by.by)) return 'same_person'
         if (record.files.hash !== hash) return 'other_hash'
         if (record.approvals.some((approval) => approval.by === by.by)) return 'changed'
-        await recordFirst(eventOf('policy.approved', id, by, record))
+        await tell(eventOf('policy.approved', id, by, record))
         return { ...record, approvals: [...record.approvals, { by: by.by, label: by.label, at: now }] }
       })
       return typeof outcome === 'string' ? outcome : 'changed'

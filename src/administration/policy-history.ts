@@ -59,6 +59,8 @@ export interface Publication {
   readonly predecessor: number
   readonly approvals: readonly Authorship[]
   readonly restores?: number | undefined
+  /** Asked when nothing else is left to do: what is to be published may have been taken back meanwhile. */
+  readonly isStillMeant?: (() => Promise<boolean>) | undefined
 }
 
 /** Revisions in the store. Every method rejects with `session_store_unavailable` when the store does, and with `record_unreadable` for what does not open. */
@@ -68,11 +70,11 @@ export interface PolicyRevisions {
   /** The newest first. */
   list(page: { readonly below: number | undefined; readonly limit: number }): Promise<readonly RevisionFacts[]>
   /** Writes the next revision, on the record first, if the head is still the predecessor; tells every instance. */
-  publish(
-    publication: Publication,
-  ): Promise<
+  publish(publication: Publication): Promise<
     | { readonly outcome: 'published'; readonly revision: RevisionFacts }
     | { readonly outcome: 'moved_on'; readonly head: RevisionFacts | undefined }
+    /** It is not meant any more. */
+    | { readonly outcome: 'taken_back'; readonly head: RevisionFacts | undefined }
   >
 }
 
@@ -150,6 +152,8 @@ export interface PolicyInForce {
   readonly policyVersion: string
   /** The revision; `undefined` with files. */
   readonly revision: RevisionFacts | undefined
+  /** Of files: when the last of them was changed, and whose it is (`file:<owner>`); left out where that cannot be found out, and of a revision. */
+  readonly changed?: { readonly by: string; readonly at: number } | undefined
   readonly bundle: Bundle
   /** Why the files, or the head, are not what is in force; `undefined` while they are. */
   readonly failure: string | undefined

@@ -3,6 +3,7 @@
  * operations, so that console, API and commands say the same; `detail` is plain JSON. `policy-publishing.ts` carries it out.
  */
 
+import type { ApprovalStanding } from './approval-standing.ts'
 import type { Asker } from './asker.ts'
 import type { Bundle } from './policy-bundle.ts'
 import type { DraftFacts, Merge, RevisionFacts } from './policy-history.ts'
@@ -84,6 +85,8 @@ export interface Publishing {
   >
   propose(id: string, version: number, asker: Asker): Promise<Done>
   approve(id: string, hash: string, asker: Asker): Promise<Done>
+  /** Whose approvals of a draft count now, and whose would. */
+  judgeApprovals(draft: DraftFacts): Promise<ApprovalStanding>
   discard(id: string, version: number, asker: Asker): Promise<Done>
 }
 
@@ -188,10 +191,21 @@ export function gatesClosed(gates: readonly Gate[]): PublishingRefusal {
   })
 }
 
-/** Nobody else approved what it says now. */
-export const approvalNeeded = refuse(
+/** Too few others approved what it says now. */
+export function approvalNeeded({ accounts, approvals, isOfUnknown, lapsed, needed }: ApprovalStanding): PublishingRefusal {
+  if (isOfUnknown) return makerUnknown
+  const said = lapsed.map(({ label }) => `${label} approved it and may not any more`)
+  const who =
+    needed === 1
+      ? 'two people are needed: somebody who neither began nor changed this draft has to approve exactly what it says now'
+      : `two approvals are needed, by two people, because ${accounts.join(', ')} had a hand in this draft, and who that is cannot be told: ${approvals.length === 0 ? 'there is none' : 'there is one'}`
+  return refuse('second_person_needed', [who, ...said].join('; '))
+}
+
+/** Deny is the floor: it may be anybody's. */
+export const makerUnknown = refuse(
   'second_person_needed',
-  'two people are needed: somebody who neither began nor changed this draft has to approve exactly what it says now',
+  'a token had a hand in this draft of which it is not known any more who made or rotated it, so nobody can be told to be another person: begin another draft with these files',
 )
 
 /** Programs make drafts. */

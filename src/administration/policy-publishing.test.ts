@@ -8,7 +8,9 @@ import { bundleOf, openHistory, personAsker, publicationOf, tokenAsker } from '.
 import { type Bundle, hashBundle } from './policy-bundle.ts'
 import type { PolicyInForce } from './policy-history.ts'
 import { createPublishing, type PublishingParts } from './policy-publishing.ts'
+import { createPolicyRevisions } from './policy-revisions.ts'
 import type { JudgedBundle } from './policy-trial.ts'
+import { unknownMaker } from './token-makers.ts'
 
 const ada = personAsker('ada')
 const ben = personAsker('ben')
@@ -71,7 +73,8 @@ describe('publishing', () => {
       inForce: () => Promise.reject(new Error('nobody asks')),
       isTwoPerson: false,
       findGates: async () => [],
-      findTokenMaker: async () => undefined,
+      findTokenMakers: async () => [unknownMaker],
+      mayStillApprove: async () => true,
       recordFirst: async (event) => void refused.push(event),
       ...change,
     })
@@ -183,6 +186,27 @@ describe('publishing', () => {
     expect(await history.revisions.head()).toMatchObject({ number: 2 })
   })
 
+  it.each([
+    ['given up', (id: string) => history.drafts.setState(id, { state: 'discarded', by: { by: 'person:ben', label: 'ben' }, version: 1 })],
+    ['changed', (id: string) => history.drafts.change(id, { bundle: bundleOf('x'), by: { by: 'person:ben', label: 'ben' }, version: 1 })],
+  ] as const)('does not publish a draft that was %s in the last moment, and says so on record', async (_, interfere) => {
+    let mine: string | undefined
+    // After everything was asked, and just before the head moves.
+    const recordFirst = async (event: AuditEvent) => {
+      history.heard.push(event as never)
+      if (event.event === 'policy.published' && mine !== undefined) expect(await interfere(mine)).toBe('changed')
+    }
+    const revisions = createPolicyRevisions({ ...history.parts, recordFirst })
+    const publishing = open({ revisions })
+    const { hash, id } = await draftOf('mine', publishing)
+    mine = id
+    expect(await publishing.publishDraft(id, { ...none, hash }, ada)).toMatchObject({ outcome: 'refused', problem: 'conflict' })
+    expect(await history.revisions.head()).toMatchObject({ number: 1 })
+    expect(refused).toEqual([
+      { event: 'policy.publication_refused', actor: 'person:ada', hash, comment: 'about it', predecessor: 1, head: 1 },
+    ])
+  })
+
   it('asks for each word that a gate wants, every time anew', async () => {
     let gates = [
       { word: 'wiki', message: 'it refuses everyone who used wiki' },
@@ -256,7 +280,7 @@ describe('publishing', () => {
     })
 
     it('knows the same person in another role, through another provider’s account of the same name, and behind a token', async () => {
-      const publishing = open({ ...twoPerson, findTokenMaker: async (actor) => (actor === 'token:ci' ? 'person:ben' : undefined) })
+      const publishing = open({ ...twoPerson, findTokenMakers: async (actor) => (actor === 'token:ci' ? ['person:ben'] : [unknownMaker]) })
       const draft = await draftOf('mine', publishing)
       const auditor = { ...ada, roles: ['auditor'] as const, label: 'Ada Lovelace' }
       const elsewhere = { ...ada, subject: { issuer: 'https://other.example', sub: 'ada' } }
@@ -278,28 +302,78 @@ describe('publishing', () => {
       expect(await publishing.publishDraft(id, { ...none, hash }, ben)).toMatchObject({ outcome: 'published' })
     })
 
-    it('knows who is behind a token that another token made', async () => {
-      const makers: Readonly<Record<string, string>> = { 'token:child': 'token:parent', 'token:parent': 'person:ben' }
-      const publishing = open({ ...twoPerson, findTokenMaker: async (actor) => makers[actor] })
-      const push = { ...none, bundle: bundleOf('pushed'), predecessor: 1, comment: 'c', asDraft: false }
-      const pushed = await publishing.push(push, tokenAsker('child'))
+    const pushedBy = async (publishing: ReturnType<typeof open>, actor: string, text = 'pushed') => {
+      const push = { ...none, bundle: bundleOf(text), predecessor: 1, comment: 'c', asDraft: false }
+      const pushed = await publishing.push(push, { ...tokenAsker('x'), actor })
       if (pushed.outcome !== 'drafted') throw new TypeError('two people are needed')
-      const { hash, id } = pushed.draft
-      expect(await publishing.approve(id, hash, ben)).toMatchObject({ problem: 'second_person_needed' })
-      expect(await publishing.publishDraft(id, { ...none, hash }, ben)).toMatchObject({ problem: 'second_person_needed' })
-      expect(await publishing.approve(id, hash, carl)).toEqual({ outcome: 'done' })
-      expect(await publishing.publishDraft(id, { ...none, hash }, ben)).toMatchObject({ outcome: 'published' })
+      return pushed.draft
+    }
+
+    it('counts everybody who made or rotated the token that drafted it, down to the people behind other tokens', async () => {
+      const makers = ['token:parent', 'person:ben', 'person:carl']
+      const publishing = open({ ...twoPerson, findTokenMakers: async (actor) => (actor === 'token:child' ? makers : [unknownMaker]) })
+      const { hash, id } = await pushedBy(publishing, 'token:child')
+      for (const maker of [ben, carl]) {
+        expect(await publishing.approve(id, hash, maker)).toMatchObject({ problem: 'second_person_needed' })
+        // Past the use case, as an earlier version would have taken it.
+        await history.drafts.approve(id, hash, { by: maker.actor, label: maker.label })
+        expect(await publishing.publishDraft(id, { ...none, hash }, maker)).toMatchObject({ problem: 'second_person_needed' })
+      }
+      expect(await publishing.approve(id, hash, ada)).toEqual({ outcome: 'done' })
+      const published = await publishing.publishDraft(id, { ...none, hash }, ben)
+      expect(published.outcome === 'published' && published.revision.approvals.map(({ by }) => by)).toEqual(['person:ada'])
+    })
+
+    it('is approved by nobody where it is not known who made or rotated the token that drafted it', async () => {
+      const publishing = open({ ...twoPerson, findTokenMakers: async () => ['person:ben', unknownMaker] })
+      const { hash, id } = await pushedBy(publishing, 'token:ci')
+      for (const asker of [ada, ben, carl]) {
+        expect(await publishing.approve(id, hash, asker)).toMatchObject({
+          problem: 'second_person_needed',
+          message: expect.stringContaining('not known any more who made or rotated it'),
+        })
+        await history.drafts.approve(id, hash, { by: asker.actor, label: asker.label })
+      }
+      expect(await publishing.publishDraft(id, { ...none, hash }, ada)).toMatchObject({ problem: 'second_person_needed' })
+    })
+
+    it.each([
+      ['by an account of a machine', 'os:ada@bastion'],
+      ['with a token that one made', 'token:ci'],
+    ])('takes two approvals, by two people, of what was written %s, which may be anybody', async (_, actor) => {
+      const publishing = open({ ...twoPerson, findTokenMakers: async () => ['os:ada@bastion'] })
+      const { hash, id } = await pushedBy(publishing, actor)
+      const publish = () => publishing.publishDraft(id, { ...none, hash }, ada)
+      expect(await publishing.approve(id, hash, ada)).toEqual({ outcome: 'done' })
+      expect(await publishing.approve(id, hash, ada)).toEqual({ outcome: 'done' })
+      expect(await publish()).toMatchObject({
+        problem: 'second_person_needed',
+        message: expect.stringMatching(/two approvals are needed, .*os:ada@bastion.*there is one$/),
+      })
+      expect(await publishing.approve(id, hash, ben)).toEqual({ outcome: 'done' })
+      expect(await publish()).toMatchObject({ outcome: 'published' })
+    })
+
+    it('counts no approval by somebody who may not approve any more, and says whose', async () => {
+      const locked = new Set(['person:ben'])
+      const publishing = open({ ...twoPerson, mayStillApprove: async (actor) => !locked.has(actor) })
+      const { hash, id } = await draftOf('mine', publishing)
+      expect(await publishing.approve(id, hash, ben)).toEqual({ outcome: 'done' })
+      const publish = () => publishing.publishDraft(id, { ...none, hash }, ada)
+      expect(await publish()).toMatchObject({
+        problem: 'second_person_needed',
+        message: expect.stringContaining('ben@corp.example approved it and may not any more'),
+      })
+      locked.clear()
+      expect(await publish()).toMatchObject({ outcome: 'published', revision: { approvals: [{ by: 'person:ben' }] } })
     })
 
     it('counts no approval by whoever turns out to have had a hand in it', async () => {
-      let maker: string | undefined
-      const publishing = open({ ...twoPerson, findTokenMaker: async () => maker })
-      const push = { ...none, bundle: bundleOf('pushed'), predecessor: 1, comment: 'c', asDraft: false }
-      const pushed = await publishing.push(push, tokenAsker('ci'))
-      if (pushed.outcome !== 'drafted') throw new TypeError('two people are needed')
-      const { hash, id } = pushed.draft
+      let makers = ['person:dora']
+      const publishing = open({ ...twoPerson, findTokenMakers: async () => makers })
+      const { hash, id } = await pushedBy(publishing, 'token:ci')
       expect(await publishing.approve(id, hash, ben)).toEqual({ outcome: 'done' })
-      maker = 'person:ben'
+      makers = ['person:ben']
       expect(await publishing.publishDraft(id, { ...none, hash }, ada)).toMatchObject({ problem: 'second_person_needed' })
       expect(await publishing.approve(id, hash, carl)).toEqual({ outcome: 'done' })
       const published = await publishing.publishDraft(id, { ...none, hash }, ada)

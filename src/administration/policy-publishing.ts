@@ -3,12 +3,13 @@
  *
  * In this order, and each anew at the moment of publishing: 1 the policy is managed; 2 it is what whoever asks has seen; 3 its predecessor is the
  * head, else nothing is overwritten and a merge is offered; 4 no mark of a merge is left, and the policy is judged as instances judge it; 5 where
- * two people are needed, another one approved exactly this; 6 what would lock out people who work now was confirmed in words. Whoever came too
- * late is on record beside whoever was faster.
+ * two people are needed, another one approved exactly this, and still may; 6 what would lock out people who work now was confirmed in words. A draft
+ * is looked at again before the head moves. Whoever came too late is on record beside whoever was faster.
  */
 
 import type { AuditEvent } from '../audit/event.ts'
 import { describeDifference } from '../policy/difference.ts'
+import { type ApprovalParts, judgeApprovals } from './approval-standing.ts'
 import type { Asker } from './asker.ts'
 import { type Bundle, hashBundle } from './policy-bundle.ts'
 import { isFitBundle } from './policy-files.ts'
@@ -28,7 +29,7 @@ import * as answers from './policy-publishing-answers.ts'
 import type { JudgeBundle, JudgedBundle } from './policy-trial.ts'
 
 /** What publishing is made of. */
-export interface PublishingParts {
+export interface PublishingParts extends ApprovalParts {
   readonly mode: PolicyInForce['mode']
   readonly revisions: PolicyRevisions
   readonly drafts: PolicyDrafts
@@ -38,8 +39,6 @@ export interface PublishingParts {
   readonly isTwoPerson: boolean
   /** What has to be typed. Asked again at every attempt, so that nothing is confirmed that was not seen. */
   readonly findGates: (judged: JudgedBundle, asker: Asker) => Promise<readonly Gate[]>
-  /** The actor who made the token `token:<id>`: nobody approves what their own token drafted. */
-  readonly findTokenMaker: (actor: string) => Promise<string | undefined>
   readonly recordFirst: (event: Extract<AuditEvent, { readonly event: 'policy.publication_refused' }>) => Promise<void>
 }
 
@@ -50,6 +49,7 @@ interface Candidate {
   readonly head: RevisionFacts | undefined
   readonly approvals: readonly Authorship[]
   readonly restores?: number | undefined
+  readonly isStillMeant?: (() => Promise<boolean>) | undefined
 }
 
 /** Another draft or its state may change a few times while it is published. */
@@ -59,6 +59,15 @@ const markRounds = 5
 export function createPublishing(parts: PublishingParts): Publishing {
   const { drafts, judge, mode, revisions } = parts
 
+  async function refuseOnRecord(
+    { actor }: Asker,
+    { bundle, comment, predecessor }: { readonly bundle: Bundle; readonly comment: string; readonly predecessor: number },
+    head: RevisionFacts | undefined,
+  ): Promise<void> {
+    const facts = { actor, hash: hashBundle(bundle), comment, predecessor, head: head?.number ?? 0 }
+    await parts.recordFirst({ event: 'policy.publication_refused', ...facts })
+  }
+
   async function refuseMovedOn(
     asker: Asker,
     { bundle, comment, predecessor }: { readonly bundle: Bundle; readonly comment: string; readonly predecessor: number },
@@ -67,15 +76,7 @@ export function createPublishing(parts: PublishingParts): Publishing {
     const head = await revisions.head()
     const theirs = head === undefined ? undefined : await revisions.load(head.number)
     const base = baseBundle ?? (await revisions.load(predecessor))?.bundle
-    const number = head?.number ?? 0
-    await parts.recordFirst({
-      event: 'policy.publication_refused',
-      actor: asker.actor,
-      hash: hashBundle(bundle),
-      comment,
-      predecessor,
-      head: number,
-    })
+    await refuseOnRecord(asker, { bundle, comment, predecessor }, head)
     const merge = base === undefined || theirs === undefined ? undefined : mergeBundles(base, bundle, theirs.bundle)
     return answers.movedOn(head, predecessor, merge)
   }
@@ -100,7 +101,12 @@ export function createPublishing(parts: PublishingParts): Publishing {
       predecessor: head?.number ?? 0,
       approvals: candidate.approvals,
       restores: candidate.restores,
+      isStillMeant: candidate.isStillMeant,
     })
+    if (answer.outcome === 'taken_back') {
+      await refuseOnRecord(asker, { ...candidate, predecessor: head?.number ?? 0 }, answer.head)
+      return answers.draftChanged
+    }
     return answer.outcome === 'published' ? answer : undefined
   }
 
@@ -131,10 +137,12 @@ export function createPublishing(parts: PublishingParts): Publishing {
     return { outcome: 'drafted', draft: { ...drafted.draft, state: 'proposed', version: version + 1 } }
   }
 
-  /** Approvals by people who had no hand in it, neither themselves nor by a token of theirs. */
-  async function findApprovals({ approvals, contributors }: DraftFacts): Promise<readonly Authorship[]> {
-    const makers = await findMakers(contributors, parts.findTokenMaker)
-    return approvals.filter(({ by }) => !makers.has(by))
+  /** Whether a draft is still what was looked at and approved when it was about to be published. */
+  async function isUnchanged(seen: DraftFacts): Promise<boolean> {
+    const now = await drafts.load(seen.id)
+    if (now === undefined || now.state === 'published' || now.state === 'discarded') return false
+    if (now.hash !== seen.hash || now.comment !== seen.comment || now.base.revision !== seen.base.revision) return false
+    return !parts.isTwoPerson || (await judgeApprovals(now, parts)).isApproved
   }
 
   /** It is published whatever becomes of its mark; somebody may have approved or changed the draft in the last moment. */
@@ -185,9 +193,11 @@ export function createPublishing(parts: PublishingParts): Publishing {
       if ((head?.number ?? 0) !== predecessor) return refuseMovedOn(asker, attempt, found.baseBundle)
       if (head?.hash === found.hash) return answers.draftAndPolicyEqual
       if (parts.isTwoPerson && asker.subject === undefined) return answers.personNeeded
-      const approvals = await findApprovals(found)
-      if (parts.isTwoPerson && approvals.length === 0) return answers.approvalNeeded
-      const published = await publish({ bundle: found.bundle, comment, head, approvals }, wish, asker)
+      const standing = await judgeApprovals(found, parts)
+      if (parts.isTwoPerson && !standing.isApproved) return answers.approvalNeeded(standing)
+      const { approvals } = standing
+      const candidate = { bundle: found.bundle, comment, head, approvals, isStillMeant: () => isUnchanged(found) }
+      const published = await publish(candidate, wish, asker)
       if (published === undefined) return refuseMovedOn(asker, attempt, found.baseBundle)
       if (published.outcome === 'published') await markPublished(id, published.revision.number, asker)
       return published
@@ -243,22 +253,14 @@ export function createPublishing(parts: PublishingParts): Publishing {
       const found = await drafts.load(id)
       if (found === undefined) return answers.draftUnknown
       const by = { by: asker.actor, label: asker.label }
-      const mine = await findApprovals({ ...found, approvals: [{ ...by, at: 0 }] })
-      if (mine.length === 0) return answers.samePerson
+      const standing = await judgeApprovals({ ...found, approvals: [] }, parts)
+      if (standing.isOfUnknown) return answers.makerUnknown
+      if (standing.hasHand(asker.actor)) return answers.samePerson
       return doneOf(await drafts.approve(id, hash, by))
     },
-  }
-}
 
-/** Everybody behind these actors: of a token who made it, and, since tokens make tokens, who made that one, to the person at the end. */
-export async function findMakers(
-  actors: readonly string[],
-  findTokenMaker: PublishingParts['findTokenMaker'],
-): Promise<ReadonlySet<string>> {
-  const makers = new Set(actors)
-  // A set that grows while it is gone through is gone through to its end; none comes twice.
-  for (const actor of makers) if (actor.startsWith('token:')) makers.add((await findTokenMaker(actor)) ?? actor)
-  return makers
+    judgeApprovals: (draft) => judgeApprovals(draft, parts),
+  }
 }
 
 function baseOf({ bundle, hash, number, policyVersion }: RevisionFacts & Pick<Draft, 'bundle'>) {

@@ -1,8 +1,9 @@
 /**
  * Putting revisions back into a store that lost them: at their own numbers, with their authors and times, as they were published.
  *
- * The head moves last, so that a crash before it leaves the store as lost as it was, and the next try begins again. Numbers that the store
- * has already, with the same files, are left alone; others lose their name to what was published first.
+ * The head moves last, so that a crash before it leaves the store as lost as it was, and the next try begins again; and by compare-and-set, as in
+ * publishing: whoever publishes at the same moment is never undone, and then numbers get their names back. Numbers that the store has already,
+ * with the same files, are left alone; others lose their name to what was published first.
  */
 
 import { randomBytes } from 'node:crypto'
@@ -21,6 +22,12 @@ export interface RestoringParts extends DurableParts {
   readonly tell: (revision: RevisionFacts) => Promise<void>
 }
 
+interface Placed {
+  /** Of its record. */
+  readonly key: string
+  readonly undo: () => Promise<void>
+}
+
 /** Puts revisions back. */
 export function createRevisionRestoring(parts: RestoringParts): RevisionRestoring {
   const { store } = parts
@@ -28,12 +35,13 @@ export function createRevisionRestoring(parts: RestoringParts): RevisionRestorin
   const records = createDurableRecords<RevisionRecord>('policy_revision', parts)
   const files = createPolicyFiles(parts)
 
-  /** The key of the record that has this number and these files, made if it is not there. */
-  async function place(revision: Revision): Promise<string> {
+  /** The record that has this number and these files, made if it is not there; and how to take that back. */
+  async function place(revision: Revision): Promise<Placed> {
     const number = String(revision.number)
     const named = await readable(() => records.findByAlias('number', number))
     const there = named === undefined ? undefined : await readable(() => records.load(named))
-    if (named !== undefined && there !== undefined && (await isWhole(there.value, revision))) return named
+    if (named !== undefined && there !== undefined && (await isWhole(there.value, revision)))
+      return { key: named, undo: async () => undefined }
     const key = randomBytes(16).toString('base64url')
     const saved = await files.save(revision.bundle, { kind: 'revision', number: revision.number, key })
     const { bundle: _, predecessor, restores, tests, ...facts } = revision
@@ -47,7 +55,15 @@ export function createRevisionRestoring(parts: RestoringParts): RevisionRestorin
     if (named !== undefined) await records.removeAlias('number', number, named)
     await records.setAlias('number', number, key)
     await saved.settle()
-    return key
+    return {
+      key,
+      async undo() {
+        await records.removeAlias('number', number, key)
+        if (named !== undefined) await records.setAlias('number', number, named)
+        await records.remove(key)
+        await files.remove({ key: saved.key, parts: saved.parts })
+      },
+    }
   }
 
   async function isWhole(record: RevisionRecord, { hash, number }: Revision): Promise<boolean> {
@@ -55,30 +71,65 @@ export function createRevisionRestoring(parts: RestoringParts): RevisionRestorin
     return (await readable(() => files.load(record.files))) !== undefined
   }
 
-  async function moveHead(next: Head): Promise<void> {
-    const head = await readable(() => heads.load(headId))
-    if (head !== undefined && (await heads.replace(headId, next, head.version))) return
-    // What does not open under our keys is removed by name.
-    await heads.remove(headId)
-    await heads.create(headId, next)
+  async function loadHead() {
+    try {
+      return await heads.load(headId)
+    } catch (error) {
+      if (isUnreadable(error)) return 'unreadable'
+      throw error
+    }
+  }
+
+  /** `false` if there is another head. One that was only sealed anew meanwhile is still the same. */
+  async function moveHead(from: Awaited<ReturnType<typeof loadHead>>, next: Head): Promise<boolean> {
+    if (from === 'unreadable') {
+      // What does not open under our keys is removed by name, and only while it still does not.
+      if ((await loadHead()) !== 'unreadable') return false
+      await heads.remove(headId)
+    }
+    if (from === undefined || from === 'unreadable') return heads.create(headId, next)
+    for (let head = from; ; ) {
+      if (await heads.replace(headId, next, head.version)) return true
+      const now = await loadHead()
+      if (now === undefined || now === 'unreadable' || now.value.key !== from.value.key) return false
+      head = now
+    }
   }
 
   return {
-    restore: (known) =>
+    restore: (known, isStill) =>
       holdPublication(store, async () => {
         const [oldest] = known
         const last = known.at(-1)
-        if (oldest === undefined || last === undefined) return
-        const before = await readable(() => heads.load(headId))
-        let key = ''
-        for (const revision of known) key = await place(revision)
+        if (oldest === undefined || last === undefined) return 'restored'
+        const before = await loadHead()
+        if (!(await isStill())) return 'moved_on'
+        const placed: Placed[] = []
+        for (const revision of known) placed.push(await place(revision))
+        const key = placed.at(-1)?.key ?? ''
         // Those below are there if the store had not lost them.
-        const hasOlder = oldest.number > 1 && before !== undefined && before.value.number >= oldest.number - 1
+        const hasOlder = oldest.number > 1 && typeof before === 'object' && before.value.number >= oldest.number - 1
         const first = hasOlder ? (before.value.first ?? 1) : oldest.number
-        await moveHead({ number: last.number, key, hash: last.hash, ...(first === 1 ? {} : { first }) })
+        const next: Head = { number: last.number, key, hash: last.hash, ...(first === 1 ? {} : { first }) }
+        if (!(await moveHead(before, next))) {
+          for (const { undo } of placed.toReversed()) await undo()
+          return 'moved_on'
+        }
         const { bundle: _, ...facts } = last
         await parts.tell(facts)
         await store.confirmDurable()
+        return 'restored'
+      }),
+    tidy: () =>
+      holdPublication(store, async () => {
+        const head = (await heads.load(headId))?.value
+        const last = head?.number ?? 0
+        for await (const { name, value } of listDurable(store, 'policy_revision_alias')) {
+          const alias = await readable(async () => openDurable<{ readonly id: string; readonly value: string }>(parts, name, value))
+          const number = Number(alias?.id)
+          if (number > last || (number === last && alias?.value !== head?.key)) await store.removeDurable(name)
+        }
+        if (head !== undefined) await records.setAlias('number', String(last), head.key)
       }),
     clear: () =>
       holdPublication(store, async () => {
@@ -98,7 +149,11 @@ async function readable<T>(load: () => Promise<T>): Promise<T | undefined> {
   try {
     return await load()
   } catch (error) {
-    if (isPosternError(error) && error.code === 'record_unreadable') return undefined
+    if (isUnreadable(error)) return undefined
     throw error
   }
+}
+
+function isUnreadable(error: unknown): boolean {
+  return isPosternError(error) && error.code === 'record_unreadable'
 }

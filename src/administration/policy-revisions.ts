@@ -2,7 +2,8 @@
  * Revisions of the policy in the store: published one after the other, by whoever's predecessor is still the head, and never changed.
  *
  * The head is one small record; moving it by compare-and-set is what publishes, and before that nothing that was written counts. The order is a
- * safety property: 1 files and revision, under names of their own; 2 the trail, on the disk; 3 the head; 4 the news, and the wait for replicas.
+ * safety property: 1 files and revision, under names of their own; 2 the trail, on the disk; 3 the head, if it is still meant to move; 4 the news,
+ * and the wait for replicas.
  * A crash between them leaves a revision that nobody's head ever named, which is swept. Number and hash stand inside the seal, in the head and
  * in the revision, and must agree: a head that names something else, or that is gone while revisions are there, is `record_unreadable` and never
  * taken for "there is no policy yet". Somebody with access to the store can put an old head back; whoever remembers a later one must refuse it.
@@ -98,10 +99,20 @@ export function createPolicyRevisions(parts: PolicyRevisionsParts): PolicyRevisi
     const ref: FilesRef = { key: saved.key, parts: saved.parts, hash: saved.hash }
     const record = recordOf(publication, { number, files: ref, at: await store.loadNow() })
     const revision = factsOf(record)
+    const isStillMeant = publication.isStillMeant ?? (async () => true)
     try {
       await records.create(key, record)
       if (head !== undefined) await nameForGood(records, head.value)
-      await parts.recordFirst(eventOf(revision, before))
+      // Before the trail says so, and again after: a disk takes its time.
+      let isMeant = await isStillMeant()
+      if (isMeant) {
+        await parts.recordFirst(eventOf(revision, before))
+        isMeant = await isStillMeant()
+      }
+      if (!isMeant) {
+        await giveUp(key, ref)
+        return { outcome: 'taken_back', head: before } as const
+      }
     } catch (error) {
       await giveUp(key, ref)
       throw error

@@ -55,6 +55,8 @@ export interface PolicyStatement {
   readonly policy_version: string
   /** `null` where the policy is files. */
   readonly revision: RevisionStatement | null
+  /** Of files, as far as it can be found out: whose the last changed one is, and when it was. */
+  readonly changed: Pick<AuthorshipStatement, 'by' | 'at'> | null
   /** Why the newest is not in force; `null` while it is. */
   readonly failure: string | null
   readonly files: readonly FileStatement[]
@@ -102,11 +104,12 @@ export function stateDraft({ base, ...facts }: DraftFacts): DraftStatement {
 }
 
 /** States what is in force, with its files. */
-export function statePolicy({ bundle, failure, mode, policyVersion, revision }: PolicyInForce): PolicyStatement {
+export function statePolicy({ bundle, changed, failure, mode, policyVersion, revision }: PolicyInForce): PolicyStatement {
   return {
     mode,
     policy_version: policyVersion,
     revision: revision === undefined ? null : stateRevision(revision),
+    changed: changed === undefined ? null : { by: changed.by, at: new Date(changed.at).toISOString() },
     failure: failure ?? null,
     files: stateFiles(bundle),
   }

@@ -9,6 +9,7 @@ import { parseAdministrativeEvent } from './administrative-event.ts'
 import { permissions } from './asker.ts'
 import { createDurableRecords, listDurable } from './durable-records.ts'
 import { createTokenText, parseTokenId, parseTokenText } from './token-format.ts'
+import { allOf, createMakerFinder, mostAncestors, unknownMaker } from './token-makers.ts'
 import { formatTokenScope, parseTokenScope, permissionsOf, permitsAccess, permitsReport, tokenPermissions } from './token-scope.ts'
 import { createTokens, type TokenFacts, type TokenRecord, type Tokens } from './tokens.ts'
 
@@ -261,6 +262,113 @@ describe('service tokens', () => {
     const results = await Promise.all([...Array(5)].map(() => tokens.revoke(facts?.id ?? '', admin)))
     expect(results.filter((outcome) => outcome === 'revoked')).toHaveLength(1)
     expect(await tokens.verify(text)).toEqual({ outcome: 'invalid' })
+  })
+
+  describe('that other tokens made', () => {
+    const maker = { name: 'Maker', scopes: [{ permission: 'tokens:write' }], lifetimeSeconds: 10 * day } as const
+    const factsOf = async (id: string) => (await listed()).find((facts) => facts.id === id)
+
+    it('end no later than the one that made them, and say whom they came of, down to the person', async () => {
+      const parent = await tokens.create(maker, 'person:ada')
+      await tokens.rotate(parent.token.id, 0, 'person:ben')
+      const child = await tokens.create({ ...wish, scopes: maker.scopes }, `token:${parent.token.id}`)
+      const grandchild = await tokens.create(wish, `token:${child.token.id}`)
+      for (const { token } of [child, grandchild]) expect(token.expiresAt).toBe(parent.token.expiresAt)
+      expect(grandchild.token.ancestors).toEqual([child.token.id, parent.token.id])
+      expect([...grandchild.token.makers].sort()).toEqual(
+        ['person:ada', 'person:ben', `token:${child.token.id}`, `token:${parent.token.id}`].sort(),
+      )
+    })
+
+    it('end with the one that made them, at once here and within five seconds elsewhere, and each is on record', async () => {
+      const parent = await tokens.create(maker, 'person:ada')
+      const child = await tokens.create({ ...wish, scopes: maker.scopes }, `token:${parent.token.id}`)
+      const grandchild = await tokens.create(wish, `token:${child.token.id}`)
+      const stranger = await tokens.create(wish, admin)
+      const other = openTokens()
+      expect(await other.verify(grandchild.text)).toMatchObject({ outcome: 'valid' })
+      events.length = 0
+      expect(await tokens.revoke(parent.token.id, 'person:ben')).toBe('revoked')
+      for (const { text, token } of [child, grandchild]) {
+        expect(await tokens.verify(text)).toEqual({ outcome: 'invalid' })
+        expect(await factsOf(token.id)).toMatchObject({ revokedAt: place.clock.now() })
+        expect(await tokens.rotate(token.id, 0, admin)).toEqual({ outcome: 'ended' })
+      }
+      place.clock.move(5_000)
+      expect(await other.verify(grandchild.text)).toEqual({ outcome: 'invalid' })
+      expect(await tokens.verify(stranger.text)).toMatchObject({ outcome: 'valid' })
+      expect(new Set(events.map((event) => event.event === 'token.revoked' && event.token))).toEqual(
+        new Set([parent, child, grandchild].map(({ token }) => token.id)),
+      )
+    })
+
+    it('are not made by one that has ended, nor in an endless line', async () => {
+      const ended = await tokens.create(maker, admin)
+      await tokens.revoke(ended.token.id, admin)
+      await expect(tokens.create(wish, `token:${ended.token.id}`)).rejects.toThrow(TypeError)
+      await expect(tokens.create(wish, 'token:000000000000')).rejects.toThrow(TypeError)
+      let by = (await tokens.create(maker, admin)).token.id
+      for (let generation = 0; generation < mostAncestors; generation++) by = (await tokens.create(maker, `token:${by}`)).token.id
+      await expect(tokens.create(maker, `token:${by}`)).rejects.toThrow(TypeError)
+    })
+
+    it('stay ended when the one that made them is forgotten', async () => {
+      const parent = await tokens.create({ ...maker, lifetimeSeconds: 300 * day }, admin)
+      const child = await tokens.create({ ...wish, lifetimeSeconds: 300 * day }, `token:${parent.token.id}`)
+      await tokens.revoke(parent.token.id, admin)
+      place.clock.move(92 * day * 1000)
+      await make()
+      expect(await factsOf(parent.token.id)).toBeUndefined()
+      expect(await tokens.verify(child.text)).toEqual({ outcome: 'invalid' })
+      expect(await openTokens().verify(child.text)).toEqual({ outcome: 'invalid' })
+    })
+  })
+
+  describe('and whoever has seen their text', () => {
+    it('are told together: who made one, who rotated it, and who was behind a token that did', async () => {
+      const { token } = await tokens.create(wish, 'person:ada')
+      const helper = await tokens.create({ ...wish, scopes: [{ permission: 'tokens:write' }] }, 'person:carl')
+      await tokens.rotate(token.id, 0, 'person:ben')
+      const rotation = await tokens.rotate(token.id, 0, `token:${helper.token.id}`)
+      if (rotation.outcome !== 'rotated') throw new Error(rotation.outcome)
+      expect(rotation.token.rotatedBy).toEqual(['person:ben', `token:${helper.token.id}`, 'person:carl'])
+      const findMakers = createMakerFinder(openTokens())
+      expect(await findMakers(`token:${token.id}`)).toEqual(['person:ada', ...rotation.token.rotatedBy])
+      expect(await findMakers('token:000000000000')).toEqual([unknownMaker])
+    })
+
+    it('are never fewer than there were: what cannot be told is unknown', async () => {
+      const { token } = await tokens.create(wish, 'person:ada')
+      for (let count = 0; count < 60; count++) await tokens.rotate(token.id, 0, `person:admin-${count}`)
+      const { makers = [] } = (await listed()).find(({ id }) => id === token.id) ?? {}
+      expect(makers.length).toBeLessThanOrEqual(50)
+      expect(makers).toContain(unknownMaker)
+      // Of earlier versions: nobody wrote down who rotated it, or who was behind the token that made it.
+      expect(allOf({ createdBy: 'person:ada', rotated: { at: 1 } })).toEqual(['person:ada', unknownMaker])
+      expect(allOf({ createdBy: 'token:000000000000' })).toEqual(['token:000000000000', unknownMaker])
+    })
+  })
+
+  it('change only once that is on record, and are told of again when it is tried again', async () => {
+    const { text, token } = await tokens.create(wish, admin)
+    let isWritable = false
+    const strict = createTokens({
+      records: createDurableRecords<TokenRecord>('token', { store: place.store, keys, log: { error: () => undefined } }),
+      now: place.clock.now,
+      monotonicNow: place.clock.now,
+      async record(event) {
+        if (!isWritable) throw new Error('no trail')
+        events.push(event)
+      },
+    })
+    for (const attempt of [() => strict.revoke(token.id, admin), () => strict.rotate(token.id, 0, admin), () => strict.create(wish, admin)])
+      await expect(attempt()).rejects.toThrow('no trail')
+    expect(await listed()).toMatchObject([{ id: token.id, revokedAt: undefined, rotatedAt: undefined }])
+    expect(await openTokens().verify(text)).toMatchObject({ outcome: 'valid' })
+    isWritable = true
+    events.length = 0
+    expect(await strict.revoke(token.id, admin)).toBe('revoked')
+    expect(events).toMatchObject([{ event: 'token.revoked', token: token.id }])
   })
 
   it('are handed out only once they are in the trail', async () => {

@@ -4,8 +4,9 @@
  * Of a token the store has its id (hashed), its facts, and SHA-256 of its secret: 256 random bits need no slower hash. `verify` compares in
  * constant time, answers from memory for at most five seconds, and so lets a revoked token in for no longer than that on any instance.
  * Every doubt is `invalid`; a store that does not answer is an error, which is a refusal too. A rotation gives a token another secret and lets
- * the one before go on for a while, so that programs can be given the new one without a gap. Revoked and expired tokens stay listed for a
- * while, so that their end can be seen, and can never be made valid again.
+ * the one before go on for a while, so that programs can be given the new one without a gap. A token that another token made ends with it, at
+ * the latest. Whoever made or rotated a token has seen its text: all of them stand in its record, down to the people behind other tokens. Each
+ * change is on the record before it is made.
  */
 
 import { timingSafeEqual } from 'node:crypto'
@@ -14,6 +15,7 @@ import { PosternError } from '../errors.ts'
 import { hashOf } from '../session/secret.ts'
 import type { DurableRecords } from './durable-records.ts'
 import { createTokenText, parseTokenText } from './token-format.ts'
+import { allOf, descentOf, mostAncestors, type TokenOrigin, tokenIdOf, unknownMaker, withMakers } from './token-makers.ts'
 import { formatTokenScope, type TokenScope } from './token-scope.ts'
 
 /** A token as everyone may see it. Instants are epoch milliseconds. */
@@ -24,7 +26,15 @@ export interface TokenFacts {
   readonly createdAt: number
   /** The administrator, as in the audit trail. */
   readonly createdBy: string
+  /** Whoever gave it another secret, and whoever was behind them. */
+  readonly rotatedBy: readonly string[]
+  /** Whoever may have its text, down to the people behind other tokens; `unknownMaker` is one of them where that cannot be told. */
+  readonly makers: readonly string[]
+  /** Ids of the token that made it, of the one that made that, and so on: it ends with any of them. */
+  readonly ancestors: readonly string[]
+  /** Its own end, or that of a token that it came of. */
   readonly expiresAt: number
+  /** When it, or a token that it came of, was revoked. */
   readonly revokedAt: number | undefined
   /** To the minute. */
   readonly lastUsedAt: number | undefined
@@ -46,7 +56,10 @@ export interface TokenWish {
 
 /** The service tokens. Every method rejects with `session_store_unavailable` when the store does. */
 export interface Tokens {
-  /** Makes a token. `text` is the only copy there will ever be. `by` is the administrator, as in the audit trail. */
+  /**
+   * Makes a token. `text` is the only copy there will ever be. `by` is the administrator, as in the audit trail. One that a token makes ends no
+   * later than that one, which has to live and to be fewer than `mostAncestors` generations away from a person: else it rejects with a `TypeError`.
+   */
   create(wish: TokenWish, by: string): Promise<{ readonly token: TokenFacts; readonly text: string }>
   /** All that were not forgotten yet, revoked and expired ones among them. */
   list(): AsyncIterable<TokenFacts>
@@ -55,7 +68,7 @@ export interface Tokens {
    * are. `ended` for one that is revoked or expired.
    */
   rotate(id: string, graceSeconds: number, by: string): Promise<Rotation>
-  /** Ends a token for good: within five seconds everywhere. */
+  /** Ends a token for good, and every one that came of it: within five seconds everywhere. */
   revoke(id: string, by: string): Promise<'revoked' | 'revoked_before' | 'unknown'>
   /** Whether this is a living token of ours. What it may do is the caller's question (`permitsReport`). */
   verify(text: string): Promise<Verification>
@@ -66,7 +79,11 @@ export type Rotation =
   | { readonly outcome: 'unknown' | 'ended' }
 
 /** What is stored of a token, under its id. */
-export interface TokenRecord extends Omit<TokenFacts, 'id' | 'revokedAt' | 'lastUsedAt' | 'rotatedAt' | 'previousUntil'> {
+export interface TokenRecord extends TokenOrigin {
+  readonly name: string
+  readonly scopes: readonly TokenScope[]
+  readonly createdAt: number
+  readonly expiresAt: number
   /** SHA-256, base64url. */
   readonly secretHash: string
   readonly revokedAt: number | null
@@ -81,7 +98,7 @@ export interface TokensParts {
   readonly now: () => number
   /** Monotonic milliseconds: a clock that is set back must not keep a revoked token alive. */
   readonly monotonicNow: () => number
-  /** Rejects if the event cannot be handed over. */
+  /** Resolves once the event is written; rejects if it cannot be, and then nothing is changed. */
   readonly record: (event: AdministrativeEvent) => void | Promise<void>
 }
 
@@ -152,20 +169,27 @@ export function createTokens({ records, now, monotonicNow, record }: TokensParts
     )
   }
 
-  /** Changes the record of a living token, again where somebody else was faster. `change` returns what is to be written, or why nothing is. */
+  /**
+   * Changes the record of a token, again where somebody else was faster. `change` returns what is to be written, or why nothing is. What is
+   * written first, and once, is `tell`: what cannot be put on record is not done, and so is neither done nor on record when it is tried again.
+   */
   async function write<T extends string>(
     id: string,
-    change: (record: TokenRecord) => TokenRecord | T,
-  ): Promise<{ readonly before: TokenRecord; readonly after: TokenRecord } | T | 'unknown'> {
+    change: (record: TokenRecord) => TokenRecord | T | Promise<TokenRecord | T>,
+    tell: (after: TokenRecord) => Promise<void>,
+  ): Promise<TokenRecord | T | 'unknown'> {
+    let isTold = false
     for (let round = 0; round < writeRounds; round++) {
       const loaded = await records.load(id)
       if (loaded === undefined) return 'unknown'
-      const after = change(loaded.value)
+      const after = await change(loaded.value)
       if (typeof after === 'string') return after
+      if (!isTold) await tell(after)
+      isTold = true
       if (!(await records.replace(id, after, loaded.version))) continue
       memory.delete(id)
       await records.confirm()
-      return { before: loaded.value, after }
+      return after
     }
     throw new PosternError('session_store_unavailable', `the token ${id} could not be written in ${writeRounds} rounds`)
   }
@@ -187,62 +211,105 @@ export function createTokens({ records, now, monotonicNow, record }: TokensParts
     }
   }
 
+  /** Those that it came of, the nearest first; `undefined` for one that is not there any more: it ended, and all that came of it with it. */
+  async function findAncestors(value: TokenRecord): Promise<readonly (TokenRecord | undefined)[]> {
+    return await Promise.all(descentOf(value).map(async (id) => (await findRecord(id))?.record))
+  }
+
+  /** The token that acts, straight from the store. `undefined` for anybody else. */
+  async function findActing(by: string): Promise<{ readonly id: string; readonly facts: TokenFacts } | 'gone' | undefined> {
+    const id = tokenIdOf(by)
+    if (id === undefined) return undefined
+    const loaded = await records.load(id)
+    return loaded === undefined ? 'gone' : { id, facts: factsOf(id, loaded.value, await findAncestors(loaded.value)) }
+  }
+
+  async function listFacts(): Promise<readonly TokenFacts[]> {
+    const all = new Map<string, TokenRecord>()
+    for await (const { id, value } of records.list()) all.set(id, value)
+    return [...all].map(([id, value]) =>
+      factsOf(
+        id,
+        value,
+        descentOf(value).map((ancestor) => all.get(ancestor)),
+      ),
+    )
+  }
+
   return {
     async create({ name, scopes, lifetimeSeconds }, by) {
       if (scopes.length === 0 || lifetimeSeconds <= 0 || lifetimeSeconds > longestTokenLifetimeSeconds)
         throw new TypeError('a token needs a scope and a lifetime of at most 400 days')
+      const parent = await findActing(by)
+      const createdAt = now()
+      if (parent === 'gone' || (parent !== undefined && !mayHaveChildren(parent.facts, createdAt)))
+        throw new TypeError('a token that has ended, or that came of too many others, makes none')
       await forgetEnded()
       const { id, secret, text } = createTokenText()
-      const createdAt = now()
       const value: TokenRecord = {
         name,
         scopes,
         createdAt,
         createdBy: by,
-        expiresAt: createdAt + lifetimeSeconds * 1000,
+        ...(parent === undefined ? {} : { behind: parent.facts.makers, ancestors: [parent.id, ...parent.facts.ancestors] }),
+        expiresAt: Math.min(createdAt + lifetimeSeconds * 1000, parent?.facts.expiresAt ?? Number.POSITIVE_INFINITY),
         secretHash: hashOf(secret),
         revokedAt: null,
         lastUsedAt: null,
       }
-      if (!(await records.create(id, value))) throw new PosternError('session_store_unavailable', 'a token id was drawn twice')
-      // Before the text is handed out: a token that is in nobody's trail is in nobody's hands either.
       const { expiresAt } = value
       await record({ event: 'token.created', actor: by, token: id, name, scopes: scopes.map(formatTokenScope), expiresAt })
-      return { token: factsOf(id, value), text }
+      if (!(await records.create(id, value))) throw new PosternError('session_store_unavailable', 'a token id was drawn twice')
+      return { token: factsOf(id, value, await findAncestors(value)), text }
     },
     async *list() {
-      for await (const { id, value } of records.list()) yield factsOf(id, value)
+      yield* await listFacts()
     },
     async rotate(id, graceSeconds, by) {
       if (graceSeconds < 0 || graceSeconds > longestGraceSeconds) throw new TypeError('a secret goes on for 30 days at the most')
       const { secret, text } = createTokenText(id)
       const at = now()
-      const written = await write<'ended'>(id, (value) => {
-        if (value.revokedAt !== null || value.expiresAt <= at) return 'ended'
-        const previousUntil = Math.min(at + graceSeconds * 1000, value.expiresAt)
-        return { ...value, secretHash: hashOf(secret), rotated: { at, previousHash: value.secretHash, previousUntil } }
-      })
+      const acting = await findActing(by)
+      const makers = acting === undefined ? [by] : acting === 'gone' ? [by, unknownMaker] : [by, ...acting.facts.makers]
+      const written = await write<'ended'>(
+        id,
+        async (value) => {
+          const { expiresAt, revokedAt } = factsOf(id, value, await findAncestors(value))
+          if (revokedAt !== undefined || expiresAt <= at) return 'ended'
+          const previousUntil = Math.min(at + graceSeconds * 1000, expiresAt)
+          const rotated = { at, previousHash: value.secretHash, previousUntil }
+          return { ...value, secretHash: hashOf(secret), rotated, rotatedBy: withMakers(value, makers) }
+        },
+        async ({ expiresAt, name, rotated, scopes }) => {
+          const until = rotated?.previousUntil
+          await record({ event: 'token.rotated', actor: by, token: id, name, scopes: scopes.map(formatTokenScope), expiresAt, until })
+        },
+      )
       if (typeof written === 'string') return { outcome: written }
-      const { expiresAt, name, rotated, scopes } = written.after
-      const words = scopes.map(formatTokenScope)
-      await record({ event: 'token.rotated', actor: by, token: id, name, scopes: words, expiresAt, until: rotated?.previousUntil })
-      return { outcome: 'rotated', token: factsOf(id, written.after), text }
+      return { outcome: 'rotated', token: factsOf(id, written, await findAncestors(written)), text }
     },
     async revoke(id, by) {
-      const written = await write<'revoked_before'>(id, (value) =>
-        value.revokedAt === null ? { ...value, revokedAt: now() } : 'revoked_before',
+      const tell = async (token: string, name: string) =>
+        await record({ event: 'token.revoked', actor: by, token, name, scopes: undefined, expiresAt: undefined })
+      const written = await write<'revoked_before'>(
+        id,
+        (value) => (value.revokedAt === null ? { ...value, revokedAt: now() } : 'revoked_before'),
+        async ({ name }) => {
+          await tell(id, name)
+          // They end with it, whether or not they are told of here: `verify` looks at all that a token came of.
+          for (const one of await listFacts()) {
+            if (one.ancestors.includes(id) && one.revokedAt === undefined && one.expiresAt > now()) await tell(one.id, one.name)
+          }
+        },
       )
-      if (typeof written === 'string') return written
-      const { name } = written.before
-      await record({ event: 'token.revoked', actor: by, token: id, name, scopes: undefined, expiresAt: undefined })
-      return 'revoked'
+      return typeof written === 'string' ? written : 'revoked'
     },
     async verify(text) {
       const parts = parseTokenText(text)
       if (parts === undefined) return { outcome: 'invalid' }
       const found = await match(parts.id, parts.secret)
       if (found === undefined) return { outcome: 'invalid' }
-      const token = factsOf(parts.id, found.record)
+      const token = factsOf(parts.id, found.record, await findAncestors(found.record))
       if (token.revokedAt !== undefined || token.expiresAt <= now()) return { outcome: 'invalid' }
       noteUse(parts.id, found)
       return { outcome: 'valid', token }
@@ -250,16 +317,27 @@ export function createTokens({ records, now, monotonicNow, record }: TokensParts
   }
 }
 
-function factsOf(id: string, record: TokenRecord): TokenFacts {
-  const { name, scopes, createdAt, createdBy, expiresAt, revokedAt, lastUsedAt, rotated } = record
+/** Whether it may make tokens now; whether they may do what they are to do is the caller's question. */
+export function mayHaveChildren({ ancestors, expiresAt, revokedAt }: TokenFacts, now: number): boolean {
+  return revokedAt === undefined && expiresAt > now && ancestors.length < mostAncestors
+}
+
+function factsOf(id: string, record: TokenRecord, ancestors: readonly (TokenRecord | undefined)[]): TokenFacts {
+  const { name, scopes, createdAt, createdBy, lastUsedAt, rotated } = record
+  const line = [record, ...ancestors]
+  const revocations = line.flatMap((one) => (one === undefined ? [createdAt] : (one.revokedAt ?? [])))
+  const expiresAt = Math.min(...line.map((one) => one?.expiresAt ?? Number.POSITIVE_INFINITY))
   return {
     id,
     name,
     scopes,
     createdAt,
     createdBy,
+    rotatedBy: record.rotatedBy ?? [],
+    makers: allOf(record),
+    ancestors: descentOf(record),
     expiresAt,
-    revokedAt: revokedAt ?? undefined,
+    revokedAt: revocations.length === 0 ? undefined : Math.max(createdAt, Math.min(...revocations)),
     lastUsedAt: lastUsedAt ?? undefined,
     rotatedAt: rotated?.at,
     previousUntil: rotated?.previousUntil,

@@ -97,8 +97,8 @@ async function carryOut(task: TrailTask, progress: (progress: TaskProgress) => v
     case 'decision': {
       const found = await findDecision(task.folder, task.request, task.near)
       if (found === undefined) return undefined
-      const { decided, ended, facts, place } = found
-      return { decided, facts, ended: ended ?? (await findEnd(task.folder, task.request, place)) }
+      const { decided, ended, facts } = found
+      return { decided, facts, ended: ended ?? (await findEnd(task.folder, task.request, found)) }
     }
     case 'export':
       return await exportFolder(task)

@@ -1,10 +1,12 @@
 /** Finding one decision and its facts, wherever in the trail they are. */
 
-import { appendFileSync, utimesSync } from 'node:fs'
+import { appendFileSync, readFileSync, utimesSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, it } from 'vitest'
+import { compressSegment } from './compress.ts'
 import type { AuditEvent } from './event.ts'
-import { findDecision } from './find-decision.ts'
+import { findDecision, findEnd } from './find-decision.ts'
+import { readPieces } from './find-decision-pieces.ts'
 import { createWrittenTrail, decided, type WrittenTrail } from './written-trail.fixture.ts'
 
 const day = Date.UTC(2026, 10, 22)
@@ -63,4 +65,55 @@ it('is not misled by lines that only speak of the request, nor by half a line', 
   utimesSync(path, 1, 1)
   expect(await findDecision(trail.folder, 'r1')).toBeUndefined()
   expect(await findDecision(trail.folder, 'r9')).toBeUndefined()
+})
+
+const ended = (request: string): AuditEvent => ({
+  event: 'access.ended',
+  request,
+  app: 'wiki',
+  status: 200,
+  bytesIn: 1,
+  bytesOut: 2,
+  durationMs: 3,
+  outcome: 'completed',
+  reason: undefined,
+})
+
+it.each([true, false])('finds lines wherever pieces of the file meet, past lines that are none (compressed: %s)', async (isCompressed) => {
+  const chain = trail.chain('a-0')
+  // Half a megabyte in each of many lines: every piece but the first begins within one.
+  const long = (request: string) => decided(request, { path: `/${'x'.repeat(517_003)}` })
+  const requests = Array.from({ length: 12 }, (_, index) => `r${index}`)
+  chain.segment(at([...all, ...requests.map(long), decided('last', { facts }), ended('last')]), false)
+  const path = join(trail.folder, 'a-0', '00000001.ndjson')
+  // One that no reader would hold in its memory.
+  const lines = readFileSync(path)
+  const middle = lines.indexOf(10, 3_000_000) + 1
+  writeFileSync(path, Buffer.concat([lines.subarray(0, middle), Buffer.alloc(5_000_000, 'y'), Buffer.from('\n'), lines.subarray(middle)]))
+  if (isCompressed) await compressSegment({ chain: 'a-0', number: 1, path, isCompressed: false })
+  for (const request of requests) expect((await findDecision(trail.folder, request))?.decided['request']).toBe(request)
+  const found = await findDecision(trail.folder, 'last', day)
+  expect([found?.facts, found?.ended?.['event']]).toEqual([{ subject: '"who"', signIn: '"how"', device: '"where"' }, 'access.ended'])
+})
+
+it('finds a segment that was compressed after it was listed', async () => {
+  trail.chain('a-0').segment(at([...all, decided('r1', { facts })]), true)
+  const path = join(trail.folder, 'a-0', '00000001.ndjson')
+  const read = async (place: string) => {
+    let text = ''
+    for await (const piece of readPieces({ chain: 'a-0', number: 1, path: place, isCompressed: false })) text += piece.toString()
+    return text
+  }
+  expect((await read(path)).split('\n')).toHaveLength(6)
+  await expect(read(`${path}.no`)).rejects.toMatchObject({ code: 'ENOENT' })
+})
+
+it('finds the end of what was let through in a later segment, and looks for none of what was not', async () => {
+  const chain = trail.chain('a-0')
+  chain.segment(at([decided('r1'), decided('r2', { effect: 'deny', reason: 'no_rule_matched', rule: undefined })]))
+  chain.segment(at([ended('r1'), ended('r2')]))
+  const [allowed, denied] = [await findDecision(trail.folder, 'r1'), await findDecision(trail.folder, 'r2')]
+  if (allowed === undefined || denied === undefined) throw new TypeError('nothing was found')
+  expect(await findEnd(trail.folder, 'r1', allowed)).toMatchObject({ request: 'r1', status: 200 })
+  expect(await findEnd(trail.folder, 'r2', denied)).toBeUndefined()
 })

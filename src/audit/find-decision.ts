@@ -1,14 +1,15 @@
 /**
  * Finds the line of one decision, and the lines of the facts behind it, in the folders of a trail.
  *
- * Reads the files as they are, newest first, block by block, and looks for the id before it looks at lines. A trail that is being written may
+ * Reads the files as they are, newest first, piece by piece, and looks for the id before it looks at lines. A trail that is being written may
  * end in half a line; what is not whole is passed over, as is whatever is no JSON. Facts stand in the decision's own segment; of a trail
  * from before segments could be read alone, in an earlier one.
  */
 
 import { stat } from 'node:fs/promises'
+import { readPieces } from './find-decision-pieces.ts'
 import { segmentsOf } from './merged-lines.ts'
-import { listChains, listSegments, parseTrailLine, readBlocks, type SegmentFile, type TrailLine } from './trail-files.ts'
+import { listChains, listSegments, parseTrailLine, type SegmentFile, type TrailLine } from './trail-files.ts'
 
 export type { TrailLine } from './trail-files.ts'
 
@@ -41,12 +42,13 @@ export async function findDecision(folder: string, requestId: string, near?: num
   return undefined
 }
 
-/** The line that says how a request which was let through ended, in a segment of the chain after that of its decision. */
+/** The line that says how a request which was let through ended, in a segment of the chain after that of its decision. What was not let through has none. */
 export async function findEnd(
   folder: string,
   requestId: string,
-  { chain, segment }: FoundDecision['place'],
+  { decided, place: { chain, segment } }: Pick<FoundDecision, 'decided' | 'place'>,
 ): Promise<TrailLine | undefined> {
+  if (decided['effect'] !== 'allow') return undefined
   for (const later of (await listSegments(folder, chain)).filter(({ number }) => number > segment)) {
     const found = await findRequest(later, requestId).catch(undefinedIfMissing)
     if (found?.ended !== undefined) return found.ended
@@ -59,7 +61,10 @@ function undefinedIfMissing(error: unknown): undefined {
   if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
 }
 
-/** Both lines of a request, in one reading: one that was allowed, waited for its record and was refused has two decisions, and the last is what became of it. */
+/**
+ * Both lines of a request, in one reading: one that was allowed, waited for its record and was refused has two decisions, and the last is what became
+ * of it. What ended was let through, and nothing comes after it.
+ */
 async function findRequest(
   segment: SegmentFile,
   requestId: string,
@@ -70,7 +75,7 @@ async function findRequest(
     if (line['request'] !== requestId) return true
     if (line['event'] === 'access.decided') decided = line
     if (line['event'] === 'access.ended') ended = line
-    return true
+    return ended === undefined
   })
   return { decided, ended }
 }
@@ -91,10 +96,10 @@ async function findFacts(segments: readonly SegmentFile[], hashes: Readonly<Reco
   return { subject: found.get(subject), signIn: found.get(signIn), device: found.get(device) }
 }
 
-/** Hands out every line that holds one of the needles, those of a block needle by needle, until `take` says that it is enough. */
-async function readLinesWith(segment: SegmentFile, needles: readonly string[], take: (line: TrailLine) => boolean): Promise<void> {
-  for await (const { bytes, isWhole } of readBlocks(segment)) {
-    if (!isWhole) continue
+/** Hands out every line that holds one of the needles, those of a piece needle by needle, until `take` says that it is enough. */
+async function readLinesWith(segment: SegmentFile, texts: readonly string[], take: (line: TrailLine) => boolean): Promise<void> {
+  const needles = texts.map((text) => Buffer.from(text))
+  for await (const bytes of readPieces(segment)) {
     for (const needle of needles) {
       for (let found = bytes.indexOf(needle); found !== -1; found = bytes.indexOf(needle, bytes.indexOf(10, found))) {
         const line = parseTrailLine(bytes.subarray(bytes.lastIndexOf(10, found) + 1, bytes.indexOf(10, found)))
@@ -107,7 +112,8 @@ async function readLinesWith(segment: SegmentFile, needles: readonly string[], t
 async function listNear(folder: string, near: number): Promise<readonly SegmentFile[]> {
   const segments: SegmentFile[] = []
   for (const chain of await listChains(folder)) {
-    segments.push(...(await segmentsOf(await listSegments(folder, chain), { since: near, until: near + 1 })))
+    // The last that began before is the likeliest.
+    segments.push(...(await segmentsOf(await listSegments(folder, chain), { since: near, until: near + 1 })).toReversed())
   }
   return segments
 }

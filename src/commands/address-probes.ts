@@ -6,10 +6,11 @@
 
 import { X509Certificate } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
-import { connect as connectPlain, isIP, type Socket } from 'node:net'
+import { connect as connectPlain, isIP, type LookupFunction, type Socket } from 'node:net'
 import { checkServerIdentity, connect as connectTls } from 'node:tls'
 import type { InstanceConfiguration } from '../config/instance.ts'
-import { isForbiddenUpstream, portOf, unbracket } from '../config/web-address.ts'
+import { portOf, unbracket } from '../config/web-address.ts'
+import { addressForbidden } from '../enforcement/name-lookup.ts'
 import { lookupName } from '../name-resolution.ts'
 import type { App, Upstream } from '../policy/document.ts'
 import { codeOf, type ProbeResult, probeMs, result } from './probe-result.ts'
@@ -71,19 +72,29 @@ async function hasCertificateFor({ tls }: InstanceConfiguration, host: string): 
   return false
 }
 
-/** Whether an upstream takes a connection, with TLS as far as it asks for it. */
-export async function tryUpstream(app: App, upstream: Upstream): Promise<ProbeResult> {
+/** How names of upstreams become addresses, and which connections the forwarder would refuse. */
+export interface UpstreamLookup {
+  isReachAllowed(host: string, port: number): boolean
+  findProblem(host: string, port: number): Error | undefined
+  lookupFor(port: number): LookupFunction
+}
+
+/** Whether an upstream takes a connection, with TLS as far as it asks for it. Nothing is connected to that the forwarder would not connect to. */
+export async function tryUpstream(app: App, upstream: Upstream, lookup: UpstreamLookup): Promise<ProbeResult> {
   const probe = `upstream of ${app.id}`
   const url = new URL(upstream.origin)
   const host = unbracket(url.hostname)
+  const port = portOf(url)
   const tls = url.protocol === 'https:' ? { serverName: upstream.serverName ?? host, ca: upstream.ca } : undefined
   try {
-    const { address } = await connectTo({ host, port: portOf(url), tls })
-    if (isForbiddenUpstream(address))
-      return result(probe, 'problem', `${upstream.origin} resolves to an address that is never forwarded to`)
+    const problem = lookup.findProblem(host, port)
+    if (problem !== undefined) throw problem
+    if (!lookup.isReachAllowed(host, port)) throw Object.assign(new Error('it is out of reach'), { code: addressForbidden })
+    await connectTo({ host, port, tls, lookup: lookup.lookupFor(port) })
     return result(probe, 'good', `${upstream.origin} answers`)
   } catch (error) {
     const code = codeOf(error)
+    if (code === addressForbidden) return result(probe, 'problem', `${upstream.origin} is at an address that is never forwarded to`)
     const hint =
       code === 'ENOTFOUND' ? 'the name does not resolve from here' : tls === undefined ? undefined : 'see ca_file and server_name'
     return result(probe, 'problem', `${upstream.origin} cannot be reached (${code})`, hint)
@@ -94,28 +105,25 @@ interface Destination {
   readonly host: string
   readonly port: number
   readonly tls: { readonly serverName: string; readonly ca: string | undefined } | undefined
+  /** As a browser would, if left out. */
+  readonly lookup?: LookupFunction
 }
 
 /** Opens a connection, as far as TLS reaches, and closes it. Nothing is sent over it. */
-function connectTo({
-  host,
-  port,
-  tls,
-}: Destination): Promise<{ readonly address: string; readonly certificate: X509Certificate | undefined }> {
+function connectTo({ host, lookup = lookupName, port, tls }: Destination): Promise<{ readonly certificate: X509Certificate | undefined }> {
   return new Promise((resolve, reject) => {
     const settle = (socket: Socket, certificate: X509Certificate | undefined) => {
-      const address = socket.remoteAddress ?? ''
       socket.destroy()
-      resolve({ address, certificate })
+      resolve({ certificate })
     }
     const socket =
       tls === undefined
-        ? connectPlain({ host, port, lookup: lookupName }, () => settle(socket, undefined))
+        ? connectPlain({ host, port, lookup }, () => settle(socket, undefined))
         : connectTls(
             {
               host,
               port,
-              lookup: lookupName,
+              lookup,
               ...(isIP(tls.serverName) === 0 ? { servername: tls.serverName } : {}),
               ...(tls.ca === undefined ? {} : { ca: tls.ca }),
               checkServerIdentity: (_host, peer) => checkServerIdentity(tls.serverName, peer),

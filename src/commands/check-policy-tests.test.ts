@@ -4,12 +4,19 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, it } from 'vitest'
+import { createUpstreamLookup } from '../compose-reach.ts'
 import { silentLog } from '../session/session.fixture.ts'
 import { type CheckOutcome, describeOutcome, runCheck } from './check.ts'
 import { createLiveProbes } from './live-probes.ts'
 
 const now = () => Date.now()
-const probes = createLiveProbes({ now, log: silentLog, storeReport: async () => undefined, openLife: async () => undefined })
+const probes = createLiveProbes({
+  lookupOf: createUpstreamLookup,
+  now,
+  log: silentLog,
+  storeReport: async () => undefined,
+  openLife: async () => undefined,
+})
 let folder: string
 
 beforeEach(async () => {

@@ -8,6 +8,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Command } from 'commander'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import { createUpstreamLookup } from '../compose-reach.ts'
 import { loadConfiguration } from '../config/load-configuration.ts'
 import { PosternError } from '../errors.ts'
 import { isSafeEndpoint } from '../oidc/discovery.ts'
@@ -104,7 +105,13 @@ const now = () => Date.now()
 /** Live checks with a store that says `facts` of itself and where nobody was ever seen. */
 const probesWith = (facts: StoreFacts | undefined = undefined) => ({
   now,
-  probes: createLiveProbes({ now, log: silentLog, storeReport: async () => facts, openLife: async () => undefined }),
+  probes: createLiveProbes({
+    lookupOf: createUpstreamLookup,
+    now,
+    log: silentLog,
+    storeReport: async () => facts,
+    openLife: async () => undefined,
+  }),
 })
 
 function outcomeOf(live: readonly ProbeResult[] | undefined, probe: string): string | undefined {
@@ -240,6 +247,7 @@ describe('check --live', () => {
   it('notices a store that does not answer', async () => {
     const config = await writeFiles('http://127.0.0.1:9', 'http://127.0.0.1:9', 'redis://127.0.0.1:7')
     const probes = createLiveProbes({
+      lookupOf: createUpstreamLookup,
       now,
       log: silentLog,
       storeReport: async () => Promise.reject(Object.assign(new Error(`redis://:${marker}@x`), { code: 'ECONNREFUSED' })),

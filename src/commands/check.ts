@@ -144,7 +144,7 @@ async function runProbes(
     probes.places(configuration),
     probes.deviceCertificates(configuration, policy),
     ...publicOrigins(configuration, policy).map((origin) => probes.publicName(configuration, origin)),
-    ...policy.apps.flatMap((app) => app.upstreams.map((upstream) => probes.upstream(app, upstream))),
+    ...policy.apps.flatMap((app) => app.upstreams.map((upstream) => probes.upstream(configuration, app, upstream))),
   ])
   return results.flat()
 }

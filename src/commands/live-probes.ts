@@ -12,7 +12,7 @@ import type { InstanceConfiguration } from '../config/instance.ts'
 import { isPosternError } from '../errors.ts'
 import type { Logger } from '../log.ts'
 import type { App, PolicyDocument, Upstream } from '../policy/document.ts'
-import { judgeCertificateFile, tryPublicName, tryUpstream } from './address-probes.ts'
+import { judgeCertificateFile, tryPublicName, tryUpstream, type UpstreamLookup } from './address-probes.ts'
 import { describeDevices } from './check-devices.ts'
 import { checkDeviceCertificates, checkPlaces } from './check-files.ts'
 import { describePeople } from './check-people.ts'
@@ -35,7 +35,7 @@ export interface LiveProbes {
   certificates(configuration: InstanceConfiguration): Promise<readonly ProbeResult[]>
   /** A public address: resolves, answers, and with a certificate that browsers accept. */
   publicName(configuration: InstanceConfiguration, origin: URL): Promise<readonly ProbeResult[]>
-  upstream(app: App, upstream: Upstream): Promise<readonly ProbeResult[]>
+  upstream(configuration: InstanceConfiguration, app: App, upstream: Upstream): Promise<readonly ProbeResult[]>
   /** Databases of places: whether they can be read, are of the right kind, and are young enough. */
   places(configuration: InstanceConfiguration): Promise<readonly ProbeResult[]>
   /** Authorities and revocation lists of device certificates, and on which hosts one is asked for. */
@@ -54,13 +54,15 @@ export interface LiveProbeParts {
   readonly storeReport: (configuration: InstanceConfiguration) => Promise<StoreFacts | undefined>
   /** Opens the store without making one: `undefined` where none was ever made. Rejects with `PosternError` if it does not open. */
   readonly openLife: (configuration: InstanceConfiguration) => Promise<OpenedLife | undefined>
+  /** How the forwarder would look upstreams up, and which it would connect to. */
+  readonly lookupOf: (configuration: InstanceConfiguration) => UpstreamLookup
   readonly log: Logger
   /** Epoch milliseconds. */
   readonly now: () => number
 }
 
 /** Creates the probes. The discovery document is fetched once for all that need it. */
-export function createLiveProbes({ storeReport, openLife, log, now }: LiveProbeParts): LiveProbes {
+export function createLiveProbes({ lookupOf, storeReport, openLife, log, now }: LiveProbeParts): LiveProbes {
   const discoveries = new WeakMap<InstanceConfiguration, Promise<Discovered>>()
   const discover = (configuration: InstanceConfiguration) => {
     const known = discoveries.get(configuration) ?? loadMetadata(configuration, now)
@@ -130,8 +132,8 @@ export function createLiveProbes({ storeReport, openLife, log, now }: LiveProbeP
       return [await tryPublicName(configuration, origin, now())]
     },
 
-    async upstream(app, upstream) {
-      return [await tryUpstream(app, upstream)]
+    async upstream(configuration, app, upstream) {
+      return [await tryUpstream(app, upstream, lookupOf(configuration))]
     },
 
     places: (configuration) => checkPlaces(configuration, now()),

@@ -2,7 +2,7 @@
  * Where the history of a policy is kept, for `postern policy`: the store of the configuration, the API of a running instance, or files.
  *
  * All three give the same answers. In the store it is the use case that the console uses, with the same checks, as `os:<user>@<host>`; whoever may
- * open the store needs nobody's leave, so it asks for no confirmation of what would lock people out: that takes an instance that knows them.
+ * open the store needs nobody's leave, and confirms what would lock people out like everybody else (`policy-gates.ts`).
  */
 
 import { mkdtemp, rm } from 'node:fs/promises'
@@ -11,7 +11,7 @@ import { join } from 'node:path'
 import { type Asker, permissions } from '../administration/asker.ts'
 import { type Bundle, hashBundle } from '../administration/policy-bundle.ts'
 import { createPolicyDrafts } from '../administration/policy-drafts.ts'
-import { createPublishing } from '../administration/policy-publishing.ts'
+import { createPublishing, type PublishingParts } from '../administration/policy-publishing.ts'
 import { type Published, type Publishing, policyIsFiles } from '../administration/policy-publishing-answers.ts'
 import { createPolicyRevisions } from '../administration/policy-revisions.ts'
 import {
@@ -23,6 +23,7 @@ import {
   statePublished,
   stateRevision,
 } from '../administration/policy-statements.ts'
+import { createMakerFinder } from '../administration/token-makers.ts'
 import type { Administration } from '../compose-administration.ts'
 import { readBundle } from '../config/bundle-files.ts'
 import type { InstanceConfiguration } from '../config/instance.ts'
@@ -36,6 +37,7 @@ import { judgePolicy } from '../policy-loading.ts'
 import type { DeskOptions } from './access-desk.ts'
 import type { OpenAdministration } from './administer.ts'
 import { type ApiAnswer, askApi } from './ask-api.ts'
+import { createCommandGates } from './policy-gates.ts'
 import { readText } from './read-text.ts'
 
 /** An answer, or why there is none; `detail` is for programs. */
@@ -92,7 +94,7 @@ export async function openPolicyDesk(
   const question = () => ({ ...questionOf(configuration, parts.now) })
   const judge = createPolicyJudge({ folder, question, monotonicNow: () => performance.now() })
   try {
-    await work(storeDesk(administration, configuration, { judge: judge.judgeBundle, log }))
+    await work(storeDesk(administration, configuration, { judge: judge.judgeBundle, log, now: parts.now }))
   } finally {
     judge.close()
     await rm(folder, { recursive: true, force: true })
@@ -132,7 +134,11 @@ function filesDesk(configuration: InstanceConfiguration, now: () => number): Pol
 function storeDesk(
   administration: Administration,
   configuration: InstanceConfiguration,
-  { judge, log }: { readonly judge: Parameters<typeof createPublishing>[0]['judge']; readonly log: ReturnType<typeof createLogger> },
+  {
+    judge,
+    log,
+    now,
+  }: { readonly judge: PublishingParts['judge']; readonly log: ReturnType<typeof createLogger>; readonly now: () => number },
 ): PolicyDesk {
   const { actor, keys, recordFirst, store, tokens } = administration
   const parts = { store, keys, log, recordFirst }
@@ -144,11 +150,10 @@ function storeDesk(
     judge,
     inForce: async () => Promise.reject(new TypeError('a managed policy is asked of its revisions')),
     isTwoPerson: configuration.policyTwoPerson,
-    findGates: async () => [],
-    async findTokenMaker(token) {
-      for await (const { createdBy, id } of tokens.list()) if (`token:${id}` === token) return createdBy
-      return undefined
-    },
+    findGates: createCommandGates({ ...parts, configuration, judge, revisions, now }),
+    findTokenMakers: createMakerFinder(tokens),
+    // A command publishes nothing that two people have to agree on, and so counts nobody's approval.
+    mayStillApprove: async () => false,
     recordFirst,
   })
   const asker: Asker = { actor, label: actor, subject: undefined, roles: [], permissions: new Set(permissions) }

@@ -16,7 +16,7 @@ import { type LoadedPolicy, loadPolicy, type PolicyForm } from '../config/load-p
 import { findPolicyTests } from '../config/load-policy-tests.ts'
 import { isPosternError } from '../errors.ts'
 import { createLogger } from '../log.ts'
-import { mirrorFolder, openPolicyMirror } from '../policy-mirror.ts'
+import { lastInForce, mirrorFolder, openPolicyMirror } from '../policy-mirror.ts'
 import { printLine } from './print-line.ts'
 
 /** A loaded policy with its files, until `close`. */
@@ -99,7 +99,7 @@ async function findManaged(configuration: Configuration, isStoreAsked: boolean):
 async function findMirrored(dataDir: string): Promise<(Found & { readonly revision: number }) | undefined> {
   const mirror = openPolicyMirror(mirrorFolder(dataDir))
   const known = await mirror.load()
-  const facts = known?.revisions.find(({ number }) => number === known.inForce)
+  const facts = known === undefined ? undefined : lastInForce(known)
   const bundle = facts === undefined ? undefined : await mirror.loadBundle(facts)
   if (facts === undefined || bundle === undefined) return undefined
   // It is there, as it was, so nothing is written.

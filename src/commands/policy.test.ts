@@ -9,11 +9,17 @@ import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { startRedis } from '../../e2e/support/redis.ts'
 import { parseAdministrativeEvent } from '../administration/administrative-event.ts'
+import { createErrands } from '../administration/errands-over-store.ts'
+import { type GatesPart, gatesErrand } from '../administration/gates.ts'
+import { packUses } from '../administration/gates-uses.ts'
 import { bundleOf, openHistory, publicationOf } from '../administration/policy.fixture.ts'
 import { parseFiles, stateFiles, stateRevision } from '../administration/policy-statements.ts'
 import { listenForAdministration, openStore } from '../compose-store.ts'
 import { loadConfiguration } from '../config/load-configuration.ts'
 import { createKeysFile, loadKeys } from '../keys-file.ts'
+import { createLive } from '../live/create-live.ts'
+import type { Facts } from '../policy/facts.ts'
+import { facts, person } from '../policy/policy.fixture.ts'
 import { silentLog } from '../session/session.fixture.ts'
 
 const now = () => Date.now()
@@ -63,6 +69,7 @@ async function configure(store: string, more = 'policy: managed\n') {
   return { configuration: value, keys: loadKeys(value.keysFile, now()) }
 }
 
+const unchecked = ['--confirm', 'yes, unchecked']
 const asJson = (ran: Ran) => JSON.parse(ran.out) as Record<string, unknown>
 
 for (const kind of ['Redis', 'an instance with the embedded store'] as const) {
@@ -79,7 +86,7 @@ for (const kind of ['Redis', 'an instance with the embedded store'] as const) {
       const commands = await listenForAdministration(configuration, { store, record, log: silentLog })
       cleanUps.push(() => commands.close())
       const history = openHistory({ store }, { keys })
-      return { ...history, recorded }
+      return { ...history, recorded, store, keysOf: () => keys }
     }
 
     it('pulls, compares, pushes, lists and restores', async () => {
@@ -107,7 +114,16 @@ for (const kind of ['Redis', 'an instance with the embedded store'] as const) {
         files: [{ path: 'policy.yaml', kind: 'changed', binary: false, left_out: 0, hunks: [{ from: 1, to: 1 }] }],
       })
 
-      const pushed = await run(['push', 'policy', '--comment', 'the sales people get a crm'])
+      const push = ['push', 'policy', '--comment', 'the sales people get a crm']
+      // Whom it would shut out nobody can say: the instance that has the store open is none that answers.
+      expect(await run(push)).toMatchObject({
+        status: 1,
+        out: '',
+        err: "postern: no instance runs that could be asked whom this would shut out: type `yes, unchecked`\n  if that is meant: --confirm 'yes, unchecked'\n",
+      })
+      expect(asJson(await run([...push, '--json']))).toMatchObject({ problem: 'confirmation_needed', gates: [{ word: 'yes, unchecked' }] })
+      expect(await revisions.head()).toMatchObject({ number: 1 })
+      const pushed = await run([...push, ...unchecked])
       expect(pushed).toMatchObject({
         status: 0,
         out: expect.stringMatching(/^Published as revision 2, sha256-\w+\.\n {2}app crm added\n$/),
@@ -125,13 +141,66 @@ for (const kind of ['Redis', 'an instance with the embedded store'] as const) {
       expect(listed.map((line) => (JSON.parse(line) as { number: number }).number)).toEqual([2, 1])
       expect((await run(['history', '--limit', '1'])).out).toMatch(/^ {3}2 {2}\S+Z {2}os:.*the sales people get a crm\n$/)
 
-      expect(asJson(await run(['restore', '1', '--comment', 'no crm after all', '--json']))).toMatchObject({
+      expect(asJson(await run(['restore', '1', '--comment', 'no crm after all', '--json', ...unchecked]))).toMatchObject({
         outcome: 'published',
         revision: { number: 3, restores: 1, difference: ['app crm removed'] },
         draft: null,
       })
       expect(await run(['pull'])).toMatchObject({ status: 0, out: expect.stringContaining('revision 3') })
       expect(readFileSync(join(folder, 'policy', 'policy.yaml'), 'utf8')).toBe(policy(app('wiki', 'staff')))
+    }, 60_000)
+
+    it('asks the instances that run whom it would shut out, as the console does, and publishes once that is confirmed', async () => {
+      const { keysOf, revisions, store } = await openPlace()
+      await revisions.publish(publicationOf('one', 0, { bundle: bundleOf(policy(app('wiki', 'staff'))) }))
+      const live = createLive({ store, loadLocks: async () => [], monotonicNow: now, keepSeconds: 60, log: silentLog })
+      const errands = createErrands({
+        ...{ store, keys: keysOf, log: silentLog, now, monotonicNow: now, live, instance: 'host-a', version: '1.2.3' },
+        policyVersion: () => 'sha256-one',
+      })
+      cleanUps.push(() => live.close())
+      cleanUps.push(() => errands.close())
+      await live.confirm()
+      const sample = <T>(value: T) => ({ known: true as const, value })
+      const signIn = {
+        known: true,
+        value: { at: sample(now() - 60_000), acr: sample('basic'), amr: sample(['pwd']) },
+      } as unknown as Facts['signIn']
+      const seen = { ...facts(person()), signIn }
+      errands.serve<object, GatesPart>(gatesErrand, async () => ({
+        ...packUses({
+          isComplete: true,
+          uses: [
+            {
+              ...{
+                app: 'wiki',
+                host: 'wiki.corp.example',
+                policy: 'sha256-one',
+                reason: 'rule_matched',
+                rule: 'in',
+                request: 'r1',
+                at: now(),
+              },
+              subject: { kind: 'person', issuer: 'https://op.example', sub: 'u1', email: undefined },
+              evidence: { facts: seen, isPathWhole: true, isClientTold: true, claimPaths: [] },
+            },
+          ],
+        }),
+        visits: [],
+        chains: [],
+      }))
+      await expect.poll(() => errands.instances()).toHaveLength(1)
+      await run(['pull'])
+      writeFileSync(join(folder, 'policy', 'policy.yaml'), policy(app('wiki', 'sales')))
+      const push = ['push', 'policy', '--comment', 'the wiki is for sales']
+      expect(await run(push)).toMatchObject({
+        status: 1,
+        err: expect.stringMatching(/the only one who used wiki in the last 24 hours would be refused: type `wiki`\n.*--confirm 'wiki'\n$/),
+      })
+      // Having said that nobody was asked is no answer to what was found.
+      expect(await run([...push, ...unchecked])).toMatchObject({ status: 1 })
+      expect(await revisions.head()).toMatchObject({ number: 1 })
+      expect(await run([...push, '--confirm', 'wiki'])).toMatchObject({ status: 0, out: expect.stringContaining('revision 2') })
     }, 60_000)
 
     it('overwrites neither what somebody else published nor what was changed here', async () => {
@@ -277,7 +346,7 @@ describe('postern policy, over the API', () => {
     expect((await remote('history', '--limit', '2', '--json')).out.trim().split('\n').length).toBe(2)
     expect(await remote('restore', '3', '--comment', 'back')).toMatchObject({
       status: 1,
-      err: 'postern: it refuses everyone: type `wiki`\n',
+      err: "postern: it refuses everyone: type `wiki`\n  if that is meant: --confirm 'wiki'\n",
     })
     expect(await remote('restore', '3', '--comment', 'back', '--confirm', 'wiki')).toMatchObject({ status: 0 })
     expect(await remote('restore', '4', '--comment', 'back')).toMatchObject({

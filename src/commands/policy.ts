@@ -168,7 +168,12 @@ function refuse({ detail, message, problem }: Extract<Answered<never>, { readonl
     return
   }
   console.error(printLine(`postern: ${message}`))
-  const { objections, problems } = detail
+  const { gates, objections, problems } = detail
+  const words = listOf(gates).flatMap((gate) => {
+    const { word } = gate as Readonly<Record<string, unknown>>
+    return typeof word === 'string' ? [`--confirm '${word.replaceAll("'", "'\\''")}'`] : []
+  })
+  if (words.length > 0) console.error(printLine(`  if that is meant: ${words.join(' ')}`))
   for (const one of [...listOf(problems), ...listOf(objections)]) console.error(printLine(`  ${describeProblem(one)}`))
 }
 

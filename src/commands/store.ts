@@ -73,6 +73,8 @@ async function restore(mirror: PolicyMirror, ports: AdoptionPorts, { json }: Ado
   if (remembered === undefined) return refuse('this machine remembers no revision: run it where an instance ran')
   const adopted = await restoreHistory(remembered, await mirror.loadRevisions(), ports)
   if (adopted.outcome === 'nothing_lost') return refuse('the store has everything that this machine remembers')
+  if (adopted.outcome === 'moved_on')
+    return refuse('somebody published meanwhile, so nothing was put back; run it again to see what is lost now')
   if (adopted.outcome === 'impossible') return refuse(`${adopted.why}; --accept-loss lets every instance follow the store as it is`)
   const numbers = adopted.revisions.map(({ number }) => number)
   const [first = 0] = numbers

@@ -166,6 +166,8 @@ function describeAsJson(facts: TokenFacts, now: number): string {
     scopes: facts.scopes.map(formatTokenScope),
     created_at: instant(facts.createdAt),
     created_by: facts.createdBy,
+    rotated_by: facts.rotatedBy,
+    parents: facts.ancestors,
     expires_at: instant(facts.expiresAt),
     last_used_at: facts.lastUsedAt === undefined ? null : instant(facts.lastUsedAt),
     revoked_at: facts.revokedAt === undefined ? null : instant(facts.revokedAt),

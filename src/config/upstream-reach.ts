@@ -3,12 +3,14 @@
  * the instance configuration says what they reach through Postern: `upstreams.allow`, and without it everything but this machine itself.
  *
  * A name is judged twice: as it stands in the document, and by the address that it resolves to when a connection is made, since whoever
- * answers for a name may point it at this machine later (DNS rebinding). A name that is listed may resolve to any address but a loopback
- * one; that must be listed itself, as a network, an address or a name that never means anything else. Link-local, metadata and our own
+ * answers for a name may point it at this machine later (DNS rebinding). This machine is also what its interfaces have for addresses at that
+ * moment; a document is not judged by those, since it is one document for all instances. A name that is listed may resolve to any address but a
+ * loopback one; that must be listed itself, as a network, an address or a name that never means anything else. Link-local, metadata and our own
  * addresses are refused elsewhere, whatever is listed here.
  */
 
 import { BlockList, isIP } from 'node:net'
+import { isLoopbackAddress, isOwnAddress } from '../machine-addresses.ts'
 import { isForbiddenUpstream, isLoopbackName, unbracket } from './web-address.ts'
 
 /** What a name or a literal address comes to before anything is resolved. */
@@ -36,15 +38,6 @@ interface ListedNetwork {
   readonly addresses: BlockList
   readonly port: number | undefined
 }
-
-const loopback = new BlockList()
-loopback.addSubnet('127.0.0.0', 8, 'ipv4')
-loopback.addAddress('::1', 'ipv6')
-// Spellings of 127.0.0.0/8 inside IPv6: compatible, translated, NAT64, 6to4. Mapped ones are understood by BlockList itself.
-loopback.addSubnet('::7f00:0', 104, 'ipv6')
-loopback.addSubnet('::ffff:0:7f00:0', 104, 'ipv6')
-loopback.addSubnet('64:ff9b::7f00:0', 104, 'ipv6')
-loopback.addSubnet('2002:7f00::', 24, 'ipv6')
 
 /** Compiles `upstreams.allow`; `undefined` where the instance configuration has none. */
 export function createUpstreamReach(allow: readonly string[] | undefined): UpstreamReach {
@@ -76,7 +69,7 @@ export function createUpstreamReach(allow: readonly string[] | undefined): Upstr
       const host = normalise(written)
       if (isIP(host) !== 0) {
         if (isAddressListed(host, port)) return 'allowed'
-        return allow === undefined && !contains(loopback, host) ? 'allowed' : 'refused'
+        return allow === undefined && !isLoopbackAddress(host) ? 'allowed' : 'refused'
       }
       if (isNameListed(host, port)) return 'allowed'
       // It never means another machine, whatever a resolver says.
@@ -89,10 +82,10 @@ export function createUpstreamReach(allow: readonly string[] | undefined): Upstr
       if (isAddressListed(address, port)) return true
       const host = normalise(written)
       // A literal address would have been found as such.
-      if (isIP(host) !== 0) return allow === undefined && !contains(loopback, address) && !contains(loopback, host)
+      if (isIP(host) !== 0) return allow === undefined && !isThisMachine(address) && !isThisMachine(host)
       const isListed = isNameListed(host, port)
-      if (contains(loopback, address)) return isListed && isLoopbackName(host)
-      return allow === undefined ? !isLoopbackName(host) : isListed
+      if (isLoopbackAddress(address)) return isListed && isLoopbackName(host)
+      return allow === undefined ? !isLoopbackName(host) && !isOwnAddress(address) : isListed
     },
   }
 }
@@ -131,7 +124,7 @@ inner.addSubnet('2002::', 16, 'ipv6')
 export function createIssuerReach(allow: readonly string[] | undefined): UpstreamReach {
   const reach = createUpstreamReach(allow)
   const isPublic = (address: string) =>
-    isIP(address) !== 0 && !isForbiddenUpstream(address) && !contains(loopback, address) && !contains(inner, address)
+    isIP(address) !== 0 && !isForbiddenUpstream(address) && !isThisMachine(address) && !contains(inner, address)
   return {
     judgeHost(host, port) {
       const verdict = reach.judgeHost(host, port)
@@ -142,6 +135,10 @@ export function createIssuerReach(allow: readonly string[] | undefined): Upstrea
     mayConnect: (host, port, address) =>
       !isForbiddenUpstream(address) && (reach.mayConnect(host, port, address) || (isPublic(address) && !isLoopbackName(host))),
   }
+}
+
+function isThisMachine(address: string): boolean {
+  return isLoopbackAddress(address) || isOwnAddress(address)
 }
 
 interface Entry {

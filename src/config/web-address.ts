@@ -6,7 +6,8 @@
  * gives them (lower case, IDNA, IPv4 in dots, IPv6 shortened), which is also the form that requests are matched in.
  */
 
-import { BlockList, isIP, isIPv4, isIPv6 } from 'node:net'
+import { isIP, isIPv4, isIPv6 } from 'node:net'
+import { isLoopbackAddress, isNeverUpstream } from '../machine-addresses.ts'
 import type { AppAddress } from '../policy/document.ts'
 import type { HostPort } from './instance.ts'
 
@@ -126,37 +127,15 @@ export function parseUpstreamUrl(text: string): { readonly url: URL; readonly ba
   return { url, basePath: path.replace(/\/$/, '') }
 }
 
-const forbiddenUpstreams = new BlockList()
-forbiddenUpstreams.addSubnet('169.254.0.0', 16, 'ipv4')
-forbiddenUpstreams.addSubnet('0.0.0.0', 8, 'ipv4')
-forbiddenUpstreams.addSubnet('224.0.0.0', 3, 'ipv4')
-forbiddenUpstreams.addSubnet('fe80::', 10, 'ipv6')
-forbiddenUpstreams.addSubnet('ff00::', 8, 'ipv6')
-forbiddenUpstreams.addAddress('::', 'ipv6')
-forbiddenUpstreams.addAddress('fd00:ec2::254', 'ipv6')
-// Spellings of 169.254.0.0/16 inside IPv6: compatible, translated, NAT64, 6to4. Mapped ones are understood by BlockList itself.
-forbiddenUpstreams.addSubnet('::a9fe:0', 112, 'ipv6')
-forbiddenUpstreams.addSubnet('::ffff:0:a9fe:0', 112, 'ipv6')
-forbiddenUpstreams.addSubnet('64:ff9b::a9fe:0', 112, 'ipv6')
-forbiddenUpstreams.addSubnet('2002:a9fe::', 32, 'ipv6')
-
 /** Addresses at which cloud metadata, or nothing at all, answers. The forwarder asks again after DNS. `host` has no brackets. */
 export function isForbiddenUpstream(host: string): boolean {
-  if (isIPv4(host)) return forbiddenUpstreams.check(host, 'ipv4')
-  if (isIPv6(host)) return forbiddenUpstreams.check(host, 'ipv6')
-  return host === 'metadata' || host === 'metadata.google.internal'
+  return isNeverUpstream(host) || host === 'metadata' || host === 'metadata.google.internal'
 }
-
-const loopback = new BlockList()
-loopback.addSubnet('127.0.0.0', 8, 'ipv4')
-loopback.addAddress('::1', 'ipv6')
 
 /** This machine by name or address: `localhost`, `*.localhost`, 127.0.0.0/8, ::1. */
 export function isLoopbackName(hostname: string): boolean {
   const host = unbracket(hostname)
-  if (isIPv4(host)) return loopback.check(host, 'ipv4')
-  if (isIPv6(host)) return loopback.check(host, 'ipv6')
-  return host === 'localhost' || host.endsWith('.localhost')
+  return isLoopbackAddress(host) || host === 'localhost' || host.endsWith('.localhost')
 }
 
 export function unbracket(hostname: string): string {

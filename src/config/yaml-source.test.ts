@@ -1,5 +1,6 @@
 /** Hostile and unlucky YAML: bounded in time and memory, reported with a place, never echoed. */
 
+import { execFileSync } from 'node:child_process'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -7,7 +8,7 @@ import fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { loadPolicy } from './load-policy.ts'
 import type { Problem } from './problems.ts'
-import { loadYamlSource, parseYamlSource } from './yaml-source.ts'
+import { loadFile, loadYamlSource, parseYamlSource } from './yaml-source.ts'
 
 function parse(text: string) {
   const lists = { problems: [] as Problem[], warnings: [] as Problem[] }
@@ -26,6 +27,21 @@ async function load(bytes: Buffer | string) {
   const lists = { problems: [] as Problem[], warnings: [] as Problem[] }
   return { ...(await loadYamlSource(file, lists)), problems: lists.problems }
 }
+
+it('a pipe is refused at once, and not waited for by a thread that reads files for everybody', async () => {
+  const pipe = join(folder, 'networks.txt')
+  execFileSync('mkfifo', [pipe])
+  const policy = join(folder, 'pipe.yaml')
+  await writeFile(
+    policy,
+    'levels:\n  office: { network: { cidrs_file: networks.txt } }\napps:\n  - { id: wiki, url: "https://wiki.corp.example", upstream: "http://wiki.internal", rules: [{ allow: { signed_in: true }, when: office }] }\n',
+  )
+  const begun = performance.now()
+  expect(await loadFile(pipe, 1_000)).toBe('this is not a regular file')
+  const { problems } = await loadPolicy(policy, { configuration: undefined })
+  expect(problems).toMatchObject([{ message: 'this is not a regular file', path: expect.stringContaining('cidrs_file') }])
+  expect(performance.now() - begun).toBeLessThan(5_000)
+}, 10_000)
 
 describe('bombs', () => {
   it('refuses aliases that multiply', () => {

@@ -7,6 +7,7 @@
  * hold a secret.
  */
 
+import { constants } from 'node:fs'
 import { open } from 'node:fs/promises'
 import {
   type Document,
@@ -68,7 +69,8 @@ export async function loadYamlSource(file: string, lists: { problems: Problem[];
 /** The bytes of a regular file, or a sentence that says why there are none. */
 export async function loadFile(file: string, maxBytes: number): Promise<Buffer | string> {
   try {
-    const handle = await open(file, 'r')
+    // A pipe would be waited for until somebody writes into it, by one of the few threads that read files for everybody.
+    const handle = await open(file, constants.O_RDONLY | constants.O_NONBLOCK)
     try {
       const status = await handle.stat()
       if (!status.isFile()) return status.isDirectory() ? 'this is a folder, not a file' : 'this is not a regular file'

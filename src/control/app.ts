@@ -30,7 +30,7 @@ import { createBrowserState } from './browser-state.ts'
 import { type ConsoleSettings, mountConsole } from './console/console.ts'
 import { createConsoleTokens } from './console/console-token.ts'
 import { answerLastResort, handleFailure } from './failures.ts'
-import { limitRate, noBackgroundRequests, onlyMethods, sameOriginPosts, securityHeaders } from './guards.ts'
+import { limitRate, noBackgroundRequests, noForeignEmbeds, onlyMethods, sameOriginPosts, securityHeaders } from './guards.ts'
 import { mountMySessions } from './my-sessions.ts'
 import { mountPublicPaths, mountWhoami } from './own-paths.ts'
 import type { PageRenderer } from './pages.ts'
@@ -141,6 +141,7 @@ export function createControlPlane(
   app.use(signedInPeople)
 
   // Each of its pages stands behind its own permission; see `console-routes.ts`.
+  app.use('/console', noForeignEmbeds(answers))
   const consoleRoles = groupRouter()
   if (settings.console !== undefined) mountConsole(consoleRoles, ports, settings.console)
   app.use(consoleRoles)

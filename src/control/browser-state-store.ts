@@ -10,7 +10,7 @@ import { createHash } from 'node:crypto'
 import { type SessionData, Store } from 'express-session'
 import type { SealedRecords } from '../session/sealed-records.ts'
 import type { SessionStore } from '../session/store.ts'
-import type { Notice } from './console/console-page.ts'
+import type { ForNextPage } from './next-page.ts'
 
 declare module 'express-session' {
   interface SessionData {
@@ -18,10 +18,8 @@ declare module 'express-session' {
     recordVersion?: number
     /** Token of the forms shown to one signed-in person. */
     form?: { readonly sessionId: string; readonly token: string }
-    /** What `/sessions` has just ended, for the page that follows. */
-    ended?: 'one' | 'others'
-    /** What the console has to say on the page that follows. */
-    notice?: Notice
+    /** What is to be said on the page that follows, and to whom. */
+    next?: { readonly sessionId: string; readonly said: ForNextPage }
   }
 }
 

@@ -11,7 +11,7 @@ import helmet from 'helmet'
 import type { RateLimit } from '../rate-limits.ts'
 import type { Answers } from './answers.ts'
 import { contentSecurityPolicy, pageHeaders } from './page-headers.ts'
-import { getContext, isAheadOfTime } from './request-context.ts'
+import { getContext, isAheadOfTime, isNavigation } from './request-context.ts'
 
 /** Headers of every answer of the access host; a page that needs more sets its own policy over it. */
 export function securityHeaders(): RequestHandler[] {
@@ -58,6 +58,20 @@ export function noBackgroundRequests(answers: Answers): RequestHandler {
     const { 'sec-fetch-mode': mode, 'sec-fetch-site': site } = request.headers
     const isBackground = mode !== undefined && mode !== 'navigate' && (site === 'cross-site' || site === 'same-site')
     if (isBackground || isAheadOfTime(request.headers)) answers.refuse(request, response, 'cross_origin')
+    else next()
+  }
+}
+
+/**
+ * Refuses what a page of another origin, a sibling app's among them, has a browser load: a picture, a script, a frame, a stream. It could read none of it, but
+ * what is read of other people goes on record under the name of whoever asked, streams are counted, and a session that is used lives on. Whoever
+ * follows a link comes with a whole window.
+ */
+export function noForeignEmbeds(answers: Answers): RequestHandler {
+  return (request, response, next) => {
+    const site = request.headers['sec-fetch-site']
+    const isForeign = site === 'cross-site' || site === 'same-site'
+    if (isForeign && !isNavigation(request)) answers.refuse(request, response, 'cross_origin')
     else next()
   }
 }

@@ -17,6 +17,7 @@ import type { Session } from '../session/session.ts'
 import type { RequestCause } from '../session/sessions.ts'
 import { endFormState, isFormOf, issueFormToken } from './form-token.ts'
 import { formBody, onlyMethods, readForm } from './guards.ts'
+import { leaveForNextPage, takeForNextPage } from './next-page.ts'
 import type { MySessionView } from './pages.ts'
 import { emailOf, type LiveSession, type ReadPerson } from './person.ts'
 import { getContext } from './request-context.ts'
@@ -52,8 +53,7 @@ async function showSessions(ports: MySessionsPorts, request: Request, response: 
   const formActionOrigins = formActionOriginsOf(ports)
   permitFormsTo(response, formActionOrigins)
   const all = await listSessions(ports, session)
-  const ended = request.session.ended
-  delete request.session.ended
+  const { ended } = takeForNextPage(request, session)
   const view = {
     person: { name: displayNameOf(session), email: emailOf(readSubject(session, claimsState)) },
     at: now,
@@ -84,7 +84,7 @@ async function endSessions(ports: MySessionsPorts, request: Request, response: R
   const meant = wish.kind === 'others' ? others : others.filter((each) => referenceOf(each) === wish.reference)
   for (const each of meant) await endOther(ports, session, each, by)
   if (meant.length > 0) recordRevocation(ports, session, meant)
-  request.session.ended = wish.kind
+  leaveForNextPage(request, session, { ended: wish.kind })
   answers.redirect(response, 303, new URL(path, accessUrl).href)
 }
 

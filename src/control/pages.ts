@@ -9,6 +9,7 @@
 import type { Reason, Unmet } from '../policy/decision.ts'
 import type { NotKept } from '../session/kept-posts.ts'
 import type { ConsoleFrame } from './console/console-frame.ts'
+import type { PortalListing } from './portal-listing.ts'
 
 /** The person who is signed in, as they would recognise themselves. */
 export interface PersonView {
@@ -50,8 +51,10 @@ export interface AppCardView {
 export interface PortalView {
   readonly person: PersonView
   readonly apps: readonly AppCardView[]
-  /** What was searched for without script (`?q=`); cards that do not match are hidden, not left out. */
+  /** What was searched for without script (`?q=`); cards that do not match are hidden, not left out. Of a page (`listing`), all match. */
   readonly query: string | undefined
+  /** `apps` are a page of more. */
+  readonly listing?: PortalListing | undefined
   /** The `GET` page with the button. */
   readonly signOutUrl: string
   /** What the instants of refusals are compared with. */

@@ -1,5 +1,6 @@
 /**
- * What the portal shows: apps in the order a person looks for them, monograms where there is no logo, the search without script.
+ * What the portal shows: apps in the order a person looks for them, monograms where there is no logo, the search without script, and of many apps
+ * where the other pages are.
  *
  * Pure. Which apps are here was decided before, by the same policy that decides requests; of one that is closed, the words are those of its own
  * refusal.
@@ -7,6 +8,7 @@
 
 import { type Contact, parseOwnPath, parseWebAddress } from './contact.ts'
 import type { AppCardView, PersonView, PortalView } from './pages.ts'
+import { compareNames, longestQuery, matches, type PortalListing, searchTextOf, wordsOf } from './portal-listing.ts'
 import { type Action, describeRefusal, type RefusalBrand } from './refusal-content.ts'
 import { printSpan } from './words.ts'
 
@@ -28,7 +30,7 @@ export interface PortalCard {
   /** Why it is closed now, and what would help. */
   readonly closed: ClosedWords | undefined
   readonly request: { readonly asked: string | undefined; readonly href: string } | undefined
-  /** What typing is compared with, folded. */
+  /** What typing is compared with, folded; empty where the server searches. */
   readonly searchText: string
   /** Does not match what was searched for without script. */
   readonly isHidden: boolean
@@ -61,16 +63,26 @@ export interface PortalContent {
   readonly hasForms: boolean
   readonly shownCount: number
   readonly query: string | undefined
+  /** There are more apps than a page shows: the server searches and turns the pages. */
+  readonly pager: PortalPager | undefined
+}
+
+/** Where one is among many apps, and the way on. */
+export interface PortalPager {
+  readonly said: string
+  readonly place: string
+  readonly previous: string | undefined
+  readonly next: string | undefined
 }
 
 /** Everything that the portal for `view` shows. An app without a safe address is left out. */
 export function describePortal(view: PortalView, brand: RefusalBrand): PortalContent {
-  const words = foldText(view.query ?? '')
-    .split(/\s+/)
-    .filter(Boolean)
+  // Of a page, all match.
+  const words = view.listing === undefined ? wordsOf(view.query) : []
   const all = view.apps
-    .flatMap((app) => describeCard(app, { words, at: view.at ?? 0, brand }))
-    .sort((a, b) => byName.compare(a.name, b.name))
+    .flatMap((app) => describeCard(app, { words, at: view.at ?? 0, brand, isPage: view.listing !== undefined }))
+    .sort((a, b) => compareNames(a.name, b.name))
+  const query = view.query === undefined || view.query.trim() === '' ? undefined : view.query.trim().slice(0, longestQuery)
   const closedCards = all.filter(({ closed }) => closed !== undefined)
   return {
     person: { name: view.person.name, email: view.person.email === view.person.name ? undefined : view.person.email },
@@ -81,7 +93,23 @@ export function describePortal(view: PortalView, brand: RefusalBrand): PortalCon
     links: links.filter(({ href }) => href === '/sessions' || view.pages?.includes(href) === true),
     formToken: view.formToken ?? '',
     shownCount: all.filter((card) => !card.isHidden).length,
-    query: view.query === undefined || view.query.trim() === '' ? undefined : view.query.slice(0, 200),
+    query,
+    pager: view.listing === undefined ? undefined : describePager(view.listing, query),
+  }
+}
+
+function describePager({ first, found, last, page, pages, total }: PortalListing, query: string | undefined): PortalPager {
+  const hrefOf = (number: number) =>
+    number < 1 || number > pages
+      ? undefined
+      : `/?${new URLSearchParams({ ...(query === undefined ? {} : { q: query }), page: String(number) })}`
+  const left = found - last
+  const what = query === undefined ? `Your ${total} apps` : `${found} of your ${total} apps ${found === 1 ? 'matches' : 'match'} “${query}”`
+  return {
+    said: pages === 1 ? `${what}.` : `${what}: ${first} to ${last} on this page, those that open first.`,
+    place: `Page ${page} of ${pages}${left === 0 ? '' : `, ${left} more ${left === 1 ? 'app' : 'apps'} on the next ${pages - page === 1 ? 'page' : 'pages'}`}`,
+    previous: hrefOf(page - 1),
+    next: hrefOf(page + 1),
   }
 }
 
@@ -110,26 +138,26 @@ function describeLock({ locked, person, requestId = '' }: PortalView, brand: Ref
 /** What the portal has no part in: each of these is a page's own. */
 const nothingElse = { app: undefined, unmet: [], retryPath: undefined, signInUrl: undefined, signOutUrl: undefined, portalUrl: '' } as const
 
-const byName = new Intl.Collator('en', { sensitivity: 'base', numeric: true })
 const graphemes = new Intl.Segmenter('en', { granularity: 'grapheme' })
 
 interface CardSurroundings {
   readonly words: readonly string[]
   readonly at: number
   readonly brand: RefusalBrand
+  readonly isPage: boolean
 }
 
-function describeCard(app: AppCardView, { at, brand, words }: CardSurroundings): PortalCard[] {
+function describeCard(app: AppCardView, { at, brand, isPage, words }: CardSurroundings): PortalCard[] {
   const href = parseWebAddress(app.url)
   if (href === undefined) return []
   const url = new URL(href)
   const shownAddress = `${url.host}${url.pathname === '/' ? '' : url.pathname}`
-  const searchText = foldText(`${app.name} ${app.description ?? ''} ${shownAddress} ${app.id}`)
+  const searchText = isPage ? '' : searchTextOf(app, shownAddress)
   return [
     {
       id: app.id,
       name: app.name,
-      description: app.description,
+      description: app.description === undefined ? undefined : cutText(app.description),
       href,
       shownAddress,
       logo: ownPicture(app.logo),
@@ -146,13 +174,18 @@ function describeCard(app: AppCardView, { at, brand, words }: CardSurroundings):
               href: `/requests?${new URLSearchParams({ app: app.id })}`,
             },
       searchText,
-      isHidden: !words.every((word) => searchText.includes(word)),
+      isHidden: !matches(searchText, words),
     },
   ]
 }
 
 function agoOf(ms: number): string {
   return ms < 60_000 ? 'just now' : `${printSpan(ms)} ago`
+}
+
+/** Three lines of a description are shown. */
+function cutText(text: string): string {
+  return text.length <= 300 ? text : `${text.slice(0, 300)}…`
 }
 
 /** The visit itself leads through the sign-in that is wanted, and back to the app. */
@@ -205,9 +238,4 @@ function monogramOf(name: string): string {
   // Two letters side by side are initials only where letters do not join or stack.
   const isInitial = /^[\p{Script=Latin}\p{Script=Greek}\p{Script=Cyrillic}\p{N}]/u
   return (isInitial.test(first) && isInitial.test(second) ? first + second : first).toLocaleUpperCase('en')
-}
-
-/** Case and accents do not matter when looking for something. The script folds what is typed in the same way. */
-function foldText(text: string): string {
-  return text.normalize('NFKD').replace(/\p{M}/gu, '').toLowerCase()
 }

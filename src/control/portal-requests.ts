@@ -13,6 +13,7 @@ import type { Reason } from '../policy/decision.ts'
 import { createRateLimit } from '../rate-limits.ts'
 import type { Notice } from './console/console-page.ts'
 import { formBody, onlyMethods, readForm } from './guards.ts'
+import { leaveForNextPage, takeForNextPage } from './next-page.ts'
 import { emailOf, type LiveSession } from './person.ts'
 import type { PortalPorts } from './portal.ts'
 import { findKnownApps, gatherFacts, type KnownApp, mayAskFor, type PersonsFacts } from './portal-apps.ts'
@@ -42,8 +43,7 @@ export function mountMyRequests(router: Router, ports: MyRequestsPorts): void {
   const limit = createRateLimit({ points: formsAMinute, seconds: 60 })
 
   router.get(path, formState, async (request, response) => {
-    const { notice } = request.session
-    if (notice !== undefined) delete request.session.notice
+    const { notice } = takeForNextPage(request, signedIn.get(request).session)
     const app = findSingle(readQuery(request), 'app')
     await show(request, response, { notice, ...(app === undefined ? {} : { again: await findForm(request, app) }) })
   })
@@ -125,7 +125,7 @@ export function mountMyRequests(router: Router, ports: MyRequestsPorts): void {
   }
 
   function tell(request: Request, response: Response, notice: Notice): void {
-    request.session.notice = notice
+    leaveForNextPage(request, signedIn.get(request).session, { notice })
     answers.redirect(response, 303, new URL(path, accessUrl).href)
   }
 

@@ -96,7 +96,7 @@ describe('the portal shows', () => {
     for (const apps of [appsOf(() => true), appsOf(isShown)]) {
       const { close, signInAs } = await start(apps)
       const browser = await signInAs('alice')
-      for (const path of ['/', '/?q=zq', '/devices', '/privacy', '/requests']) {
+      for (const path of ['/', '/?q=zq', '/?page=2', '/devices', '/privacy', '/requests']) {
         for (const accept of ['text/html', 'application/json']) {
           const { body, headers } = await browser.visit(path, { headers: { accept } })
           const plain = body
@@ -199,6 +199,60 @@ it('where much is closed, each app has a link to its form', async () => {
     await close()
     host = undefined
   }
+})
+
+describe('of many apps', () => {
+  /** 300 that open, 200 that are listed and closed, 200 that must not be known of. */
+  const many = Array.from({ length: 700 }, (_, at) =>
+    appOf(`app${at}`, `https://app${at}.corp.example`, [rule(at < 300 ? staff : board)], {
+      name: `Application ${at}`,
+      portal: at < 500 ? 'listed' : 'if_allowed',
+      description: `Number ${at} of many. ${'Long words about it. '.repeat(100)}`,
+      owner: 'owner@corp.test',
+      sensitivity: 'restricted',
+    }),
+  )
+  const shownOn = (body: string) =>
+    [...body.matchAll(/<h[23][^>]*><a href="https:\/\/app(\d+)\.corp\.example\/"/g)].map(([, number]) => Number(number))
+
+  it('each is on exactly one page, open ones first, closed ones then, and no page is long', async () => {
+    const alice = await (await start(many)).signInAs('alice')
+    const seen: number[] = []
+    let path: string | undefined = '/'
+    let pages = 0
+    while (path !== undefined) {
+      const { body } = await alice.visit(path)
+      expect(Buffer.byteLength(body)).toBeLessThan(120_000)
+      seen.push(...shownOn(body))
+      pages += 1
+      path = /rel="next" href="([^"]+)"/.exec(body)?.[1]
+      if (path !== undefined)
+        expect(body).toContain(`Page ${pages} of 7, ${500 - seen.length} more apps on the next ${pages === 6 ? 'page' : 'pages'}`)
+    }
+    expect([pages, seen]).toEqual([7, Array.from({ length: 500 }, (_, at) => at)])
+  })
+
+  it('all are searched, pages of what is found too, and a page that there is not is the nearest', async () => {
+    const alice = await (await start(many)).signInAs('alice')
+    const { body: one } = await alice.visit('/?q=N%C3%9CMBER+498')
+    expect(shownOn(one)).toEqual([498])
+    expect(one).toContain('1 of your 500 apps matches “NÜMBER 498”.')
+    expect(one).not.toContain('rel="next"')
+    const { body: none } = await alice.visit('/?q=number+600')
+    expect([shownOn(none), none.includes('0 of your 500 apps match'), /data-search-none>/.test(none)]).toEqual([[], true, true])
+    const { body: first } = await alice.visit('/?q=Application+1')
+    expect(first).toContain('rel="next" href="/?q=Application+1&amp;page=2"')
+    expect(shownOn((await alice.visit('/?q=Application+1&page=2')).body)[0]).toBeGreaterThan(1)
+    for (const page of ['0', '-1', 'x', '1e3', '']) expect(shownOn((await alice.visit(`/?page=${page}`)).body)[0]).toBe(0)
+    expect(shownOn((await alice.visit('/?page=99999')).body).at(-1)).toBe(499)
+  })
+
+  it('the script is not told that what is here is all', async () => {
+    const alice = await (await start(many)).signInAs('alice')
+    expect((await alice.visit('/')).body).toContain('data-search="server"')
+    await host?.close()
+    expect((await (await (await start(many.slice(0, 100))).signInAs('alice')).visit('/')).body).toContain('data-search="here"')
+  })
 })
 
 describe('a lock', () => {

@@ -1,7 +1,7 @@
 /**
  * The portal: the apps of one person, judged by the very policy that will judge the click, and of each that is closed why, and what would help.
  *
- * What a person may not know of is not in the page at all; searching hides cards and never finds more.
+ * What a person may not know of is not in the page at all; searching hides cards and never finds more. Many apps come in pages.
  */
 
 import type { Router } from 'express'
@@ -11,6 +11,7 @@ import type { ConsoleTokens } from './console/console-token.ts'
 import type { AppCardView, PageRenderer, PortalView } from './pages.ts'
 import { emailOf } from './person.ts'
 import { findKnownApps, gatherFacts, type KnownApp, mayAskFor, type PersonsFacts, type PortalAppsPorts } from './portal-apps.ts'
+import { pageOfApps } from './portal-listing.ts'
 import { type PersonalSettings, personalPathsOf } from './portal-settings.ts'
 import { findSingle, getContext, readQuery } from './request-context.ts'
 import { isStrongEnough } from './sign-in-step-up.ts'
@@ -41,7 +42,10 @@ export function mountPortal(router: Router, ports: PortalPorts): void {
     const asked = new Map<string, number>()
     for (const one of (await personal?.requests?.listOf(session)) ?? []) if (one.state !== 'answered') asked.set(one.app.id, one.askedAt)
     const { requestId } = getContext(request)
-    const cards = findKnownApps(ports, facts).map((known): AppCardView => {
+    const asking = readQuery(request)
+    const query = findSingle(asking, 'q')
+    const { apps, listing } = pageOfApps(findKnownApps(ports, facts), { query, page: findSingle(asking, 'page') })
+    const cards = apps.map((known): AppCardView => {
       const { id } = known.app
       const mayAsk = personal?.requests !== undefined && facts.lock === undefined && mayAskFor(known.decision)
       const card = describeCard(known, facts, { requestId, person: person.email ?? person.name })
@@ -50,7 +54,8 @@ export function mountPortal(router: Router, ports: PortalPorts): void {
     const view: PortalView = {
       person,
       apps: cards,
-      query: findSingle(readQuery(request), 'q'),
+      query,
+      listing,
       signOutUrl: new URL('/.postern/sign-out', accessUrl).href,
       at: facts.environment.at,
       locked: facts.lock?.on === 'device' ? 'device' : facts.lock === undefined ? undefined : 'person',

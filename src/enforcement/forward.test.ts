@@ -82,6 +82,17 @@ describe('a plain exchange', () => {
     expect(upstream.connections).toHaveLength(2)
   })
 
+  test.each([1, 256, 12 * 1024, 12 * 1024 + 1])('passes a body of %i bytes of every kind as it is', async (length) => {
+    const body = Array.from({ length }, (_, index) => String.fromCharCode((index + 128) % 256)).join('')
+    const { client } = await begin(
+      await startUpstreamSaying(`HTTP/1.1 200 OK\r\nX-Name: J\xfcrgen\r\nContent-Length: ${length}\r\n\r\n${body}`),
+    )
+    client.send(get)
+    const text = await client.until((received) => received.length - received.indexOf('\r\n\r\n') - 4 >= length)
+    expect(text).toMatch(/x-name: J\xfcrgen\r\n/i)
+    expect(text.slice(text.indexOf('\r\n\r\n') + 4) === body).toBe(true)
+  })
+
   test('passes the bytes of header values in both directions', async () => {
     const upstream = await startUpstreamSaying('HTTP/1.1 200 OK\r\nX-Name: J\xfcrgen \xc5\x81\r\nContent-Length: 0\r\n\r\n')
     const { client } = await begin(upstream)

@@ -21,7 +21,7 @@ import { createIdentityIssuer, type IdentityIssuer } from './identity.ts'
 import { createAssertionSigner } from './identity-assertion.ts'
 import { createListedConnections, type ListedConnections } from './listed-connections.ts'
 import { createEntrance } from './listener-entrance.ts'
-import { watchOpenConnections } from './open-connections.ts'
+import { changesNoAnswer, watchOpenConnections } from './open-connections.ts'
 import type { EnforcementPorts, EnforcementSettings, Snapshot } from './ports.ts'
 import { createResponder } from './respond.ts'
 
@@ -176,8 +176,7 @@ export function createListener(options: ListenerOptions): Listener {
         stops.push(
           watch.close,
           ports.live.listen((event) => {
-            // Neither changes an answer: a revision is told of again, as `policy_changed`, once it is in force.
-            if (event.kind === 'errand_told' || event.kind === 'policy_revision') return
+            if (changesNoAnswer(event)) return
             point.news.heard += 1
             forgetIdentities(issueIdentity, event)
           }),
@@ -224,6 +223,7 @@ function forgetIdentities(issuer: IdentityIssuer, event: LiveEvent): void {
     case 'locks_changed':
     case 'policy_revision':
     case 'errand_told':
+    case 'invitations_changed':
       break
   }
 }

@@ -7,7 +7,7 @@
 
 import type { LookupAddress } from 'node:dns'
 import { BlockList, isIP, type LookupFunction } from 'node:net'
-import { networkInterfaces } from 'node:os'
+import { isLoopbackAddress, isNeverUpstream, isOwnAddress } from '../machine-addresses.ts'
 import { resolveName } from '../name-resolution.ts'
 
 /** An address that no upstream may have. Without a port: none of its ports. */
@@ -27,24 +27,18 @@ export interface NameLookup {
   findProblem(host: string, port: number): Error | undefined
 }
 
-/** Link-local addresses (metadata services live there), and those that name no single machine. Never an upstream. */
-const neverUpstream = new BlockList()
-neverUpstream.addSubnet('169.254.0.0', 16, 'ipv4')
-neverUpstream.addSubnet('0.0.0.0', 8, 'ipv4')
-neverUpstream.addSubnet('224.0.0.0', 3, 'ipv4')
-neverUpstream.addAddress('::', 'ipv6')
-neverUpstream.addSubnet('fe80::', 10, 'ipv6')
-neverUpstream.addSubnet('ff00::', 8, 'ipv6')
-// Spellings of 169.254.0.0/16 inside IPv6: compatible, translated, NAT64 (RFC 6052), 6to4. Mapped ones are understood by BlockList itself.
-neverUpstream.addSubnet('::a9fe:0', 112, 'ipv6')
-neverUpstream.addSubnet('::ffff:0:a9fe:0', 112, 'ipv6')
-neverUpstream.addSubnet('64:ff9b::a9fe:0', 112, 'ipv6')
-neverUpstream.addSubnet('2002:a9fe::', 32, 'ipv6')
-// Where EC2 serves instance metadata over IPv6; a unique local address, so not covered above.
-neverUpstream.addAddress('fd00:ec2::254', 'ipv6')
-
 /** Whether a connection towards this host and port may go to `address`: what it resolved to, or what it is. */
 export type MayConnect = (host: string, port: number, address: string) => boolean
+
+/** The same answer for whoever looks names up in another way: what `forbidden` names, and what is never an upstream, is refused before `mayConnect` is asked. */
+export function createConnectionJudge(forbidden: readonly ForbiddenAddress[], mayConnect: MayConnect = () => true): MayConnect {
+  const own = forbidden.map(({ host, port }) => ({ isAt: compareWith(host), port }))
+  return (host, port, address) => {
+    if (isIP(address) === 0 || isNeverUpstream(address) || isNamed(forbidden, withoutBrackets(host), port)) return false
+    if (own.some((one) => (one.port === undefined || one.port === port) && one.isAt(address))) return false
+    return mayConnect(host, port, address)
+  }
+}
 
 /**
  * Creates the lookup; `forbidden` are our own operations address, the store and the like. `mayConnect` says where else a policy must not lead,
@@ -55,20 +49,13 @@ export function createNameLookup(
   mayConnect: MayConnect = () => true,
   ask: typeof resolveName = resolveName,
 ): NameLookup {
-  const ownPorts = forbidden.map((own) => ({ addresses: addressesOf(own.host), port: own.port }))
+  const permits = createConnectionJudge(forbidden, mayConnect)
   const pending = new Map<string, Promise<readonly LookupAddress[]>>()
-
-  function isForbidden(address: string, port: number): boolean {
-    const family = isIP(address) === 6 ? 'ipv6' : 'ipv4'
-    if (neverUpstream.check(address, family)) return true
-    return ownPorts.some((own) => (own.port === undefined || own.port === port) && own.addresses.check(address, family))
-  }
 
   function findProblem(host: string, port: number): Error | undefined {
     const name = withoutBrackets(host)
-    const isNamed = forbidden.some((own) => (own.port === undefined || own.port === port) && own.host.toLowerCase() === name.toLowerCase())
-    const isRefused = isIP(name) !== 0 && (isForbidden(name, port) || !mayConnect(name, port, name))
-    return isNamed || isRefused ? refusal(host, port) : undefined
+    const isRefused = isNamed(forbidden, name, port) || (isIP(name) !== 0 && !permits(name, port, name))
+    return isRefused ? refusal(host, port) : undefined
   }
 
   /** One question at a time for a name: the resolver's few threads are shared by all apps, and a slow name must not take them all. */
@@ -86,7 +73,7 @@ export function createNameLookup(
         (found) => {
           const { family } = options
           const wanted = found.filter((one) => !(family === 4 || family === 6) || one.family === family)
-          const permitted = wanted.filter(({ address }) => !isForbidden(address, port) && mayConnect(hostname, port, address))
+          const permitted = wanted.filter(({ address }) => permits(hostname, port, address))
           const [first] = permitted
           if (first === undefined) callback(refusal(hostname, port), '', 4)
           else if (options.all) callback(null, permitted)
@@ -100,18 +87,19 @@ export function createNameLookup(
   return { lookupFor, findProblem }
 }
 
+/** Whether `forbidden` has this very name. */
+function isNamed(forbidden: readonly ForbiddenAddress[], host: string, port: number): boolean {
+  return forbidden.some((own) => (own.port === undefined || own.port === port) && own.host.toLowerCase() === host.toLowerCase())
+}
+
 /** A block list compares addresses, not spellings: compressed and IPv4-mapped forms are the same machine. */
-function addressesOf(host: string): BlockList {
+function compareWith(host: string): (address: string) => boolean {
+  // An interface may come at any time.
+  if (host === '0.0.0.0' || host === '::') return (address) => isLoopbackAddress(address) || isOwnAddress(address)
   const list = new BlockList()
   const family = isIP(host)
-  if (host === '0.0.0.0' || host === '::') {
-    list.addSubnet('127.0.0.0', 8, 'ipv4')
-    list.addAddress('::1', 'ipv6')
-    for (const { address } of Object.values(networkInterfaces()).flatMap((all) => all ?? [])) {
-      list.addAddress(address, isIP(address) === 6 ? 'ipv6' : 'ipv4')
-    }
-  } else if (family !== 0) list.addAddress(host, family === 6 ? 'ipv6' : 'ipv4')
-  return list
+  if (family !== 0) list.addAddress(host, family === 6 ? 'ipv6' : 'ipv4')
+  return (address) => list.check(address, isIP(address) === 6 ? 'ipv6' : 'ipv4')
 }
 
 function withoutBrackets(host: string): string {

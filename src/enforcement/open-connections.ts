@@ -109,6 +109,7 @@ export function watchOpenConnections({ point, snapshot, open }: OpenConnectionsP
         break
       case 'policy_revision':
       case 'errand_told':
+      case 'invitations_changed':
         break
     }
   }
@@ -306,9 +307,12 @@ export function watchOpenConnections({ point, snapshot, open }: OpenConnectionsP
   }
 }
 
-/** A revision is heard of again when it is in force; an errand changes no answer, and comes every few seconds while somebody looks at the console. */
-function changesNoAnswer({ kind }: LiveEvent): boolean {
-  return kind === 'policy_revision' || kind === 'errand_told'
+/**
+ * A revision is heard of again when it is in force; an errand changes no answer, and comes every few seconds while somebody looks at the console;
+ * roles of the console open no app.
+ */
+export function changesNoAnswer({ kind }: LiveEvent): boolean {
+  return kind === 'policy_revision' || kind === 'errand_told' || kind === 'invitations_changed'
 }
 
 /** Somebody who has to be asked does not answer: the store, or the issuer of a service's tokens. */

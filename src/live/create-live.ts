@@ -146,6 +146,9 @@ export function createLive(parts: LiveParts): Live {
       case 'policy':
         tell({ kind: 'policy_revision', hash: event.detail, writtenAt: event.at })
         break
+      case 'invitations':
+        tell({ kind: 'invitations_changed', writtenAt: event.at })
+        break
       default:
         // A newer version says something that this one does not understand.
         loseTrack()

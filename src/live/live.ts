@@ -34,6 +34,8 @@ export type LiveEvent =
   | ({ readonly kind: 'errand_told'; readonly errandHash: string } & Written)
   /** A revision of a managed policy was published. Not in force here yet: whoever keeps the policy loads and judges it first. */
   | ({ readonly kind: 'policy_revision'; readonly hash: string } & Written)
+  /** Somebody was invited to a role of the console, or is no longer. Nothing for apps. */
+  | ({ readonly kind: 'invitations_changed' } & Written)
   /** Nobody knows what happened meanwhile: everything may have changed. Ends and locks were read again already. */
   | { readonly kind: 'regained' }
 

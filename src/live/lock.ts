@@ -26,6 +26,8 @@ export interface Lock {
   readonly reason: string
   /** Who locked, as in the audit trail. */
   readonly by: string
+  /** Set by a person without the role admin: others of them may change and lift it. */
+  readonly isByHelpdesk?: boolean | undefined
 }
 
 /** Whom and what a request concerns, as far as locks look at it. */

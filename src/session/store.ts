@@ -65,11 +65,12 @@ export interface DurableStore {
 
 /**
  * What instances tell each other through the store. `detail` holds hashes and nothing readable: the hash of the session, the device or the
- * errand, the hash of the revision that was published for `policy`, nothing for `locks`, and for `ended` a line an end, `kind:idHash at cause`.
+ * errand, the hash of the revision that was published for `policy`, nothing for `locks` and `invitations`, and for `ended` a line an end,
+ * `kind:idHash at cause`.
  */
 export interface StoreEvent {
   /** `ended` is written with the ends themselves, by `recordEnds` and `restoreEnds`. */
-  readonly kind: 'ended' | 'locks' | 'session' | 'device' | 'errand' | 'policy'
+  readonly kind: 'ended' | 'locks' | 'session' | 'device' | 'errand' | 'policy' | 'invitations'
   readonly detail: string
 }
 

@@ -43,7 +43,7 @@ const isOptional =
   (form: Form): Form =>
   (value) =>
     value === undefined || form(value)
-const eventKinds: readonly unknown[] = ['locks', 'session', 'device', 'errand', 'policy']
+const eventKinds: readonly unknown[] = ['locks', 'session', 'device', 'errand', 'policy', 'invitations']
 const isEventKind: Form = (value) => eventKinds.includes(value)
 const isBatchSize: Form = (value) => isWhole(value) && Number(value) > 0 && Number(value) <= 1_000
 

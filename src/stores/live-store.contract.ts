@@ -53,8 +53,8 @@ export function liveStoreContract(name: string, makeStore: () => Promise<StoreUn
     it('tells every reader what was published since its position, in order and once', async () => {
       const [one, other] = [open(), open()]
       const from = [(await one.next(undefined)).position, (await other.next(undefined)).position]
-      const kinds = ['session', 'device', 'errand', 'policy'] as const
-      const published = Array.from({ length: 21 }, (_, i): StoreEvent => ({ kind: kinds[i % 4] ?? 'session', detail: hash() }))
+      const kinds = ['session', 'device', 'errand', 'policy', 'invitations'] as const
+      const published = Array.from({ length: 21 }, (_, i): StoreEvent => ({ kind: kinds[i % 5] ?? 'session', detail: hash() }))
       for (const event of published) await store.publish(event)
       const first = await readOn(one, from[0] ?? '', published.length)
       expect(first.events).toEqual(published)

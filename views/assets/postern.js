@@ -30,9 +30,12 @@ if (search) beginSearch(search, search.querySelector('input'), [...document.quer
 function beginSearch(form, input, cards) {
   const fold = (text) => text.normalize('NFKD').replace(/\p{M}/gu, '').toLowerCase()
   const links = () => cards.filter((card) => !card.hidden).map((card) => card.querySelector('a'))
+  /* Of many apps only a page is here: then the server searches, and a filter would say that there are none. */
+  const isHere = form.dataset.search === 'here'
   form.querySelector('kbd').hidden = false
 
   function filter() {
+    if (!isHere) return
     const words = fold(input.value).split(/\s+/).filter(Boolean)
     for (const card of cards) card.hidden = !words.every((word) => card.dataset.searchText.includes(word))
     const count = links().length
@@ -48,10 +51,12 @@ function beginSearch(form, input, cards) {
 
   input.addEventListener('input', filter)
   one('[data-search-none] a').addEventListener('click', (event) => {
+    if (!isHere) return
     event.preventDefault()
     clear()
   })
   form.addEventListener('submit', (event) => {
+    if (!isHere) return
     event.preventDefault()
     if (input.value.trim() !== '') links()[0]?.click()
   })

@@ -2,9 +2,12 @@
 
 import { createServer } from 'node:net'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { createPolicyEditor } from '../../config/policy-editor.ts'
 import type { AppsJson } from '../operations/apps.ts'
 import { createCarryOut } from '../operations/carry-out.ts'
 import type { Outcome } from '../operations/operation.ts'
+import { mountAppsPages } from './apps-pages.ts'
+import { startConsole } from './console.fixture.ts'
 import { startEditor, startUpstream, type TestEditor } from './editor.fixture.ts'
 
 const payload = `"><script>alert(1)</script>'&`
@@ -63,6 +66,43 @@ describe('the list of apps', () => {
     } while (after !== null)
     expect(seen).toEqual(editor.document.apps.map(({ id }) => id))
   })
+})
+
+it('the list has the texts of a policy got ready, once for each version, and again where that failed', async () => {
+  const asked: string[] = []
+  let policyVersion = 'one'
+  let isBroken = false
+  const page = await startConsole({
+    mounts: [
+      (routes) =>
+        mountAppsPages(routes, {
+          operations: editor.apps,
+          carryOut: createCarryOut(),
+          inForce: async () => ({ mode: 'files', policyVersion, revision: undefined, bundle: [], failure: undefined }),
+          desk: {
+            documents: async () => {
+              asked.push(policyVersion)
+              if (isBroken) throw new Error('its thread ended')
+              return []
+            },
+          },
+          editor: createPolicyEditor(),
+          digest: { seen: () => [] },
+        }),
+    ],
+  })
+  const visit = async () => expect((await page.visit('admin', '/console/apps')).status).toBe(200)
+  for (const version of ['one', 'one', 'two']) {
+    policyVersion = version
+    await visit()
+  }
+  expect(asked).toEqual(['one', 'two'])
+  policyVersion = 'three'
+  isBroken = true
+  await visit()
+  await visit()
+  expect(asked).toEqual(['one', 'two', 'three', 'three'])
+  await page.close()
 })
 
 describe('the page of an app', () => {

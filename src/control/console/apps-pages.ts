@@ -28,6 +28,8 @@ const mostWords = 40
 /** Adds `/console/apps`. */
 export function mountAppsPages(routes: ConsoleRoutes, ports: AppsPagesPorts): void {
   const { carryOut, desk, digest, inForce, operations } = ports
+  /** The version of the policy whose texts were looked at. */
+  let readyFor: string | undefined
 
   routes.get('/console/apps', 'policy:read', async ({ asker, may, now, query }) => {
     const filter = { q: (query.get('q') ?? '').trim(), sensitivity: query.get('sensitivity') ?? '', health: query.get('health') ?? '' }
@@ -37,6 +39,7 @@ export function mountAppsPages(routes: ConsoleRoutes, ports: AppsPagesPorts): vo
     const found = await carryOut(operations.list, input, asker)
     if (found.outcome === 'refused') return { kind: 'refused', refusal: found }
     const content = describeApps(found.value, { filter, isFirst: after === null, mayChange: may('policy:write'), now })
+    getTextsReady()
     return { kind: 'page', template: 'apps', title: 'Apps', section: 'apps', content }
   })
 
@@ -94,6 +97,22 @@ export function mountAppsPages(routes: ConsoleRoutes, ports: AppsPagesPorts): vo
     const own = documents.flatMap(({ outline }) => outline.apps).find(({ id }) => id === app)
     const company = new Map(documents.flatMap(({ outline }) => outline.rules.map((rule) => [rule.name, rule.text] as const)))
     return { own: own?.rules.map(({ text }) => text) ?? [], company }
+  }
+
+  /**
+   * Of a large policy the first look at the texts takes a second, in a thread of its own: whoever sees the list opens an app next. What is wrong
+   * with the files is said there.
+   */
+  function getTextsReady(): void {
+    inForce()
+      .then(async ({ bundle, policyVersion }) => {
+        if (policyVersion === readyFor) return
+        readyFor = policyVersion
+        await desk.documents(bundle)
+      })
+      .catch(() => {
+        readyFor = undefined
+      })
   }
 
   function newPage(

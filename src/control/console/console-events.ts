@@ -1,8 +1,8 @@
 /**
  * Server-sent events to a page of the console, for as long as whoever reads them may.
  *
- * An open stream is no permission: it is decided again every half minute, and at once after news of ends, locks, devices or policy, on the
- * facts of then; what does not answer ends it. An instance holds a bounded number of streams, and a session a few, so that tabs left open
+ * An open stream is no permission: it is decided again every half minute, and at once after news of ends, locks, devices, invitations or
+ * policy, on the facts of then; what does not answer ends it. An instance holds a bounded number of streams, and a session a few, so that tabs left open
  * cannot use up its connections. A browser that reads slowly is waited for, never buffered for. WHATWG HTML, server-sent events.
  */
 
@@ -17,7 +17,7 @@ const mostOfSession = 8
 
 const decideAgainEveryMs = 30_000
 /** News come in showers. */
-const shortestPauseMs = 1_000
+const shortestPauseMs = 500
 /** Less than any balancer's idle limit. */
 const heartbeatEveryMs = 15_000
 
@@ -40,7 +40,14 @@ export interface EventStreamsPorts {
 }
 
 /** News that may take somebody's role or session away. */
-const news: ReadonlySet<LiveEvent['kind']> = new Set(['ended', 'locks_changed', 'device_changed', 'policy_changed', 'regained'])
+const news: ReadonlySet<LiveEvent['kind']> = new Set([
+  'ended',
+  'locks_changed',
+  'device_changed',
+  'policy_changed',
+  'invitations_changed',
+  'regained',
+])
 
 /** The streams of one instance. */
 export function createEventStreams({ live, log }: EventStreamsPorts): EventStreams {

@@ -22,6 +22,7 @@ import type { StepUpSealer } from '../../session/sealed-step-up.ts'
 import type { Sessions } from '../../session/sessions.ts'
 import type { Answers } from '../answers.ts'
 import { formBody, onlyMethods } from '../guards.ts'
+import { leaveForNextPage, takeForNextPage } from '../next-page.ts'
 import { refused } from '../operations/operation.ts'
 import type { PageRenderer } from '../pages.ts'
 import { findSingle, getContext, isNavigation, readQuery } from '../request-context.ts'
@@ -206,9 +207,12 @@ export function createConsoleRoutes(router: Router, ports: ConsoleRoutesPorts): 
       if ((await streams.open(request, response, stream)) === 'too_many') answers.refuse(request, response, 'rate_limited')
       return
     }
-    if (given.kind === 'redirect' && given.notice !== undefined) request.session.notice = given.notice
+    if (given.kind === 'redirect' && given.notice !== undefined) leaveForNextPage(request, visitor.live.session, { notice: given.notice })
     // What is to be said is said once, on a page that somebody sees.
-    const notice = given.kind === 'page' && request.method === 'GET' && isNavigation(request) ? takeNotice(request) : undefined
+    const notice =
+      given.kind === 'page' && request.method === 'GET' && isNavigation(request)
+        ? takeForNextPage(request, visitor.live.session).notice
+        : undefined
     await replies.answer(request, response, { ...surroundingsOf(request, visitor, asked.form), notice }, given)
   }
 
@@ -234,7 +238,7 @@ export function createConsoleRoutes(router: Router, ports: ConsoleRoutesPorts): 
       const isReading = permission.endsWith(':read')
       if (!isReading && judgeSignIn(freshSignIn, visitor.facts.signIn, now()) !== 'true') {
         const around = surroundingsOf(request, visitor, form)
-        if (isNavigation(request)) request.session.notice = notMadeNotice
+        if (isNavigation(request)) leaveForNextPage(request, visitor.live.session, { notice: notMadeNotice })
         return replies.askForSignIn(request, response, around, {
           reason: 'insufficient_user_authentication',
           signInPath: signInAt(around.path, freshStepUp),
@@ -290,12 +294,6 @@ export function createConsoleRoutes(router: Router, ports: ConsoleRoutesPorts): 
     },
     close: streams.close,
   }
-}
-
-function takeNotice(request: Request): Notice | undefined {
-  const { notice } = request.session
-  if (notice !== undefined) delete request.session.notice
-  return notice
 }
 
 /** Whether a path is one of this pattern, a `:name` standing for one segment. */

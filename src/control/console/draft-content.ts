@@ -4,10 +4,12 @@
  * Pure. A button that would be refused is not shown, and where something is missing before it can be published, the page says what and whose.
  */
 
+import type { ApprovalStanding } from '../../administration/approval-standing.ts'
 import type { Asker } from '../../administration/asker.ts'
 import { type Bundle, hashBundle } from '../../administration/policy-bundle.ts'
 import type { Draft, Merge, PolicyInForce, RevisionFacts } from '../../administration/policy-history.ts'
 import { type ConflictMark, findConflictMarks, mergeBundles } from '../../administration/policy-merge.ts'
+import { approvalNeeded } from '../../administration/policy-publishing-answers.ts'
 import { stateDraft } from '../../administration/policy-statements.ts'
 import type { Refused } from '../operations/operation.ts'
 import { describeGates, type GateField, noGates, sentence, type TypedGates } from './draft-gates-content.ts'
@@ -45,8 +47,8 @@ export interface DraftPageFacts {
   readonly written: WrittenDraft
   readonly asker: Asker
   readonly isTwoPerson: boolean
-  /** Everybody who had a hand in it, also by a token of theirs. */
-  readonly makers: ReadonlySet<string>
+  /** Whose approvals count, and how many are needed. */
+  readonly standing: ApprovalStanding
   readonly trial: TrialView
   /** `undefined`: not for this reader. */
   readonly impact: ImpactView | undefined
@@ -124,13 +126,13 @@ export function describeDraftPage(facts: DraftPageFacts): DraftPage {
   const isOver = draft.state === 'published' || draft.state === 'discarded'
   const mayWrite = asker.permissions.has('policy:write') && !isOver
   const isManaged = mode === 'managed'
-  const approvals = draft.approvals.filter(({ by }) => !facts.makers.has(by))
+  const { approvals } = facts.standing
   const moved = isOver ? undefined : describeMoved(facts)
   const marks = isOver ? [] : facts.written.marks
   const commentProblem = sentenceAt(attempt?.refusal, 'comment')
   const gates = describeGates(trial.gates, attempt?.refusal, attempt?.gates ?? noGates)
   const areGatesSaid = attempt?.refusal.problem === 'confirmation_needed'
-  const isApproved = !isTwoPerson || approvals.length > 0
+  const isApproved = !isTwoPerson || facts.standing.isApproved
   const mayPublish = isManaged && !isOver && asker.permissions.has('policy:publish')
   const notYet = mayPublish ? findHindrance(facts, { isApproved, isMoved: moved !== undefined, hasMarks: marks.length > 0 }) : undefined
   return {
@@ -171,7 +173,7 @@ export function describeDraftPage(facts: DraftPageFacts): DraftPage {
             notes: trial.gateNotes.map(sentence),
           },
     notYet,
-    ...describeApproval(facts, approvals.length),
+    ...describeApproval(facts),
     mayDiscard: mayWrite,
   }
 }
@@ -204,32 +206,35 @@ interface Standing {
   readonly hasMarks: boolean
 }
 
-function findHindrance({ draft, head, trial }: DraftPageFacts, { hasMarks, isApproved, isMoved }: Standing): string | undefined {
+function findHindrance({ draft, head, standing, trial }: DraftPageFacts, { hasMarks, isApproved, isMoved }: Standing): string | undefined {
   if (isMoved) return 'Something else was published meanwhile: merge it into this draft first.'
   if (hasMarks) return 'A merge is not decided yet: decide which lines stay first.'
   if (head?.hash === draft.hash) return 'This draft says what is published already.'
   if (trial.state === 'pending') return 'It is still being checked.'
   if (trial.problems.badge.tone === 'bad') return 'It has problems: mend them first.'
-  if (!isApproved)
-    return 'Two people are needed: somebody who neither began nor changed this draft has to approve exactly what it says now.'
+  if (!isApproved) return sentence(approvalNeeded(standing).message)
   return undefined
 }
 
-function describeApproval(
-  { asker, draft, isTwoPerson, makers, mode }: DraftPageFacts,
-  approvals: number,
-): Pick<DraftPage, 'mayPropose' | 'mayApprove' | 'approvalWords'> {
+function describeApproval({
+  asker,
+  draft,
+  isTwoPerson,
+  mode,
+  standing,
+}: DraftPageFacts): Pick<DraftPage, 'mayPropose' | 'mayApprove' | 'approvalWords'> {
   const isAsked = isTwoPerson && mode === 'managed'
   if (!isAsked || (draft.state !== 'open' && draft.state !== 'proposed')) {
     return { mayPropose: false, mayApprove: false, approvalWords: undefined }
   }
-  const isMaker = makers.has(asker.actor)
+  const isMaker = standing.hasHand(asker.actor)
   const hasApproved = draft.approvals.some(({ by }) => by === asker.actor)
   const mayApprove =
     draft.state === 'proposed' && asker.subject !== undefined && !isMaker && !hasApproved && asker.permissions.has('policy:approve')
-  const approvalWords =
-    approvals > 0
-      ? undefined
+  const approvalWords = standing.isApproved
+    ? undefined
+    : standing.isOfUnknown || standing.needed > 1
+      ? sentence(approvalNeeded(standing).message)
       : draft.state === 'open'
         ? 'Nobody was asked to approve it yet.'
         : isMaker

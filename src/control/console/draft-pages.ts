@@ -9,7 +9,6 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import type { Asker } from '../../administration/asker.ts'
 import type { Draft } from '../../administration/policy-history.ts'
-import { findMakers } from '../../administration/policy-publishing.ts'
 import type { ImpactOutput, TrialOutput } from '../operations/policy-trial-schemas.ts'
 import type { ConsoleAnswer, ConsoleRequest, ConsoleRoutes } from './console-page.ts'
 import { type DraftAttempt, describeDraftPage, readWrittenDraft, type WrittenDraft } from './draft-content.ts'
@@ -49,7 +48,7 @@ export function mountDraftPages(routes: ConsoleRoutes, show: ShowDraft): void {
 
 /** The page of a draft, also for the forms on it. */
 export function createShowDraft(ports: PolicyPagesPorts): ShowDraft {
-  const { carryOut, drafts, findTokenMaker, inForce, isTwoPerson, revisions, trial } = ports
+  const { carryOut, drafts, inForce, isTwoPerson, judgeApprovals, revisions, trial } = ports
   const trials = new Map<string, Promise<TrialOutput | undefined>>()
   const written = new Map<string, WrittenDraft>()
   /** The last one that was looked at, by draft: an edit leads away from its address and back. */
@@ -104,9 +103,9 @@ export function createShowDraft(ports: PolicyPagesPorts): ShowDraft {
     if (draft === undefined) return { kind: 'not_found' }
     const isOver = draft.state === 'published' || draft.state === 'discarded'
     const [policy, head] = await Promise.all([inForce(), revisions?.head()])
-    const [newest, makers, tried, run] = await Promise.all([
+    const [newest, standing, tried, run] = await Promise.all([
       head === undefined || isOver || head.number === draft.base.revision ? undefined : revisions?.load(head.number),
-      findMakers(draft.contributors, findTokenMaker),
+      judgeApprovals(draft),
       isOver ? undefined : tryDraft(draft, policy.policyVersion, asker),
       may('audit:read') && !isOver ? lookAtImpact(request, draft) : undefined,
     ])
@@ -118,7 +117,7 @@ export function createShowDraft(ports: PolicyPagesPorts): ShowDraft {
       written: readWritten(draft),
       asker,
       isTwoPerson,
-      makers,
+      standing,
       trial: describeTrialView(tried, draftHref(draft.id)),
       impact: may('audit:read') ? describeImpactView(run?.run, { now, since: since ?? run?.since, problem: impactProblem }) : undefined,
       attempt,

@@ -66,7 +66,11 @@ export function describeLocks(
       by,
       since: at(since, now),
       until: at(until, now),
-      mayLift: mayWrite && (on === 'subject' ? !target.includes('@') : on === 'device' || !isHeldBack),
+      // What a program or a command locked is no lock of the helpdesk's; of one by a person it is said when they try.
+      mayLift:
+        mayWrite &&
+        (!isHeldBack || by.startsWith('person:')) &&
+        (on === 'subject' ? !target.includes('@') : on === 'device' || !isHeldBack),
       href: on === 'device' ? `/console/devices/${encodeURIComponent(target)}` : undefined,
     })),
     shown: shown.length,

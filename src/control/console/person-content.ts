@@ -60,6 +60,8 @@ export interface PersonContent {
   readonly trailHref: string | undefined
   readonly mayRevoke: boolean
   readonly mayLock: boolean
+  /** An admin locked, and whoever looks is none. */
+  readonly isLockOfOthers: boolean
   /** Why nothing is offered, where it is for whom this is. */
   readonly isHandsOff: boolean
   readonly lockForm: LockForm
@@ -113,7 +115,8 @@ export function describePerson(
     ...describeDecisions(person.decisions, { mayReadTrail: may('audit:read'), now }),
     trailHref: may('audit:read') ? `/console/trail?${new URLSearchParams({ subject: person.email ?? person.sub })}` : undefined,
     mayRevoke: person.may_act && may('sessions:revoke') && person.sessions.length > 0,
-    mayLock: person.may_act && may('locks:write'),
+    mayLock: person.may_act && may('locks:write') && (person.lock === null || person.may_lift),
+    isLockOfOthers: person.lock !== null && person.may_act && may('locks:write') && !person.may_lift,
     isHandsOff: !person.may_act && (may('sessions:revoke') || may('locks:write')),
     lockForm: describeLockForm(`${href}/lock`, form),
     mayReadDevices: may('devices:read'),

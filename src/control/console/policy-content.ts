@@ -41,6 +41,8 @@ export interface PolicyPage {
   readonly isFiles: boolean
   readonly version: string
   readonly inForce: RevisionRow | undefined
+  /** Of files. */
+  readonly changed: AuthorView | undefined
   /** Published, and not what this instance decides by. */
   readonly waiting: { readonly number: number; readonly href: string } | undefined
   readonly failure: string | undefined
@@ -99,6 +101,7 @@ export function describePolicyPage(facts: PolicyPageFacts): PolicyPage {
     isFiles: inForce.mode === 'files',
     version: inForce.policyVersion,
     inForce: inForce.revision === undefined ? undefined : describeRevisionRow(stateRevision(inForce.revision), { now, current }),
+    changed: inForce.changed === undefined ? undefined : describeFilesChange(inForce.changed, now),
     waiting:
       head === undefined || current === undefined || head.number === current
         ? undefined
@@ -164,4 +167,9 @@ function describeDraftRow(
     isBehind: base.revision !== null && head !== undefined && base.revision !== head,
     approvals: approvals.length,
   }
+}
+
+/** The owner of a file is all that a file system knows. */
+function describeFilesChange({ at, by }: NonNullable<PolicyInForce['changed']>, now: number): AuthorView {
+  return describeAuthor({ by, label: by.replace(/^file:/, ''), at: new Date(at).toISOString() }, now)
 }

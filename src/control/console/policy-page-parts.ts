@@ -8,6 +8,7 @@
 import type { ActivityDigest } from '../../administration/activity.ts'
 import type { LiveInstance } from '../../administration/errands.ts'
 import type { PolicyDrafts, PolicyInForce, PolicyRevisions } from '../../administration/policy-history.ts'
+import type { Publishing } from '../../administration/policy-publishing-answers.ts'
 import type { AuthorshipStatement, DraftStatement } from '../../administration/policy-statements.ts'
 import type { PolicyDocument } from '../../policy/document.ts'
 import { type CarryOut, type Refused, statusByProblem } from '../operations/operation.ts'
@@ -31,8 +32,8 @@ export interface PolicyPagesPorts {
   /** `undefined` where the policy is files. */
   readonly revisions: Pick<PolicyRevisions, 'head' | 'load'> | undefined
   readonly isTwoPerson: boolean
-  /** The actor who made the token `token:<id>`: nobody is offered to approve what their own token drafted. */
-  readonly findTokenMaker: (actor: string) => Promise<string | undefined>
+  /** As publishing judges them: nobody is offered to approve what they had a hand in, or to publish what would be refused. */
+  readonly judgeApprovals: Publishing['judgeApprovals']
   /** Of the errands: for which policy each instance decides by. */
   readonly instances: () => Promise<readonly LiveInstance[]>
   /** The policy in force, for the names of its apps. */

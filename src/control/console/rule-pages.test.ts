@@ -95,6 +95,20 @@ describe('the page of a rule', () => {
     )
   })
 
+  it('says beside the form what is saved, in words, and of a new rule nothing', async () => {
+    const draft = await editor.begin()
+    const path = `/console/policy/drafts/${draft}/apps/wiki/rules/0`
+    const said = (body: string) => /id="rule-sentence".*?<bdi>(.*?)<\/bdi>/s.exec(body)?.[1]
+    const { body } = await editor.console.visit('admin', path)
+    expect(said(body)).toMatch(/^Members of staff/)
+    const yaml = 'name: staff\nallow: { groups: [others] }\n'
+    const stepped = await editor.console.submit('admin', path, { ...fieldsOf(body), yaml, intent: 'yaml' })
+    expect(said(stepped.body)).toBe(said(body))
+    await editor.console.submit('admin', path, { ...fieldsOf(stepped.body), intent: 'save' })
+    expect(said((await editor.console.visit('admin', path)).body)).toMatch(/^Members of others/)
+    expect(said((await editor.console.visit('admin', `/console/policy/drafts/${draft}/apps/wiki/rules/new`)).body)).toBeUndefined()
+  })
+
   it('keeps the comments of what is typed when the form is changed as well, step by step', async () => {
     const draft = await editor.begin()
     const path = `/console/policy/drafts/${draft}/apps/wiki/rules/0`

@@ -8,6 +8,7 @@
 
 import type { FormProblem, RuleForm } from '../../config/policy-form.ts'
 import type { PieceProblem } from '../../config/policy-form-problems.ts'
+import { describeRule, levelFinder } from '../../policy/rule-sentences.ts'
 import type { ConsoleAnswer, ConsoleRequest, ConsoleRoutes } from './console-page.ts'
 import { type EditorPagesPorts, findApp, type OpenDraft, openDraft, ownerHref, textOfField, versionOf, wordsOf } from './editor-draft.ts'
 import { fieldOf, problemsOfPiece, sentenceOf } from './editor-problems.ts'
@@ -123,11 +124,18 @@ export function mountRulePages(routes: ConsoleRoutes, ports: EditorPagesPorts): 
           message: problem.message,
         })),
         failure,
+        sentence: sentenceNow(open, place),
         mayEdit: open.mayEdit,
         words: describeWords(wordsOf(ports, open.documents)),
       },
     }
   }
+}
+
+/** What is saved, in words. Of rules of the company, which stand in several files, and of what the schema refuses, there is none. */
+function sentenceNow({ judged: { document } }: OpenDraft, { app: id, index }: Place): string | undefined {
+  const rule = index === undefined ? undefined : document?.apps.find((app) => app.id === id)?.rules[index]
+  return rule === undefined ? undefined : describeRule(rule, levelFinder(document?.levels ?? []))
 }
 
 function actionOf({ base }: OpenDraft, { app, file, index }: Place): string {

@@ -14,6 +14,10 @@ export interface TokenRow {
   readonly tone: 'good' | 'quiet' | 'bad' | 'warn'
   readonly scopes: readonly string[]
   readonly createdBy: string
+  /** Whoever made it may make none any more: somebody should look whether it is still needed. */
+  readonly isLeftBehind: boolean
+  readonly rotatedBy: readonly string[]
+  readonly parents: readonly { readonly id: string; readonly href: string }[]
   readonly created: InstantView | undefined
   /** When it ends, or did. */
   readonly ends: InstantView | undefined
@@ -42,11 +46,14 @@ export function describeTokenRow(token: TokenView, now: number): TokenRow {
   return {
     id: token.id,
     name: token.name,
-    href: `/console/tokens/${encodeURIComponent(token.id)}`,
+    href: hrefOf(token.id),
     state: token.state,
     tone: isLiving ? (endsSoon ? 'warn' : 'good') : token.state === 'revoked' ? 'bad' : 'quiet',
     scopes: token.scopes,
     createdBy: token.created_by,
+    isLeftBehind: token.maker_may === false,
+    rotatedBy: token.rotated_by,
+    parents: token.parents.map((id) => ({ id, href: hrefOf(id) })),
     created: view(token.created_at),
     ends: view(token.revoked_at ?? token.expires_at),
     used: view(token.last_used_at),
@@ -55,6 +62,10 @@ export function describeTokenRow(token: TokenView, now: number): TokenRow {
     isLiving,
     endsSoon,
   }
+}
+
+function hrefOf(id: string): string {
+  return `/console/tokens/${encodeURIComponent(id)}`
 }
 
 /** What each permission lets a program do, in the words of the form. A permission that is added needs words: this is complete by its type. */

@@ -6,7 +6,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { Asker, Permission } from '../../administration/asker.ts'
 import { createDurableRecords } from '../../administration/durable-records.ts'
 import { parseTokenText } from '../../administration/token-format.ts'
-import { tokenPermissions } from '../../administration/token-scope.ts'
+import { type TokenPermission, tokenPermissions } from '../../administration/token-scope.ts'
 import { createTokens, type TokenRecord, type Tokens } from '../../administration/tokens.ts'
 import type { AuditEvent } from '../../audit/event.ts'
 import { createCarryOut } from '../operations/carry-out.ts'
@@ -33,7 +33,7 @@ beforeAll(async () => {
         monotonicNow: () => performance.now(),
         record: (event) => void recorded.push(event),
       })
-      operations = createTokenOperations({ tokens, now: sealer.now })
+      operations = createTokenOperations({ tokens, now: sealer.now, mayStill: async (actor) => actor !== 'person:gone' })
       return [(routes) => mountTokensPages(routes, { operations, carryOut })]
     },
   })
@@ -156,8 +156,9 @@ describe('the pages', () => {
 })
 
 describe('the operations', () => {
-  const program = (...permissions: Permission[]): Asker => ({
-    actor: 'token:t',
+  const program = (...permissions: Permission[]): Asker => as('t', permissions)
+  const as = (id: string, permissions: readonly Permission[]): Asker => ({
+    actor: `token:${id}`,
     label: 't',
     subject: undefined,
     roles: [],
@@ -165,9 +166,15 @@ describe('the operations', () => {
   })
 
   it('let a token make and rotate only what is no more than itself', async () => {
-    const asker = program('tokens:write', 'tokens:read', 'locks:read')
+    const own = ['tokens:write', 'tokens:read', 'locks:read'] as const
+    const wanted = { name: 'Acting', scopes: own.map((permission) => ({ permission })), lifetimeSeconds: day }
+    const acting = (await tokens.create(wanted, 'os:a@b')).token
+    const asker = as(acting.id, own)
     const make = (scopes: readonly string[]) => carryOut(operations.create, { name: 'x', scopes }, asker)
-    expect(await make(['locks:read', 'tokens:read'])).toMatchObject({ outcome: 'done' })
+    expect(await make(['locks:read', 'tokens:read'])).toMatchObject({
+      outcome: 'done',
+      value: { token: { parents: [acting.id], expires_at: new Date(acting.expiresAt).toISOString() } },
+    })
     expect(await make(['locks:read', 'locks:write'])).toMatchObject({
       outcome: 'refused',
       problem: 'not_permitted',
@@ -176,6 +183,42 @@ describe('the operations', () => {
     expect(await make(['devices:report:tag=mobile'])).toMatchObject({ outcome: 'refused', problem: 'not_permitted' })
     const { token } = await tokens.create({ name: 'Greater', scopes: [{ permission: 'policy:publish' }], lifetimeSeconds: day }, 'os:a@b')
     expect(await carryOut(operations.rotate, { id: token.id }, asker)).toMatchObject({ outcome: 'refused', problem: 'not_permitted' })
+    expect(await carryOut(operations.create, { name: 'x', scopes: ['locks:read'] }, program(...own))).toMatchObject({
+      outcome: 'refused',
+      problem: 'not_permitted',
+      message: 'This token has ended.',
+    })
+  })
+
+  it('let a token revoke itself and what is no more than itself, and nothing that may more', async () => {
+    const make = async (permission: TokenPermission) =>
+      (await tokens.create({ name: permission, scopes: [{ permission }], lifetimeSeconds: day }, 'os:a@b')).token.id
+    const [own, greater, equal] = [await make('tokens:write'), await make('policy:publish'), await make('tokens:write')]
+    const revoke = (id: string) => carryOut(operations.revoke, { id }, as(own, ['tokens:write']))
+    expect(await revoke(greater)).toMatchObject({ outcome: 'refused', problem: 'not_permitted', detail: { missing: ['policy:publish'] } })
+    expect(await carryOut(operations.get, { id: greater }, program('tokens:read'))).toMatchObject({ value: { state: 'active' } })
+    expect(await revoke(equal)).toMatchObject({ outcome: 'done' })
+    expect(await revoke('000000000000')).toMatchObject({ problem: 'not_found' })
+    const narrow = await tokens.create({ name: 'n', scopes: [{ permission: 'devices:report', tag: 'a' }], lifetimeSeconds: day }, 'os:a@b')
+    expect(await revoke(narrow.token.id)).toMatchObject({ problem: 'not_permitted' })
+    expect(await revoke(own)).toMatchObject({ outcome: 'done', value: { already: false } })
+  })
+
+  it('say of whoever made a living token whether they may still make one', async () => {
+    const make = async (by: string) =>
+      (await tokens.create({ name: by, scopes: [{ permission: 'locks:read' }], lifetimeSeconds: day }, by)).token.id
+    const get = async (id: string) => {
+      const found = await carryOut(operations.get, { id }, program('tokens:read'))
+      return found.outcome === 'done' ? found.value.maker_may : undefined
+    }
+    const left = await make('person:gone')
+    expect(await get(left)).toBe(false)
+    expect(await get(await make('person:ada'))).toBe(true)
+    expect(await get(await make('os:a@b'))).toBeNull()
+    for (const path of ['/console/tokens', `/console/tokens/${left}`])
+      expect((await page.visit('auditor', path)).body).toContain('may make none now')
+    await tokens.revoke(left, 'person:ada')
+    expect(await get(left)).toBeNull()
   })
 
   it('list all of them in pages, each once, newest first', async () => {
@@ -220,6 +263,9 @@ describe('what pages are told', () => {
       scopes: [] as string[],
       created_at: at(-1),
       created_by: 'x',
+      maker_may: null,
+      rotated_by: [],
+      parents: [],
       last_used_at: null,
       revoked_at: null,
       rotated_at: null,

@@ -97,7 +97,38 @@ describe('the pages of the trail', () => {
     expect(body).toContain('href="/console/trail/decisions/r2"')
     expect(body).not.toContain('decisions/r1"')
     expect(page.events).toMatchObject([{ event: 'data.read', actor: 'person:sub-auditor', what: 'audit' }])
-    expect((await page.visit('auditor', '/console/trail?q=ada@corp.example')).location?.search).toBe('?subject=ada%40corp.example')
+    expect((await page.visit('auditor', '/console/trail?q=ada@corp.example')).location?.search).toBe(
+      '?subject=ada%40corp.example&show=everything',
+    )
+  })
+
+  it('list decisions first, changes and everything by tabs that keep the filters, and one event wherever it is named', async () => {
+    const rowsOf = async (query: string) => {
+      const { body, status } = await page.visit('auditor', `/console/trail${query}`)
+      const [tabs = ''] = /<nav class="tabs trail-tabs".*?<\/nav>/s.exec(body) ?? []
+      const current = /aria-current="page">([^<]+)/.exec(tabs)?.[1]
+      const table = body.slice(body.indexOf('<tbody>'), body.indexOf('</tbody>'))
+      const shown = { decisions: /decisions\/r2"/.test(table), changes: />Lock set</.test(table), ends: />Access ended</.test(table) }
+      return { status, current, body, shown: Object.entries(shown).flatMap(([name, is]) => (is ? name : [])) }
+    }
+    expect(await rowsOf('')).toMatchObject({ current: 'Decisions', shown: ['decisions'] })
+    expect(await rowsOf('?show=decisions')).toMatchObject({ current: 'Decisions', shown: ['decisions'] })
+    expect(await rowsOf('?show=changes')).toMatchObject({ status: 200, current: 'Changes', shown: ['changes'] })
+    expect(await rowsOf('?show=everything')).toMatchObject({ current: 'Everything', shown: ['decisions', 'changes', 'ends'] })
+    expect(await rowsOf('?show=whatever')).toMatchObject({ current: 'Decisions', shown: ['decisions'] })
+    // What a decision alone does not tell is shown whole, and an event is narrower than every tab.
+    expect(await rowsOf('?request=r1')).toMatchObject({ current: 'Everything', shown: ['ends'] })
+    expect(await rowsOf('?reason=suspicion')).toMatchObject({ current: 'Everything' })
+    expect(await rowsOf('?event=access.ended&show=decisions')).toMatchObject({ current: undefined, shown: ['ends'] })
+    const { body } = await rowsOf('?app=wiki&event=access.ended&show=changes')
+    expect(body).toContain('href="/console/trail?app=wiki&amp;show=decisions"')
+    const filtered = (await rowsOf('?app=wiki&effect=allow&show=everything')).body
+    expect(filtered).toContain('<input type="hidden" name="show" value="everything">')
+    expect(filtered).toContain('href="/console/trail?app=wiki&amp;effect=allow&amp;show=changes"')
+    expect(filtered).toMatch(/data-trail-follow="[^"]*&amp;show=everything"/)
+    const empty = (await rowsOf('?app=nowhere&show=changes')).body
+    expect(empty).toContain('Among the changes that are recent there is none like this.')
+    expect(empty).toContain('href="/console/trail?app=nowhere&amp;show=everything"')
   })
 
   it('print what strangers chose as text, in rows, details and explanations', async () => {

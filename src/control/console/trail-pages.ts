@@ -1,8 +1,8 @@
 /**
  * The pages of the trail: the search with its live following, one decision explained, verifying, exporting.
  *
- * Each carries out the operation of the same name, so that what a page may and records is what the API may and records. Filters stand in the address:
- * a search can be kept and sent to a colleague. Following goes on for as long as the page is open and its reader may read.
+ * Each carries out the operation of the same name, so that what a page may and records is what the API may and records. Filters and tab stand in the
+ * address: a search can be kept and sent to a colleague. Following goes on for as long as the page is open and its reader may read.
  */
 
 import type { TrailFormat } from '../../administration/trail-format.ts'
@@ -16,6 +16,7 @@ import { reasonWords } from '../operations/trail-schemas.ts'
 import type { ConsoleAnswer, ConsoleRequest, ConsoleRoutes } from './console-page.ts'
 import { describeDecisionPage } from './decision-content.ts'
 import { describeTrailRow, fieldTime, filtersHref, guessFilter, readFilters, type TrailFilters, type TrailRow } from './trail-content.ts'
+import { eventsOf, kindOf, trailKinds } from './trail-kinds.ts'
 import { describeVerificationPage } from './verify-content.ts'
 
 export interface TrailPagesPorts {
@@ -41,12 +42,20 @@ export function mountTrailPages(routes: ConsoleRoutes, ports: TrailPagesPorts): 
 
   routes.get(trailPath, 'audit:read', async (request) => {
     const q = request.query.get('q')
-    if (q !== null) return { kind: 'redirect', to: filtersHref(trailPath, guessFilter(q)) }
+    if (q !== null) {
+      const guessed = guessFilter(q)
+      // Of a name it is not known what it is the name of: a person, a token, whoever changed something.
+      return { kind: 'redirect', to: filtersHref(trailPath, guessed, guessed.subject === undefined ? {} : { show: 'everything' }) }
+    }
     const filters = readFilters(request.query)
+    const show = request.query.get('show')
+    const kind = kindOf(filters, show)
+    /** Only what was asked for is carried on: another filter may show something else by itself. */
+    const shown = kind === undefined || kind !== show ? {} : { show }
     const after = request.query.get('after') ?? undefined
     const found = await carryOut(
       operations.search,
-      { ...filters, limit: pageLength, ...(after === undefined ? {} : { after }) },
+      { ...filters, ...eventsOf(kind), limit: pageLength, ...(after === undefined ? {} : { after }) },
       request.asker,
     )
     if (found.outcome === 'refused' && found.problem !== 'malformed') return { kind: 'refused', refusal: found }
@@ -71,12 +80,19 @@ export function mountTrailPages(routes: ConsoleRoutes, ports: TrailPagesPorts): 
         rows: page.entries.map((entry) => describeTrailRow(entry, request.now, reasonWords)),
         silent: page.silent,
         searchedTo: page.searched_to === null ? undefined : clockOf(page.searched_to),
-        next: page.next === null ? undefined : filtersHref(trailPath, filters, { after: page.next }),
-        first: isFirst ? undefined : filtersHref(trailPath, filters),
-        reload: filtersHref(trailPath, filters),
-        follow: mayFollow ? filtersHref('/console/trail/follow', filters) : undefined,
-        inFiles: filtersHref(trailPath, { ...filters, where: 'files' }),
-        inRecent: filtersHref(trailPath, { ...filters, where: 'recent' }),
+        kind,
+        shown: shown.show,
+        tabs: trailKinds.map(({ kind: one, label }) => ({
+          label,
+          isCurrent: one === kind,
+          href: filtersHref(trailPath, withoutEvent(filters), { show: one }),
+        })),
+        next: page.next === null ? undefined : filtersHref(trailPath, filters, { ...shown, after: page.next }),
+        first: isFirst ? undefined : filtersHref(trailPath, filters, shown),
+        reload: filtersHref(trailPath, filters, shown),
+        follow: mayFollow ? filtersHref('/console/trail/follow', filters, shown) : undefined,
+        inFiles: filtersHref(trailPath, { ...filters, where: 'files' }, shown),
+        inEverything: filtersHref(trailPath, filters, { show: 'everything' }),
         exportHref: filtersHref(exportPath, withoutPlace(filters)),
       },
     }
@@ -85,7 +101,8 @@ export function mountTrailPages(routes: ConsoleRoutes, ports: TrailPagesPorts): 
   routes.get('/console/trail/follow', 'audit:read', async (request) => {
     const filters = readFilters(request.query)
     // Checked as a search is, and found out before the stream begins.
-    const asked = operations.search.input.safeParse({ ...filters, limit: 1 })
+    const kind = kindOf(filters, request.query.get('show'))
+    const asked = operations.search.input.safeParse({ ...filters, ...eventsOf(kind), limit: 1 })
     if (!asked.success) return { kind: 'not_found' }
     const { app, device, effect, event, reason, request: id, subject } = asked.data
     const query = { app, device, effect, events: event, reason, request: id, subject }
@@ -156,6 +173,11 @@ export function mountTrailPages(routes: ConsoleRoutes, ports: TrailPagesPorts): 
 
 /** An export is always of the files. */
 function withoutPlace({ where: _, ...filters }: TrailFilters): TrailFilters {
+  return filters
+}
+
+/** A tab is wider than an event. */
+function withoutEvent({ event: _, ...filters }: TrailFilters): TrailFilters {
   return filters
 }
 

@@ -3,7 +3,8 @@
  *
  * A person who locks is held to more than a program: a service or app that the policy does not have is refused (a lock on it would refuse
  * nothing, and its author would believe it did), and a lock on oneself has to be confirmed. Without the role admin nobody locks an app or a
- * service, for that shuts out admins too, nor a device or an account of an admin, nor lifts such a lock.
+ * service, for that shuts out admins too, nor a device or an account of an admin, nor changes or lifts a lock that an admin, a program or a
+ * command set.
  */
 
 import { z } from 'zod'
@@ -21,6 +22,7 @@ import {
   lockStatement,
   orderProblems,
   outcomeOf,
+  rankOf,
   reasonText,
   refusedForAdmin,
   untilText,
@@ -121,7 +123,7 @@ export function createLocksOperations(ports: LocksOperationsPorts) {
         if (mistake !== undefined) return mistake
         if (on === 'subject' && confirm === undefined && (await subjectsOf(name)).some((one) => isOneself(asker, one)))
           return refusedForOneself()
-        return outcomeOf(await orders.lock({ on, name, until: until ?? undefined, reason }, asker.actor))
+        return outcomeOf(await orders.lock({ on, name, until: until ?? undefined, reason }, asker.actor, rankOf(asker)))
       },
     }),
 
@@ -137,7 +139,7 @@ export function createLocksOperations(ports: LocksOperationsPorts) {
       problems: [...orderProblems, 'not_locked', 'target_protected'],
       async carryOut({ name, on, reason }, asker) {
         const isProtected = await findProtection(on, name, asker)
-        return isProtected ?? outcomeOf(await orders.unlock({ on, name, reason }, asker.actor))
+        return isProtected ?? outcomeOf(await orders.unlock({ on, name, reason }, asker.actor, rankOf(asker)))
       },
     }),
   }

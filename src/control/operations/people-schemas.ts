@@ -5,7 +5,7 @@
  */
 
 import { z } from 'zod'
-import type { Ordered, OrderProblem } from '../../administration/access-orders.ts'
+import type { Ordered, OrderProblem, Rank } from '../../administration/access-orders.ts'
 import { mostSessionsAnOrder } from '../../administration/access-orders.ts'
 import type { Asker } from '../../administration/asker.ts'
 import type { AuditEvent } from '../../audit/event.ts'
@@ -116,6 +116,11 @@ export function refusedForAdmin(what: string): ReturnType<typeof refused> {
 /** Whether an asker is held to what the helpdesk may: a person without the role `admin`. */
 export function isHeldBack({ roles, subject }: Asker): boolean {
   return subject !== undefined && !roles.includes('admin')
+}
+
+/** The same, as orders take it. */
+export function rankOf(asker: Asker): Rank {
+  return isHeldBack(asker) ? 'helpdesk' : 'admin'
 }
 
 function sentence(message: string): string {

@@ -188,6 +188,42 @@ describe.each([
     expect(await stateOf(adas.id)).toBe('ended')
   })
 
+  it('lets the helpdesk lift what the helpdesk locked, and nothing that an admin, a program or a command did', async () => {
+    await begin('lee')
+    const ref = refOf({ issuer, sub: 'lee' })
+    const order = { on: 'subject', name: 'lee', reason: 'r' }
+    const mayLift = async (role: Role) => {
+      const seen = await ask('people.get', { ref }, askerOf(role))
+      return seen.outcome === 'done' && seen.value['may_lift']
+    }
+    for (const set of [
+      () => ask('locks.set', order, askerOf('admin')),
+      () => ask('people.lock', { ref, reason: 'r' }, askerOf('admin')),
+      () => ask('locks.set', order, tokenWith('locks:write')),
+      () => access.orders.lock({ ...order, until: undefined }, 'os:root@bastion'),
+    ]) {
+      expect(await set()).toMatchObject({ outcome: 'done' })
+      for (const [id, input] of [
+        ['locks.lift', order],
+        ['people.unlock', { ref, reason: 'r' }],
+        ['locks.set', { ...order, until: '1s' }],
+        ['people.lock', { ref, reason: 'r', until: '1s' }],
+      ] as const) {
+        expect(await ask(id, input, askerOf('helpdesk')), id).toMatchObject({ outcome: 'refused', problem: 'target_protected' })
+      }
+      expect([await mayLift('helpdesk'), await mayLift('admin')]).toEqual([false, true])
+      expect(await ask('locks.lift', order, askerOf('admin'))).toMatchObject({ outcome: 'done' })
+    }
+    for (const [lock, unlock] of [
+      [() => ask('locks.set', order, askerOf('helpdesk')), () => ask('people.unlock', { ref, reason: 'r' }, askerOf('helpdesk'))],
+      [() => ask('people.lock', { ref, reason: 'r' }, askerOf('helpdesk')), () => ask('locks.lift', order, askerOf('helpdesk'))],
+    ] as const) {
+      expect(await lock()).toMatchObject({ outcome: 'done' })
+      expect(await mayLift('helpdesk')).toBe(true)
+      expect(await unlock()).toMatchObject({ outcome: 'done' })
+    }
+  })
+
   it('leaves a session alone whose record says nothing, unless an admin asks', async () => {
     const session = await begin('bob')
     const name = recordNames.session(hashSessionId(session.id))

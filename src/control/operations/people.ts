@@ -7,7 +7,7 @@
  */
 
 import { z } from 'zod'
-import { isReason, parseLockEnd, stateLock } from '../../administration/access-orders.ts'
+import { isReason, lockNotTheirs, parseLockEnd, stateLock } from '../../administration/access-orders.ts'
 import { type Asker, mayActAgainst, type Role, roles } from '../../administration/asker.ts'
 import type { DeviceList } from '../../administration/device-list.ts'
 import type { DeviceRecord, Devices } from '../../administration/devices.ts'
@@ -28,9 +28,11 @@ import { decisionsOutput, recentDecisions } from './people-decisions.ts'
 import {
   asOf,
   firstReadingMs,
+  isHeldBack,
   liftedStatement,
   lockStatement,
   type OpenConnectionsCount,
+  outcomeOf,
   type RecordFirst,
   reasonText,
   refText,
@@ -182,6 +184,7 @@ export function createPeopleOperations(ports: PeopleOperationsPorts) {
         sessions: z.array(sessionDetail),
         devices: z.array(deviceOfPerson),
         lock: lockStatement.nullable(),
+        may_lift: z.boolean().meta({ description: 'Whether whoever asks may change or lift the lock.' }),
         decisions: decisionsOutput,
       }),
       problems: ['not_found'],
@@ -201,15 +204,17 @@ export function createPeopleOperations(ports: PeopleOperationsPorts) {
           listDevices(person, live),
           ports.rolesOf(person),
         ])
+        const mayAct = await mayActAgainst(asker, person, protection)
         return done({
           ...summaryOf({ ...person, ref: refOf(person) }, groups, isProtected),
           roles: [...held],
-          may_act: await mayActAgainst(asker, person, protection),
+          may_act: mayAct,
           is_oneself: isOneself(asker, person),
           claims: ports.claims.shown.flatMap((path) => describeClaim(path, person)),
           sessions: await Promise.all(live.map((facts) => describeSession(facts, isProtected))),
           devices: own,
           lock: lock === undefined ? null : stateLock(lock),
+          may_lift: lock !== undefined && mayAct && (!isHeldBack(asker) || lock.isByHelpdesk === true),
           decisions,
         })
       },
@@ -260,7 +265,8 @@ export function createPeopleOperations(ports: PeopleOperationsPorts) {
         if (isOneself(asker, person) && confirm === undefined) return refusedForOneself()
         const { email, issuer, sub } = person
         const wish = { target: { kind: 'subject', issuer, sub }, label: email ?? sub, until: end, reason: reason.trim() } as const
-        const lock = await locks.set(wish, asker.actor)
+        const lock = await locks.set({ ...wish, isByHelpdesk: isHeldBack(asker) }, asker.actor)
+        if (lock === 'not_theirs') return outcomeOf(lockNotTheirs)
         return lock === undefined ? refused('until_passed', 'This time is over already.') : done(stateLock(lock))
       },
     }),
@@ -280,7 +286,9 @@ export function createPeopleOperations(ports: PeopleOperationsPorts) {
         const person = await findTarget(ref, asker)
         if ('outcome' in person) return person
         const { issuer, sub } = person
-        const lifted = await locks.lift({ kind: 'subject', issuer, sub }, reason.trim(), asker.actor)
+        const how = { isByHelpdesk: isHeldBack(asker) }
+        const lifted = await locks.lift({ kind: 'subject', issuer, sub }, reason.trim(), asker.actor, how)
+        if (lifted === 'not_theirs') return outcomeOf(lockNotTheirs)
         if (lifted === undefined) return refused('not_locked', 'This person is not locked.')
         return done({ on: 'subject' as const, target: sub, label: lifted.label })
       },

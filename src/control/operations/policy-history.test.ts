@@ -38,7 +38,8 @@ describe('operations on the policy', () => {
       inForce,
       isTwoPerson,
       findGates: async () => [],
-      findTokenMaker: async () => undefined,
+      findTokenMakers: async () => [],
+      mayStillApprove: async () => true,
       recordFirst: async () => undefined,
     })
     return createPolicyHistoryOperations({

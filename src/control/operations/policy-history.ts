@@ -19,7 +19,7 @@ import {
   stateRevision,
 } from '../../administration/policy-statements.ts'
 import { defineOperation, done, type OperationProblem, type Outcome, type Refused, refused } from './operation.ts'
-import { pageInput, pageOf } from './paging.ts'
+import { instantText, pageInput, pageOf } from './paging.ts'
 import {
   comment,
   confirmations,
@@ -71,6 +71,10 @@ export function createPolicyHistoryOperations({ drafts, inForce, publishing, rev
         mode: z.enum(['files', 'managed']),
         policy_version: versionText,
         revision: revision.nullable(),
+        changed: z
+          .strictObject({ by: z.string(), at: instantText })
+          .nullable()
+          .meta({ description: 'Of files: whose the one is that was changed last, and when. Null of a revision.' }),
         failure: z.string().nullable().meta({ description: 'Why the newest is not in force; null while it is.' }),
         files: z.array(file).readonly(),
       }),
