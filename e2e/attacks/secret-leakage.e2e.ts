@@ -290,37 +290,30 @@ describe('secrets', () => {
       'error',
     ]
     const outcomes: string[] = []
+    await rig.signIn(alice.client, 'alice', `${rig.origin('wiki')}/`)
     for (const origin of [rig.origin('access'), rig.origin('wiki')]) {
-      for (const path of paths) {
+      const { host: authority } = new URL(origin)
+      const signedIn = [...lines.filter((line) => !line.startsWith('Cookie')), `Cookie: ${alice.client.cookieHeader(`${origin}/`)}`]
+      for (const [path, own] of paths.flatMap((one) => [[one, lines] as const, [one, signedIn] as const])) {
         const at = `${path}?${parameters.map((name) => `${name}=${query}`).join('&')}`
-        const { statuses } = await sendLine(rig, `GET ${at} HTTP/1.1`, lines, { host: new URL(origin).host })
+        const { statuses } = await sendLine(rig, `GET ${at} HTTP/1.1`, own, { host: authority })
         outcomes.push(String(statuses[0]))
+        const ours = [...own, `Origin: ${origin}`, 'Sec-Fetch-Site: same-origin']
         for (const [type, body] of [
           ['application/x-www-form-urlencoded', parameters.map((name) => `${name}=${field}`).join('&')],
+          ['application/x-www-form-urlencoded', `form_token=${field}&x=${field.repeat(4000)}`],
           ['application/x-www-form-urlencoded; charset=x-unheard', `form_token=${field}`],
+          [`application/x-www-form-urlencoded; charset=${field}`, `form_token=${field}`],
           ['application/json', `{"password":"${json}","token":${json}}`],
           ['application/json', `{"password":"${json}`],
           ['application/jose', `${json}.${json}.${json}`],
           ['text/plain', field],
+          ['application/x-www-form-urlencoded\r\nContent-Encoding: gzip', field],
         ] as const) {
-          const sent = await sendLine(
-            rig,
-            `POST ${path} HTTP/1.1`,
-            [
-              ...lines,
-              `Origin: ${origin}`,
-              'Sec-Fetch-Site: same-origin',
-              `Content-Type: ${type}`,
-              `Content-Length: ${Buffer.byteLength(body)}`,
-            ],
-            { host: new URL(origin).host, body },
-          )
+          const all = [...ours, `Content-Type: ${type}`, `Content-Length: ${Buffer.byteLength(body)}`]
+          const sent = await sendLine(rig, `POST ${path} HTTP/1.1`, all, { host: authority, body })
           outcomes.push(String(sent.statuses[0]))
         }
-        await sendLine(rig, `POST ${path} HTTP/1.1`, [...lines, 'Content-Encoding: gzip', 'Content-Length: 4'], {
-          host: new URL(origin).host,
-          body: 'abcd',
-        })
       }
     }
     for (const line of [
