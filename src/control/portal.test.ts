@@ -222,7 +222,7 @@ describe('of many apps', () => {
     let pages = 0
     while (path !== undefined) {
       const { body } = await alice.visit(path)
-      expect(Buffer.byteLength(body)).toBeLessThan(120_000)
+      expect(Buffer.byteLength(body)).toBeLessThan(110_000)
       seen.push(...shownOn(body))
       pages += 1
       path = /rel="next" href="([^"]+)"/.exec(body)?.[1]
