@@ -5,9 +5,9 @@
  * when it is first needed and ends when nobody needed it for a while. One that does not answer in time is ended, and whoever waited is told.
  */
 
-import { extname } from 'node:path'
 import { Worker } from 'node:worker_threads'
 import { createPolicyEditor, type PolicyEditor } from './config/policy-editor.ts'
+import { programBeside } from './thread-lane.ts'
 
 /** What a thread is asked: one of the two that read a whole document. */
 export type EditingQuestion =
@@ -54,7 +54,10 @@ export function createPolicyEditing({ largeFrom = smallCharacters }: { readonly 
   }
 
   function start(): Worker {
-    const started = new Worker(entry(), { env: {}, resourceLimits: { maxOldGenerationSizeMb: mostHeapMb } })
+    const started = new Worker(programBeside(import.meta.url, 'policy-editing-thread'), {
+      env: {},
+      resourceLimits: { maxOldGenerationSizeMb: mostHeapMb },
+    })
     started.on('message', ({ answer, id }: EditingAnswer) => {
       const one = waiting.get(id)
       if (one === undefined) return
@@ -94,9 +97,4 @@ export function createPolicyEditing({ largeFrom = smallCharacters }: { readonly 
         : ((await ask({ what: 'edit', args: [text, edits] })) as Awaited<ReturnType<PolicyEditor['edit']>>),
     close: () => end('this instance stops'),
   }
-}
-
-/** The thread's program, as source or as it was built. */
-function entry(): URL {
-  return new URL(`./policy-editing-thread${extname(new URL(import.meta.url).pathname)}`, import.meta.url)
 }

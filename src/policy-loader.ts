@@ -9,9 +9,9 @@
 
 import { type ChildProcess, fork } from 'node:child_process'
 import { constants, setPriority } from 'node:os'
-import { extname } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { createUnpacking, type JudgedPolicy, type PackedPolicy, type PolicyQuestion } from './policy-loading.ts'
+import { programBeside } from './thread-lane.ts'
 
 export interface PolicyLoader {
   /** Rejects if there comes no answer. */
@@ -38,7 +38,7 @@ const semiSpaceMb = 32
 
 /** Creates a loader. Nothing runs before `load`, and nothing after it. */
 export function createPolicyLoader(options: PolicyLoaderOptions = {}): PolicyLoader {
-  const { program = entry(), timeLimitMs = patienceMs, heapMb = mostHeapMb } = options
+  const { program = programBeside(import.meta.url, 'policy-loader-process'), timeLimitMs = patienceMs, heapMb = mostHeapMb } = options
   const running = new Set<ChildProcess>()
   // Whatever ends this process without `close`; a process that is killed leaves a loader that ends with its answer.
   const endAll = () => {
@@ -103,9 +103,4 @@ function yieldTo(pid: number): void {
   } catch {
     // It has ended, or the system does not let us: then it has its share like any other.
   }
-}
-
-/** The program's file beside this one: a source beside a source, built beside built. */
-function entry(): URL {
-  return new URL(`./policy-loader-process${extname(new URL(import.meta.url).pathname)}`, import.meta.url)
 }

@@ -1,10 +1,12 @@
 /**
- * A task in a thread of its own, and how many of them run at once: what reads trails and tries policies beside the requests shares this.
+ * A task in a thread of its own, how many of them run at once, and where their programs lie: what reads and compresses trails and tries policies
+ * beside the requests shares this.
  *
  * A thread is given its task and nothing else: no store, no environment, no secret. Whoever gives up ends it, also while it waits for its turn; a
  * thread that ends without an answer is an error.
  */
 
+import { extname } from 'node:path'
 import { Worker } from 'node:worker_threads'
 
 /** What a thread tells: how far it is, and at last what it found. */
@@ -69,4 +71,9 @@ export async function runInThread<P>(entry: URL, task: object, { progress, signa
     if (stop !== undefined) signal.removeEventListener('abort', stop)
     await worker.terminate()
   }
+}
+
+/** The file of a program beside the module that starts it: a source beside a source, built beside built. `of` is that module's `import.meta.url`. */
+export function programBeside(of: string, name: string): URL {
+  return new URL(`./${name}${extname(new URL(of).pathname)}`, of)
 }

@@ -6,11 +6,10 @@
  * with lower priority; whoever waits for a page is not held up by one. Whoever gives up ends the thread.
  */
 
-import { extname } from 'node:path'
 import type { PackedUses, UsesQuestion } from './administration/gates-uses.ts'
 import type { AppStanding, GateQuestion } from './administration/gates-verdict.ts'
 import type { ReplayQuestion } from './commands/replay-run.ts'
-import { createLane, runInThread } from './thread-lane.ts'
+import { createLane, programBeside, runInThread } from './thread-lane.ts'
 
 /** Each is plain data. */
 export type TrialTask =
@@ -53,15 +52,15 @@ export function createTrialThreads(): TrialThreads {
       const leave = await (task.kind === 'replay' ? long : short)(signal)
       try {
         // What a thread finds is of the kind of its task; the compiler does not follow the kind through a message.
-        return (await runInThread(entry(), task, { progress, signal }, 'tries a policy')) as TrialFindings[(typeof task)['kind']]
+        return (await runInThread(
+          programBeside(import.meta.url, 'trial-worker'),
+          task,
+          { progress, signal },
+          'tries a policy',
+        )) as TrialFindings[(typeof task)['kind']]
       } finally {
         leave()
       }
     },
   }
-}
-
-/** The program's file beside this one: a source beside a source, built beside built. */
-function entry(): URL {
-  return new URL(`./trial-worker${extname(new URL(import.meta.url).pathname)}`, import.meta.url)
 }

@@ -3,11 +3,10 @@
  * own making, the end of a stranger's sign-in, tokens of sessions that are over, forms that were opened under another role.
  */
 
-import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, describe, expect } from 'vitest'
 import { Client } from '../support/client.ts'
 import { Desk, listConsoleRoutes, pathOf, tokenIn } from '../support/console-desk.ts'
-import { people, type Rig, runCommand, startRig, waitFor } from '../support/rig.ts'
+import { commandAt, people, type Rig, startRig, waitFor } from '../support/rig.ts'
 import { attack, endRig, mustBeAlive, summarise } from './attack.ts'
 
 const host = 'access.corp.localhost'
@@ -28,11 +27,6 @@ describe('what belongs to somebody else or to another time', () => {
   afterAll(() => endRig(rig))
   afterEach(() => mustBeAlive(rig))
 
-  async function command(...args: string[]): Promise<string> {
-    const { code, stderr, stdout } = await runCommand([...args, '--config', join(rig.instance.folder, '..', 'postern-0.yaml')])
-    if (code !== 0) throw new Error(`${args.join(' ')}: ${stderr}`)
-    return stdout.trim()
-  }
   const navigation = { 'sec-fetch-mode': 'navigate', 'sec-fetch-dest': 'document' }
   const sessionOf = ({ client }: Desk) => client.cookie('postern', host) ?? ''
   const stateOf = ({ client }: Desk) => client.cookie('postern-ui', host) ?? ''
@@ -239,7 +233,7 @@ describe('what belongs to somebody else or to another time', () => {
       await send(again, await ofAda.formToken(), 'with the token of another', [403])
       const third = await Desk.of(rig, 'alice')
       const last = await third.formToken()
-      await command('sessions', 'revoke', '--subject', 'alice')
+      await commandAt(rig, 'sessions', 'revoke', '--subject', 'alice')
       await send(third, last, 'revoked', [401])
       expect((await rig.audit()).filter(({ event }) => event === 'lock.set' || event === 'locked')).toEqual([])
       expect((await ofAda.open('/console/locks')).body).not.toContain('replayed')
@@ -250,12 +244,12 @@ describe('what belongs to somebody else or to another time', () => {
   attack('A225f', 'ADMIN', 'a form that was opened as an admin and is sent as an auditor, or as nobody', async () => {
     const outcomes: string[] = []
     for (const to of ['auditor', undefined] as const) {
-      await command('console', 'invite', 'bob@corp.example', '--role', 'admin', '--for', '10m')
+      await commandAt(rig, 'console', 'invite', 'bob@corp.example', '--role', 'admin', '--for', '10m')
       const bob = await Desk.of(rig, 'bob')
       await waitFor(async () => (await bob.open('/console/locks')).status === 200)
       const form_token = await bob.formToken()
-      await command('console', 'uninvite', 'bob@corp.example')
-      if (to !== undefined) await command('console', 'invite', 'bob@corp.example', '--role', to, '--for', '10m')
+      await commandAt(rig, 'console', 'uninvite', 'bob@corp.example')
+      if (to !== undefined) await commandAt(rig, 'console', 'invite', 'bob@corp.example', '--role', to, '--for', '10m')
       // An invitation is remembered for two seconds at the most.
       await waitFor(async () => (await bob.open('/console/tokens/new')).status === 403, 5_000)
       for (const { method, pattern, permission } of await listConsoleRoutes()) {
@@ -272,7 +266,7 @@ describe('what belongs to somebody else or to another time', () => {
       }
       if (to !== undefined) {
         expect((await bob.open('/console/apps')).status).toBe(200)
-        await command('console', 'uninvite', 'bob@corp.example')
+        await commandAt(rig, 'console', 'uninvite', 'bob@corp.example')
       }
     }
     return summarise(outcomes)

@@ -6,6 +6,7 @@
 import { afterAll, afterEach, beforeAll, describe, expect } from 'vitest'
 import { Client } from '../support/client.ts'
 import { type ConsoleRoute, Desk, listConsoleRoutes, pathOf } from '../support/console-desk.ts'
+import { managed } from '../support/console-policy.ts'
 import { type Rig, startRig } from '../support/rig.ts'
 import { attack, endRig, mustBeAlive, sendLine, summarise } from './attack.ts'
 
@@ -19,9 +20,7 @@ describe('requests that no page of the console sends', () => {
   beforeAll(async () => {
     rig = await startRig({
       configuration: {
-        policy: 'managed',
-        policy_seed: 'policy.yaml',
-        upstreams: { allow: ['127.0.0.0/8'] },
+        ...managed,
         requests: 'on',
         console: { roles: { admin: { groups: ['postern-admins'] } }, sign_in_within: '1h' },
       },

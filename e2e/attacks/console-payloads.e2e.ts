@@ -10,7 +10,7 @@ import { afterAll, afterEach, beforeAll, describe, expect } from 'vitest'
 import { tokenPermissions } from '../../src/administration/token-scope.ts'
 import { launchBrowser } from '../support/browser.ts'
 import { Client } from '../support/client.ts'
-import { Desk, listConsoleRoutes, pathOf } from '../support/console-desk.ts'
+import { Desk, listConsoleRoutes, parameterNames, pathOf } from '../support/console-desk.ts'
 import { type HostileProvider, startHostileProvider } from '../support/hostile-provider.ts'
 import { collectComplaints } from '../support/page.ts'
 import { type Rig, runCommand, startRig, waitFor } from '../support/rig.ts'
@@ -218,40 +218,6 @@ describe('words of others on the pages of the console', () => {
   )
 
   attack('A214b', 'XSS', 'every parameter of every page, and every field of every form, as a stranger’s link would have them', async () => {
-    const names = [
-      'q',
-      'after',
-      'app',
-      'person',
-      'device',
-      'file',
-      'show',
-      'run',
-      'period',
-      'status',
-      'tag',
-      'event',
-      'from',
-      'to',
-      'since',
-      'until',
-    ]
-    names.push(
-      'sensitivity',
-      'health',
-      'confirm',
-      'subject',
-      'name',
-      'path',
-      'method',
-      'url',
-      'in',
-      'draft',
-      'version',
-      'return_to',
-      'form_page',
-      'notice',
-    )
     let asked = 0
     const mustBeText = (where: string, body: string) => {
       asked += 1
@@ -261,14 +227,14 @@ describe('words of others on the pages of the console', () => {
     const form_token = await alice.formToken()
     for (const route of await listConsoleRoutes()) {
       if (/live$|follow$|export$|files$/.test(route.pattern)) continue
-      const fields = new URLSearchParams(names.map((name) => [name, long]))
+      const fields = new URLSearchParams(parameterNames.map((name) => [name, long]))
       if (route.method === 'GET') {
         for (const path of [pathOf(route), pathOf(route, encodeURIComponent(`${image}<svg/onload=1>`))]) {
           const { body, status } = await alice.open(`${path}?${fields}`)
           if (status >= 500) throw new Error(`${path}: ${status}`)
           mustBeText(path, body)
         }
-        for (const name of names)
+        for (const name of parameterNames)
           mustBeText(`${route.pattern} ${name}`, (await alice.open(`${pathOf(route)}?${new URLSearchParams({ [name]: long })}`)).body)
       } else {
         for (const more of [

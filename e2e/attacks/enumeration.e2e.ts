@@ -3,12 +3,11 @@
  * is answered as if there were none, letter for letter, and as fast.
  */
 
-import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, describe, expect } from 'vitest'
 import { refOf } from '../../src/administration/person-ref.ts'
 import { type Answer, Client } from '../support/client.ts'
 import { Desk, tokenIn } from '../support/console-desk.ts'
-import { people, type Rig, runCommand, startRig, waitFor } from '../support/rig.ts'
+import { commandAt, people, type Rig, startRig, waitFor } from '../support/rig.ts'
 import { attack, endRig, mustBeAlive, summarise } from './attack.ts'
 
 describe('what there is and may not be known', () => {
@@ -37,24 +36,19 @@ describe('what there is and may not be known', () => {
     bob = await Desk.of(rig, 'bob')
     carol = await Desk.of(rig, 'carol')
     for (const id of ['app', 'layoffs', 'hushed']) await rig.signIn(bob.client, 'bob', `${rig.origin(id)}/`)
-    const make = (...scopes: readonly string[]) => command('token', 'create', '--name', 'x', ...scopes.flatMap((one) => ['--scope', one]))
+    const make = (...scopes: readonly string[]) =>
+      commandAt(rig, 'token', 'create', '--name', 'x', ...scopes.flatMap((one) => ['--scope', one]))
     tokens = {
       none: await make('overview:read'),
       locks: await make('locks:read'),
       revoked: await make('people:read'),
       reports: await make('devices:report:id=laptop-1'),
     }
-    await command('token', 'revoke', tokens.revoked.split('_')[1] ?? '')
-    await command('device', 'register', 'laptop-7', '--name', 'Laptop 7')
+    await commandAt(rig, 'token', 'revoke', tokens.revoked.split('_')[1] ?? '')
+    await commandAt(rig, 'device', 'register', 'laptop-7', '--name', 'Laptop 7')
   })
   afterAll(() => endRig(rig))
   afterEach(() => mustBeAlive(rig))
-
-  async function command(...args: string[]): Promise<string> {
-    const { code, stderr, stdout } = await runCommand([...args, '--config', join(rig.instance.folder, '..', 'postern-0.yaml')])
-    if (code !== 0) throw new Error(`${args.join(' ')}: ${stderr}`)
-    return stdout.trim()
-  }
 
   let address = 0
   /** Whoever guesses is counted by address, and has many. */

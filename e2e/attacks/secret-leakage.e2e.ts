@@ -3,7 +3,6 @@
  * upstreams and strangers learn as `Referer`, and in the history of a real browser. What instances say is searched again when the rig stops.
  */
 
-import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, describe, expect } from 'vitest'
 import { tokenPermissions } from '../../src/administration/token-scope.ts'
 import { launchBrowser } from '../support/browser.ts'
@@ -12,7 +11,7 @@ import { Desk, listApiOperations, listConsoleRoutes, pathOf } from '../support/c
 import { type ForeignServer, startForeignServer } from '../support/foreign-server.ts'
 import { chooseAtDemoProvider } from '../support/page.ts'
 import { sendRaw } from '../support/raw.ts'
-import { type Rig, runCommand, startRig, waitFor } from '../support/rig.ts'
+import { commandAt, type Rig, startRig, waitFor } from '../support/rig.ts'
 import { countSecrets, findSecrets, noteSecret } from '../support/secret-watch.ts'
 import { attack, endRig, mustBeAlive, sendLine, summarise } from './attack.ts'
 
@@ -53,8 +52,8 @@ describe('secrets', () => {
     bob = await Desk.of(rig, 'bob')
     await rig.signIn(bob.client, 'bob', `${rig.origin('app')}/ok`)
     await rig.signIn(alice.client, 'alice', `${rig.origin('app')}/ok`)
-    token = await command('token', 'create', '--name', 'all', ...tokenPermissions.flatMap((one) => ['--scope', one]))
-    await command('device', 'register', 'laptop-7', '--name', 'Laptop 7')
+    token = await commandAt(rig, 'token', 'create', '--name', 'all', ...tokenPermissions.flatMap((one) => ['--scope', one]))
+    await commandAt(rig, 'device', 'register', 'laptop-7', '--name', 'Laptop 7')
     noteSecret(strangers, 'a credential of a stranger')
     expect(countSecrets()).toBeGreaterThan(20)
   })
@@ -64,11 +63,6 @@ describe('secrets', () => {
   })
   afterEach(() => mustBeAlive(rig))
 
-  async function command(...args: string[]): Promise<string> {
-    const { code, stderr, stdout } = await runCommand([...args, '--config', join(rig.instance.folder, '..', 'postern-0.yaml')])
-    if (code !== 0) throw new Error(`${args.join(' ')}: ${stderr}`)
-    return stdout.trim()
-  }
   function mustBeSilent(where: string, text: string): void {
     const found = findSecrets(text, where)
     if (found.length > 0) throw new Error(found.join('\n'))

@@ -114,6 +114,14 @@ export function tokenIn(body: string): string | undefined {
   return /name="form_token" value="([^"]+)"/.exec(body)?.[1]
 }
 
+/** What pages of the console, and forms that lead to one, read from an address or from a field; with some that they must not. */
+export const parameterNames: readonly string[] = [
+  ...['q', 'after', 'app', 'person', 'device', 'file', 'show', 'run', 'period', 'status'],
+  ...['tag', 'event', 'from', 'to', 'since', 'until', 'sensitivity', 'health', 'confirm', 'subject'],
+  ...['name', 'path', 'method', 'url', 'in', 'draft', 'version', 'return_to', 'form_page', 'notice'],
+  ...['format', 'request', 'who', 'id', 'result', 'reason'],
+]
+
 export interface ApiOperation {
   readonly method: string
   /** Below `/api/v1`. */

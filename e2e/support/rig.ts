@@ -346,6 +346,13 @@ function createInstance(
   }
 }
 
+/** Runs a command on the configuration of the rig's first instance. What it says; rejects with its complaint if it fails. */
+export async function commandAt({ instance }: Pick<Rig, 'instance'>, ...args: readonly string[]): Promise<string> {
+  const { code, stderr, stdout } = await runCommand([...args, '--config', join(instance.folder, '..', 'postern-0.yaml')])
+  if (code !== 0) throw new Error(`${args.join(' ')}: ${stderr}`)
+  return stdout.trim()
+}
+
 /** Runs a `postern` command to its end; `program` as in `RigOptions`. */
 export function runCommand(
   args: readonly string[],

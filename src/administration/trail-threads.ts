@@ -5,8 +5,7 @@
  * not held up by it. Whoever gives up ends the thread.
  */
 
-import { extname } from 'node:path'
-import { createLane, runInThread } from '../thread-lane.ts'
+import { createLane, programBeside, runInThread } from '../thread-lane.ts'
 import type { ReviewedAccess, ReviewQuestion } from './trail-review.ts'
 import type { TaskProgress, TrailFindings, TrailTask } from './trail-tasks.ts'
 
@@ -41,15 +40,15 @@ export function createTrailThreads(): TrailThreads {
       const leave = await (longKinds.has(task.kind) ? long : short)(signal)
       try {
         // What a thread finds is of the kind of its task; the compiler does not follow the kind through a message.
-        return (await runInThread(entry(), task, { progress, signal }, 'reads the trail')) as ThreadFindings[(typeof task)['kind']]
+        return (await runInThread(
+          programBeside(import.meta.url, 'trail-worker'),
+          task,
+          { progress, signal },
+          'reads the trail',
+        )) as ThreadFindings[(typeof task)['kind']]
       } finally {
         leave()
       }
     },
   }
-}
-
-/** The program's file beside this one: a source beside a source, built beside built. */
-function entry(): URL {
-  return new URL(`./trail-worker${extname(new URL(import.meta.url).pathname)}`, import.meta.url)
 }

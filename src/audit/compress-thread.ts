@@ -5,8 +5,7 @@
  * everything that lives there: ten full collections for one segment, more than the compression itself costs.
  */
 
-import { extname } from 'node:path'
-import { runInThread } from '../thread-lane.ts'
+import { programBeside, runInThread } from '../thread-lane.ts'
 import type { Compression } from './compress.ts'
 import type { SegmentFile } from './trail-files.ts'
 
@@ -20,12 +19,12 @@ export type CompressionOutcome =
  * compression in that folder.
  */
 export async function compressInThread(file: SegmentFile, signal: AbortSignal): Promise<Compression> {
-  const outcome = (await runInThread(entry(), file, { signal }, 'compresses the trail')) as CompressionOutcome
+  const outcome = (await runInThread(
+    programBeside(import.meta.url, 'compress-worker'),
+    file,
+    { signal },
+    'compresses the trail',
+  )) as CompressionOutcome
   if ('compression' in outcome) return outcome.compression
   throw Object.assign(new Error(outcome.failure.message), { code: outcome.failure.code })
-}
-
-/** The program's file beside this one: a source beside a source, built beside built. */
-function entry(): URL {
-  return new URL(`./compress-worker${extname(new URL(import.meta.url).pathname)}`, import.meta.url)
 }

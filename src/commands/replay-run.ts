@@ -5,7 +5,6 @@
  * replay, because part of an answer would look like the whole.
  */
 
-import { extname } from 'node:path'
 import { Worker } from 'node:worker_threads'
 import { createDecisionReader } from '../administration/recorded-decision.ts'
 import { readSegment, type SegmentTask } from '../administration/recorded-requests.ts'
@@ -14,6 +13,7 @@ import { countIn, createTally, mergeTally, type ReplayTally } from '../administr
 import { createEnvironmentReader } from '../attributes/environment-facts.ts'
 import type { Period } from '../audit/merged-lines.ts'
 import type { PolicyDocument } from '../policy/document.ts'
+import { programBeside } from '../thread-lane.ts'
 import { compileReplayPolicy } from './replay-policy.ts'
 
 /** Plain data: it goes to threads as it is. */
@@ -94,7 +94,10 @@ async function runInThreads(
   { count, onStep }: { readonly count: number; readonly onStep: (step: ReplayStep) => void },
 ): Promise<ReplayTally> {
   const waiting = [...tasks]
-  const workers = Array.from({ length: count }, () => new Worker(entry(), { workerData: question, env: {} }))
+  const workers = Array.from(
+    { length: count },
+    () => new Worker(programBeside(import.meta.url, 'replay-worker'), { workerData: question, env: {} }),
+  )
   try {
     const tallies = await Promise.all(workers.map((worker) => drive(worker, waiting, onStep)))
     const whole = createTally()
@@ -117,9 +120,4 @@ function drive(worker: Worker, waiting: SegmentTask[], onStep: (step: ReplayStep
     worker.on('error', reject)
     worker.on('exit', (code) => reject(new Error(`a thread of the replay ended with ${code}`)))
   })
-}
-
-/** The program's file beside this one: a source beside a source, built beside built. */
-function entry(): URL {
-  return new URL(`./replay-worker${extname(new URL(import.meta.url).pathname)}`, import.meta.url)
 }

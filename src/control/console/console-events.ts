@@ -2,8 +2,8 @@
  * Server-sent events to a page of the console, for as long as whoever reads them may.
  *
  * An open stream is no permission: it is decided again every half minute, and at once after news of ends, locks, devices, invitations or
- * policy, on the facts of then; what does not answer ends it. An instance holds a bounded number of streams, and a session a few, so that tabs left open
- * cannot use up its connections. A browser that reads slowly is waited for, never buffered for. WHATWG HTML, server-sent events.
+ * policy, on the facts of then; what does not answer ends it. An instance holds a bounded number of streams, and a session a few, so that
+ * tabs left open cannot use up its connections. A browser that reads slowly is waited for, never buffered for. WHATWG HTML, server-sent events.
  */
 
 import { once } from 'node:events'
