@@ -7,7 +7,7 @@ import { createTestRing, openEmbeddedPlace, type StorePlace } from '../session/s
 import type { DurableStore } from '../session/store.ts'
 import { parseAdministrativeEvent } from './administrative-event.ts'
 import { permissions } from './asker.ts'
-import { createDurableRecords, listDurable } from './durable-records.ts'
+import { createDurableRecords, listDurable, openDurable } from './durable-records.ts'
 import { createTokenText, parseTokenId, parseTokenText } from './token-format.ts'
 import { allOf, createMakerFinder, mostAncestors, unknownMaker } from './token-makers.ts'
 import { formatTokenScope, parseTokenScope, permissionsOf, permitsAccess, permitsReport, tokenPermissions } from './token-scope.ts'
@@ -254,6 +254,28 @@ describe('service tokens', () => {
     const text = await make()
     await place.store.close()
     await expect(openTokens().verify(text)).rejects.toMatchObject({ code: 'session_store_unavailable' })
+  })
+
+  it('are revoked also while the record of another does not open, and the list shows the rest before it says so', async () => {
+    const parent = await tokens.create(wish, admin)
+    const child = await tokens.create(wish, `token:${parent.token.id}`)
+    const damaged = await tokens.create(wish, admin)
+    for await (const { name, value } of listDurable(place.store, 'token')) {
+      const loaded = await place.store.loadDurable(name)
+      const content = openDurable<{ readonly id: string }>({ keys, log: { error: () => undefined } }, name, value)
+      if (content.id !== damaged.token.id || loaded === undefined) continue
+      expect(await place.store.replaceDurable(name, { value: value.subarray(0, -1), version: loaded.version })).toBe(true)
+    }
+    events.length = 0
+    expect(await tokens.revoke(parent.token.id, admin)).toBe('revoked')
+    expect(events.map((event) => event.event === 'token.revoked' && event.token)).toEqual([parent.token.id, child.token.id])
+    expect((await tokens.verify(parent.text)).outcome).toBe('invalid')
+    const shown: string[] = []
+    const list = async () => {
+      for await (const { id } of tokens.list()) shown.push(id)
+    }
+    await expect(list()).rejects.toMatchObject({ code: 'record_unreadable' })
+    expect(new Set(shown)).toEqual(new Set([parent.token.id, child.token.id]))
   })
 
   it('are revoked by one of several at once, against uses that come between', async () => {

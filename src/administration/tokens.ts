@@ -11,7 +11,7 @@
 
 import { timingSafeEqual } from 'node:crypto'
 import type { AdministrativeEvent } from '../audit/event.ts'
-import { PosternError } from '../errors.ts'
+import { isPosternError, PosternError } from '../errors.ts'
 import { hashOf } from '../session/secret.ts'
 import type { DurableRecords } from './durable-records.ts'
 import { createTokenText, parseTokenText } from './token-format.ts'
@@ -224,16 +224,18 @@ export function createTokens({ records, now, monotonicNow, record }: TokensParts
     return loaded === undefined ? 'gone' : { id, facts: factsOf(id, loaded.value, await findAncestors(loaded.value)) }
   }
 
-  async function listFacts(): Promise<readonly TokenFacts[]> {
+  /** All that open. `failure`: what kept one from opening, which must not keep anybody from ending another. */
+  async function readAll(): Promise<{ readonly tokens: readonly TokenFacts[]; readonly failure: PosternError | undefined }> {
     const all = new Map<string, TokenRecord>()
-    for await (const { id, value } of records.list()) all.set(id, value)
-    return [...all].map(([id, value]) =>
-      factsOf(
-        id,
-        value,
-        descentOf(value).map((ancestor) => all.get(ancestor)),
-      ),
-    )
+    let failure: PosternError | undefined
+    try {
+      for await (const { id, value } of records.list()) all.set(id, value)
+    } catch (error) {
+      if (!isPosternError(error) || error.code !== 'record_unreadable') throw error
+      failure = error
+    }
+    const ancestorsOf = (value: TokenRecord) => descentOf(value).map((ancestor) => all.get(ancestor))
+    return { tokens: [...all].map(([id, value]) => factsOf(id, value, ancestorsOf(value))), failure }
   }
 
   return {
@@ -263,7 +265,9 @@ export function createTokens({ records, now, monotonicNow, record }: TokensParts
       return { token: factsOf(id, value, await findAncestors(value)), text }
     },
     async *list() {
-      yield* await listFacts()
+      const { failure, tokens } = await readAll()
+      yield* tokens
+      if (failure !== undefined) throw failure
     },
     async rotate(id, graceSeconds, by) {
       if (graceSeconds < 0 || graceSeconds > longestGraceSeconds) throw new TypeError('a secret goes on for 30 days at the most')
@@ -295,9 +299,10 @@ export function createTokens({ records, now, monotonicNow, record }: TokensParts
         id,
         (value) => (value.revokedAt === null ? { ...value, revokedAt: now() } : 'revoked_before'),
         async ({ name }) => {
-          await tell(id, name)
           // They end with it, whether or not they are told of here: `verify` looks at all that a token came of.
-          for (const one of await listFacts()) {
+          const { tokens } = await readAll()
+          await tell(id, name)
+          for (const one of tokens) {
             if (one.ancestors.includes(id) && one.revokedAt === undefined && one.expiresAt > now()) await tell(one.id, one.name)
           }
         },
