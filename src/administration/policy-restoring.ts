@@ -1,9 +1,10 @@
 /**
  * Putting revisions back into a store that lost them: at their own numbers, with their authors and times, as they were published.
  *
- * The head moves last, so that a crash before it leaves the store as lost as it was, and the next try begins again; and by compare-and-set, as in
- * publishing: whoever publishes at the same moment is never undone, and then numbers get their names back. Numbers that the store has already,
- * with the same files, are left alone; others lose their name to what was published first.
+ * The head moves last, so that a crash before it leaves the store as lost as it was, and the next try begins again; until then numbers below a
+ * head that is there may lead to what was put back. It moves by compare-and-set, as in publishing: whoever publishes at the same moment is not
+ * undone, and then numbers get their names back. A head that does not open has no version to compare, and is removed by name after a second look.
+ * Numbers that the store has already, with the same files, are left alone; others lose their name to what was published first.
  */
 
 import { randomBytes } from 'node:crypto'
