@@ -296,6 +296,9 @@ describe('service tokens', () => {
       const child = await tokens.create({ ...wish, scopes: maker.scopes }, `token:${parent.token.id}`)
       const grandchild = await tokens.create(wish, `token:${child.token.id}`)
       for (const { token } of [child, grandchild]) expect(token.expiresAt).toBe(parent.token.expiresAt)
+      // On record as well, where nobody looks at what it came of.
+      const created = events.flatMap((one) => (one.event === 'token.created' ? [one.expiresAt] : []))
+      expect(new Set(created)).toEqual(new Set([parent.token.expiresAt]))
       expect(grandchild.token.ancestors).toEqual([child.token.id, parent.token.id])
       expect([...grandchild.token.makers].sort()).toEqual(
         ['person:ada', 'person:ben', `token:${child.token.id}`, `token:${parent.token.id}`].sort(),

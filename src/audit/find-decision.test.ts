@@ -117,3 +117,14 @@ it('finds the end of what was let through in a later segment, and looks for none
   expect(await findEnd(trail.folder, 'r1', allowed)).toMatchObject({ request: 'r1', status: 200 })
   expect(await findEnd(trail.folder, 'r2', denied)).toBeUndefined()
 })
+
+it('hands out every line of a plain file once and whole, wherever the pieces end', async () => {
+  const path = join(trail.folder, 'lines.ndjson')
+  const lines = Array.from({ length: 30_000 }, (_, index) => `{"line":${index},"of":"${'x'.repeat(100 + (index % 7))}"}\n`).join('')
+  writeFileSync(path, lines)
+  const pieces: Buffer[] = []
+  for await (const piece of readPieces({ chain: 'a-0', number: 1, path, isCompressed: false })) pieces.push(Buffer.from(piece))
+  expect(pieces.length).toBeGreaterThan(2)
+  expect(pieces.every((piece) => piece.at(-1) === 10)).toBe(true)
+  expect(Buffer.concat(pieces).equals(Buffer.from(lines))).toBe(true)
+})

@@ -61,7 +61,7 @@ export function isStrongEnough({ conditions }: StepUp, signIn: Session['signIn']
   // One that is about the age alone asks for no strength at all.
   const aboutStrength = conditions.filter(({ acr, amr, strength }) => strength !== undefined || acr !== undefined || amr !== undefined)
   const ofAnyAge = aboutStrength.map((condition) => ({ ...condition, withinSeconds: undefined }))
-  return conditions.length > 0 && (ofAnyAge.length === 0 || judge(ofAnyAge, signIn, at))
+  return conditions.length > 0 && judge(ofAnyAge, signIn, at)
 }
 
 /** What a round that was asked for it did not bring; `undefined` if the session has it, or the app has to see for itself. */
