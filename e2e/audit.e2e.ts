@@ -6,7 +6,7 @@
 import { randomBytes } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { gunzipSync } from 'node:zlib'
+import { zstdDecompressSync } from 'node:zlib'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { listChains, listSegments } from '../src/audit/trail-files.ts'
 import { type Answer, Client, type RequestWish } from './support/client.ts'
@@ -23,7 +23,7 @@ async function readSegments(folder: string): Promise<readonly string[]> {
     for (const { isCompressed, path } of await listSegments(base, chain)) {
       // A closed one may be compressed between the two.
       const plain = isCompressed ? undefined : await readFile(path, 'utf8').catch(() => undefined)
-      texts.push(plain ?? gunzipSync(await readFile(isCompressed ? path : `${path}.gz`)).toString())
+      texts.push(plain ?? zstdDecompressSync(await readFile(isCompressed ? path : `${path}.zst`)).toString())
     }
   return texts
 }

@@ -10,7 +10,7 @@ import { cp, readdir, readFile, writeFile } from 'node:fs/promises'
 import { Agent, createServer, request, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
-import { gunzipSync } from 'node:zlib'
+import { zstdDecompressSync } from 'node:zlib'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { loadConfiguration } from '../src/config/load-configuration.ts'
 import { loadPolicy } from '../src/config/load-policy.ts'
@@ -394,10 +394,10 @@ const unused = ['seq', 'prev', 'at', 'instance', 'session', 'user_agent', 'claim
 async function readTrail(folder: string): Promise<readonly Line[]> {
   const read: Line[] = []
   for (const chain of await readdir(folder)) {
-    const files = (await readdir(join(folder, chain))).filter((name) => /\.ndjson(?:\.gz)?$/.test(name)).sort()
+    const files = (await readdir(join(folder, chain))).filter((name) => /\.ndjson(?:\.zst)?$/.test(name)).sort()
     for (const file of files) {
       const bytes = await readFile(join(folder, chain, file))
-      for (const line of (file.endsWith('.gz') ? gunzipSync(bytes) : bytes).toString('utf8').split('\n')) {
+      for (const line of (file.endsWith('.zst') ? zstdDecompressSync(bytes) : bytes).toString('utf8').split('\n')) {
         if (!wantedEvents.test(line)) continue
         read.push(JSON.parse(line, (key, value: unknown) => (unused.includes(key) ? undefined : value)) as Line)
       }

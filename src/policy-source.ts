@@ -144,9 +144,9 @@ export async function openPolicySource(first: FirstPolicy, options: PolicySource
   }
 
   async function refuse(count: number, problems: readonly string[]): Promise<false> {
-    failure = { count, why: summarise(problems) }
     const author = await findPolicyAuthor(options.path, files)
     if (isClosed) return false
+    failure = { count, why: summarise(problems) }
     options.log.error(
       { policy: snapshot.version, problems: problems.slice(0, 50) },
       'the changed policy was refused; the previous one stays in force',

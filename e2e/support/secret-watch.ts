@@ -9,7 +9,7 @@
 
 import { readdir, readFile, stat } from 'node:fs/promises'
 import { join } from 'node:path'
-import { gunzipSync } from 'node:zlib'
+import { zstdDecompressSync } from 'node:zlib'
 
 /** Shorter ones stand in any text by chance; so does what repeats itself. */
 const leastLength = 12
@@ -177,12 +177,12 @@ export async function findSecretsInTrail(folder: string): Promise<readonly strin
 /** Every segment of an audit folder as text, compressed ones included. One that is compressed meanwhile has another name: all is read again. */
 export async function readTrail(folder: string, attempts = 5): Promise<readonly { readonly name: string; readonly text: string }[]> {
   const entries = await readdir(folder, { recursive: true, withFileTypes: true }).catch(() => [])
-  const segments = entries.filter((entry) => entry.isFile() && /\.ndjson(?:\.gz)?$/.test(entry.name))
+  const segments = entries.filter((entry) => entry.isFile() && /\.ndjson(?:\.zst)?$/.test(entry.name))
   try {
     return await Promise.all(
       segments.map(async ({ name, parentPath }) => {
         const bytes = await readFile(join(parentPath, name))
-        return { name, text: (name.endsWith('.gz') ? gunzipSync(bytes) : bytes).toString('utf8') }
+        return { name, text: (name.endsWith('.zst') ? zstdDecompressSync(bytes) : bytes).toString('utf8') }
       }),
     )
   } catch (error) {

@@ -42,6 +42,8 @@ export interface DurableRecords<T> {
   confirm(): Promise<void>
   /** `false` if there was none. Also removes a record that does not open: whoever asks for it names it. With a `version`, only that one. */
   remove(id: string, version?: number): Promise<boolean>
+  /** Removes a record only as long as it does not open, and never one that was written meanwhile; `false` if nothing was removed. */
+  removeUnreadable(id: string): Promise<boolean>
   /**
    * All of them, in no order that means anything, in batches, so that memory does not grow with their number. One that does not open is
    * passed over at first: the rest come, and then the listing rejects with `record_unreadable`, so that no list looks whole and is not.
@@ -56,6 +58,8 @@ export interface DurableRecords<T> {
   findByAlias(kind: string, alias: string): Promise<string | undefined>
   /** Forgets the alias if it leads to `id`; `false` if it does not. */
   removeAlias(kind: string, alias: string, id: string): Promise<boolean>
+  /** As `removeUnreadable`, of an alias. */
+  removeUnreadableAlias(kind: string, alias: string): Promise<boolean>
 }
 
 /** What records are made of. */
@@ -98,6 +102,12 @@ export function createDurableRecords<T>(kind: DurableKind, parts: DurableParts):
     return (await loadContent<Content<string>>(aliasNameOf(aliasKind, alias)))?.content.value
   }
 
+  async function removeUnreadable(name: string): Promise<boolean> {
+    const record = await store.loadDurable(name)
+    if (record === undefined || openSealed(parts, name, record.value) !== undefined) return false
+    return store.removeDurable(name, record.version)
+  }
+
   return {
     async load(id) {
       const loaded = await loadContent<Content<T>>(nameOf(id))
@@ -107,6 +117,7 @@ export function createDurableRecords<T>(kind: DurableKind, parts: DurableParts):
     replace: (id, value, version) => store.replaceDurable(nameOf(id), { value: sealDurable(parts, nameOf(id), { id, value }), version }),
     confirm: () => store.confirmDurable(),
     remove: (id, version) => store.removeDurable(nameOf(id), version),
+    removeUnreadable: (id) => removeUnreadable(nameOf(id)),
     async *list() {
       let unreadable: unknown
       for await (const { name, value } of listDurable(store, kind)) {
@@ -133,6 +144,7 @@ export function createDurableRecords<T>(kind: DurableKind, parts: DurableParts):
       if (loaded?.content.value !== id) return false
       return store.removeDurable(name, loaded.version)
     },
+    removeUnreadableAlias: (aliasKind, alias) => removeUnreadable(aliasNameOf(aliasKind, alias)),
   }
 }
 
@@ -155,9 +167,13 @@ export function sealDurable({ keys }: Pick<DurableParts, 'keys'>, name: string, 
   return seal(keys(), { purpose: 'durable', name }, Buffer.from(JSON.stringify(content)))
 }
 
+function openSealed({ keys }: Pick<DurableParts, 'keys'>, name: string, sealed: Buffer): Buffer | undefined {
+  return open(keys(), { purpose: 'durable', name }, sealed)
+}
+
 /** Opens; throws `record_unreadable`, and says so in the log, for what does not open or does not hold together. */
 export function openDurable<C>({ keys, log }: Pick<DurableParts, 'keys' | 'log'>, name: string, sealed: Buffer): C {
-  const plaintext = open(keys(), { purpose: 'durable', name }, sealed)
+  const plaintext = openSealed({ keys }, name, sealed)
   if (plaintext !== undefined) return JSON.parse(plaintext.toString()) as C
   log.error({ record: name }, 'a durable record does not open: sealed with a key that is not in the key file, or changed')
   throw new PosternError('record_unreadable', `the durable record ${name} does not open`)

@@ -3,7 +3,8 @@
  *
  * The head moves last, so that a crash before it leaves the store as lost as it was, and the next try begins again; until then numbers below a
  * head that is there may lead to what was put back. It moves by compare-and-set, as in publishing: whoever publishes at the same moment is not
- * undone, and then numbers get their names back. A head that does not open has no version to compare, and is removed by name after a second look.
+ * undone, and then numbers get their names back, as they do when something fails on the way. A head or a name that does not open is removed only
+ * while it is the very one that does not.
  * Numbers that the store has already, with the same files, are left alone; others lose their name to what was published first.
  */
 
@@ -14,7 +15,7 @@ import { createDurableRecords, type DurableParts, listDurable, openDurable } fro
 import type { RevisionRestoring } from './policy-adoption.ts'
 import { createPolicyFiles } from './policy-files.ts'
 import type { Revision, RevisionFacts } from './policy-history.ts'
-import { type Head, headId, holdPublication, type RevisionRecord } from './policy-revisions.ts'
+import { type Head, headId, holdPublication, type RevisionRecord, unreadable } from './policy-revisions.ts'
 
 /** What is needed for it. */
 export interface RestoringParts extends DurableParts {
@@ -23,11 +24,10 @@ export interface RestoringParts extends DurableParts {
   readonly tell: (revision: RevisionFacts) => Promise<void>
 }
 
-interface Placed {
-  /** Of its record. */
-  readonly key: string
-  readonly undo: () => Promise<void>
-}
+type LoadedHead = { readonly value: Head; readonly version: number } | 'unreadable' | undefined
+
+/** How to take back what was done, the first step first. */
+type Undoing = (() => Promise<unknown>)[]
 
 /** Puts revisions back. */
 export function createRevisionRestoring(parts: RestoringParts): RevisionRestoring {
@@ -36,16 +36,17 @@ export function createRevisionRestoring(parts: RestoringParts): RevisionRestorin
   const records = createDurableRecords<RevisionRecord>('policy_revision', parts)
   const files = createPolicyFiles(parts)
 
-  /** The record that has this number and these files, made if it is not there; and how to take that back. */
-  async function place(revision: Revision): Promise<Placed> {
+  /** The key of the record that has this number and these files, made if it is not there. */
+  async function place(revision: Revision, undoing: Undoing): Promise<string> {
     const number = String(revision.number)
     const named = await readable(() => records.findByAlias('number', number))
     const there = named === undefined ? undefined : await readable(() => records.load(named))
-    if (named !== undefined && there !== undefined && (await isWhole(there.value, revision)))
-      return { key: named, undo: async () => undefined }
+    if (named !== undefined && there !== undefined && (await isWhole(there.value, revision))) return named
     const key = randomBytes(16).toString('base64url')
     const saved = await files.save(revision.bundle, { kind: 'revision', number: revision.number, key })
+    undoing.push(() => files.remove({ key: saved.key, parts: saved.parts }))
     const { bundle: _, predecessor, restores, tests, ...facts } = revision
+    undoing.push(() => records.remove(key))
     await records.create(key, {
       ...facts,
       predecessor: predecessor ?? null,
@@ -53,18 +54,17 @@ export function createRevisionRestoring(parts: RestoringParts): RevisionRestorin
       restores: restores ?? null,
       files: { key: saved.key, parts: saved.parts, hash: saved.hash },
     })
-    if (named !== undefined) await records.removeAlias('number', number, named)
-    await records.setAlias('number', number, key)
-    await saved.settle()
-    return {
-      key,
-      async undo() {
-        await records.removeAlias('number', number, key)
-        if (named !== undefined) await records.setAlias('number', number, named)
-        await records.remove(key)
-        await files.remove({ key: saved.key, parts: saved.parts })
-      },
+    if (named === undefined) {
+      await records.removeUnreadableAlias('number', number)
+    } else {
+      undoing.push(() => records.setAlias('number', number, named))
+      await records.removeAlias('number', number, named)
     }
+    undoing.push(() => records.removeAlias('number', number, key))
+    // Publishing is held meanwhile, as long as the store lets it: whoever took the number all the same must keep it.
+    if (!(await records.setAlias('number', number, key))) throw unreadable(`revision ${number} was another one`)
+    await saved.settle()
+    return key
   }
 
   async function isWhole(record: RevisionRecord, { hash, number }: Revision): Promise<boolean> {
@@ -72,7 +72,7 @@ export function createRevisionRestoring(parts: RestoringParts): RevisionRestorin
     return (await readable(() => files.load(record.files))) !== undefined
   }
 
-  async function loadHead() {
+  async function loadHead(): Promise<LoadedHead> {
     try {
       return await heads.load(headId)
     } catch (error) {
@@ -82,11 +82,9 @@ export function createRevisionRestoring(parts: RestoringParts): RevisionRestorin
   }
 
   /** `false` if there is another head. One that was only sealed anew meanwhile is still the same. */
-  async function moveHead(from: Awaited<ReturnType<typeof loadHead>>, next: Head): Promise<boolean> {
+  async function moveHead(from: LoadedHead, next: Head): Promise<boolean> {
     if (from === 'unreadable') {
-      // What does not open under our keys is removed by name, and only while it still does not.
-      if ((await loadHead()) !== 'unreadable') return false
-      await heads.remove(headId)
+      if (!(await heads.removeUnreadable(headId))) return false
     }
     if (from === undefined || from === 'unreadable') return heads.create(headId, next)
     for (let head = from; ; ) {
@@ -100,20 +98,21 @@ export function createRevisionRestoring(parts: RestoringParts): RevisionRestorin
   return {
     restore: (known, isStill) =>
       holdPublication(store, async () => {
-        const [oldest] = known
         const last = known.at(-1)
-        if (oldest === undefined || last === undefined) return 'restored'
+        if (last === undefined) return 'restored'
         const before = await loadHead()
         if (!(await isStill())) return 'moved_on'
-        const placed: Placed[] = []
-        for (const revision of known) placed.push(await place(revision))
-        const key = placed.at(-1)?.key ?? ''
-        // Those below are there if the store had not lost them.
-        const hasOlder = oldest.number > 1 && typeof before === 'object' && before.value.number >= oldest.number - 1
-        const first = hasOlder ? (before.value.first ?? 1) : oldest.number
-        const next: Head = { number: last.number, key, hash: last.hash, ...(first === 1 ? {} : { first }) }
-        if (!(await moveHead(before, next))) {
-          for (const { undo } of placed.toReversed()) await undo()
+        const undoing: Undoing = []
+        let key = ''
+        try {
+          for (const revision of known) key = await place(revision, undoing)
+        } catch (error) {
+          await takeBack(undoing)
+          throw error
+        }
+        // A move that throws may have taken place: what the head may lead to stays.
+        if (!(await moveHead(before, headAfter(known, before, key)))) {
+          await takeBack(undoing)
           return 'moved_on'
         }
         const { bundle: _, ...facts } = last
@@ -143,6 +142,20 @@ export function createRevisionRestoring(parts: RestoringParts): RevisionRestorin
         await heads.remove(headId)
       }),
   }
+}
+
+/** The head that leads to the last of `known`, at `key`. Those below them are there if the store had not lost them. */
+function headAfter(known: readonly Revision[], before: LoadedHead, key: string): Head {
+  const number = known.at(-1)?.number ?? 0
+  const oldest = known[0]?.number ?? 1
+  const hasOlder = oldest > 1 && typeof before === 'object' && before.value.number >= oldest - 1
+  const first = hasOlder ? (before.value.first ?? 1) : oldest
+  return { number, key, hash: known.at(-1)?.hash ?? '', ...(first === 1 ? {} : { first }) }
+}
+
+/** Each step by itself: one that cannot be taken back must not keep the others, and the next restore begins with what is there. */
+async function takeBack(undoing: Undoing): Promise<void> {
+  for (const step of undoing.toReversed()) await step().catch(() => undefined)
 }
 
 /** What does not open, or does not hold together, is not there: it is about to be replaced by what is. */

@@ -264,6 +264,7 @@ function eventOf(revision: RevisionFacts, before: RevisionFacts | undefined): Pu
   }
 }
 
-function unreadable(why: string): PosternError {
+/** What is there does not hold together. */
+export function unreadable(why: string): PosternError {
   return new PosternError('record_unreadable', `the history of the policy: ${why}`)
 }

@@ -3,7 +3,7 @@
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { gzipSync } from 'node:zlib'
+import { zstdCompressSync } from 'node:zlib'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import type { AuditEvent } from '../audit/event.ts'
 import { formatAuditLine } from '../audit/line.ts'
@@ -59,7 +59,7 @@ function decision(request: string, at = now, changes: Partial<Decided> = {}): { 
 async function write(chain: string, number: number, text: string, isCompressed = false): Promise<void> {
   await mkdir(join(folder, chain), { recursive: true })
   const name = `${String(number).padStart(8, '0')}.ndjson`
-  await writeFile(join(folder, chain, isCompressed ? `${name}.gz` : name), isCompressed ? gzipSync(text) : text)
+  await writeFile(join(folder, chain, isCompressed ? `${name}.zst` : name), isCompressed ? zstdCompressSync(text) : text)
 }
 
 async function readAll(period: Period = {}) {

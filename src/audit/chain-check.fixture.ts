@@ -6,7 +6,7 @@
 import { createHash, createPublicKey, verify } from 'node:crypto'
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { gunzipSync } from 'node:zlib'
+import { zstdDecompressSync } from 'node:zlib'
 
 export type CheckedLine = Readonly<Record<string, unknown>> & { readonly seq: number; readonly event: string }
 
@@ -27,8 +27,8 @@ const ownEvents = ['audit.segment_started', 'audit.checkpoint', 'audit.repaired'
 
 /** `publicKeys`: raw, base64url, by `kid`. */
 export function checkChain(folder: string, chain: string, publicKeys: Readonly<Record<string, string>>): CheckedChain {
-  const names = readdirSync(join(folder, chain)).filter((name) => /^\d{8}\.ndjson(\.gz)?$/.test(name))
-  const files = names.filter((name) => !(name.endsWith('.gz') && names.includes(name.slice(0, -3)))).sort()
+  const names = readdirSync(join(folder, chain)).filter((name) => /^\d{8}\.ndjson(\.zst)?$/.test(name))
+  const files = names.filter((name) => !(name.endsWith('.zst') && names.includes(name.slice(0, -4)))).sort()
   const lines: CheckedLine[] = []
   const gaps: { from: number; through: number }[] = []
   let seq = 0
@@ -38,7 +38,7 @@ export function checkChain(folder: string, chain: string, publicKeys: Readonly<R
 
   for (const [index, name] of files.entries()) {
     const read = readFileSync(join(folder, chain, name))
-    const text = name.endsWith('.gz') ? gunzipSync(read) : read
+    const text = name.endsWith('.zst') ? zstdDecompressSync(read) : read
     const whole = text.lastIndexOf(10) + 1
     tornBytes = text.length - whole
     if (tornBytes > 0 && index < files.length - 1) throw new Error(`${name} ends in half a line`)

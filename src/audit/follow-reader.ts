@@ -12,7 +12,7 @@ import { join } from 'node:path'
 import { createLineBatch, type LineBatch, parseSeq } from './follow-batch.ts'
 import { createReadMemory, readPlainBlocks } from './follow-file.ts'
 import type { FollowPosition } from './follow-position.ts'
-import { type LineBlock, listSegments, readBlocks, type SegmentFile } from './trail-files.ts'
+import { compressedPath, type LineBlock, listSegments, readBlocks, type SegmentFile } from './trail-files.ts'
 
 /** Most of a batch; one line may be longer than all its bytes. */
 export interface BatchLimits {
@@ -221,7 +221,7 @@ function restOf({ bytes, offset, isWhole }: LineBlock, from: number): LineBlock 
 async function isUnchanged(folder: string, { segment, offset }: FollowPosition): Promise<boolean> {
   const nameOf = (number: number) => join(folder, `${String(number).padStart(8, '0')}.ndjson`)
   const next = nameOf(segment + 1)
-  const [here, ...after] = await Promise.all([nameOf(segment), next, `${next}.gz`].map((path) => stat(path).catch(() => undefined)))
+  const [here, ...after] = await Promise.all([nameOf(segment), next, compressedPath(next)].map((path) => stat(path).catch(() => undefined)))
   return here?.size === offset && after.every((found) => found === undefined)
 }
 

@@ -4,7 +4,7 @@
 
 import { appendFile, mkdir, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { gzipSync } from 'node:zlib'
+import { zstdCompressSync } from 'node:zlib'
 import { genesis, hashLine, linePrefix } from './chain.ts'
 import { type LineBatch, type LineConsumer, parseSeq } from './follow-batch.ts'
 
@@ -50,15 +50,15 @@ export async function createTestChain(folder: string, chain: string): Promise<Te
     growCompressed: async (segment, count) => {
       const text = Array.from({ length: count }, () => make(0)).join('')
       bySegment.set(segment, text)
-      await writeFile(`${path(segment)}.gz`, gzipSync(text))
+      await writeFile(`${path(segment)}.zst`, zstdCompressSync(text))
     },
     compress: async (segment) => {
-      await writeFile(`${path(segment)}.gz`, gzipSync(bySegment.get(segment) ?? ''))
+      await writeFile(`${path(segment)}.zst`, zstdCompressSync(bySegment.get(segment) ?? ''))
       await rm(path(segment))
     },
     remove: async (segment) => {
       await rm(path(segment), { force: true })
-      await rm(`${path(segment)}.gz`, { force: true })
+      await rm(`${path(segment)}.zst`, { force: true })
     },
   }
 }

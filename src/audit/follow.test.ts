@@ -286,7 +286,7 @@ describe('what is gone', () => {
     await chain.grow(2, 5)
     await chain.grow(3, 5)
     await chain.compress(2)
-    await writeFile(`${chain.path(2)}.gz`, 'no gzip')
+    await writeFile(`${chain.path(2)}.zst`, 'no frame')
     const follower = follow()
     await received(10)
     expect(numbersOf(consumer.received)).toEqual([...count(1, 5), ...count(11, 15)])

@@ -2,7 +2,7 @@
 
 import { appendFileSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { gzipSync } from 'node:zlib'
+import { zstdCompressSync } from 'node:zlib'
 import { afterEach, describe, expect, it } from 'vitest'
 import { mergeLines, type Period, type ReadPositions } from './merged-lines.ts'
 import { type LinePlace, loadNewestLines } from './newest-lines.ts'
@@ -86,7 +86,7 @@ describe('merged lines', () => {
   it('skip segments outside of the period without reading them', async () => {
     const { folders, trail } = writeInterleaved()
     // Unreadable, so that reading it would fail.
-    writeFileSync(join(trail.folder, 'a-0', '00000001.ndjson.gz'), 'no gzip')
+    writeFileSync(join(trail.folder, 'a-0', '00000001.ndjson.zst'), 'no frame')
     await expect(requests(folders)).rejects.toThrow()
     expect((await requests(folders, { since: day + 62 * minute })).length).toBe(18 * 3)
   })
@@ -114,7 +114,7 @@ describe('merged lines', () => {
     const path = join(trail.folder, 'a-0', '00000001.ndjson')
     const [, line = ''] = readFileSync(path, 'utf8').split('\n')
     appendFileSync(path, `${line.replace('r1', 'r2')}\n`)
-    writeFileSync(`${path}.gz`, gzipSync(readFileSync(path)))
+    writeFileSync(`${path}.zst`, zstdCompressSync(readFileSync(path)))
     renameSync(path, `${path}.old`)
     chain.segment([[day + 1, decided('r3')]])
     trail.chain('b-0').segment([[day + 2, decided('r4')]])

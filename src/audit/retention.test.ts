@@ -4,7 +4,7 @@ import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, 
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
-import { gunzipSync, gzipSync } from 'node:zlib'
+import { zstdCompressSync, zstdDecompressSync } from 'node:zlib'
 import fc from 'fast-check'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { compressSegment, removeDrafts } from './compress.ts'
@@ -76,9 +76,9 @@ describe('keeping the trail', () => {
     await write(3)
     const before = readFileSync(path(2))
     await keepTrail(1e9, 1e12).look()
-    expect(filesOf()).toEqual(['00000001.ndjson.gz', '00000002.ndjson.gz', '00000003.ndjson.gz', '00000004.ndjson'])
-    expect(gunzipSync(readFileSync(`${path(2)}.gz`))).toEqual(before)
-    expect(statSync(`${path(2)}.gz`).mode & 0o777).toBe(0o600)
+    expect(filesOf()).toEqual(['00000001.ndjson.zst', '00000002.ndjson.zst', '00000003.ndjson.zst', '00000004.ndjson'])
+    expect(zstdDecompressSync(readFileSync(`${path(2)}.zst`))).toEqual(before)
+    expect(statSync(`${path(2)}.zst`).mode & 0o777).toBe(0o600)
     expect(await verify()).toMatchObject({ isVerified: true, chains: [{ segments: 4 }] })
   })
 
@@ -89,7 +89,7 @@ describe('keeping the trail', () => {
       trail.record(decision(0))
       await trail.settle()
     }
-    await expect.poll(() => filesOf()).toEqual(['00000001.ndjson.gz', '00000002.ndjson'])
+    await expect.poll(() => filesOf()).toEqual(['00000001.ndjson.zst', '00000002.ndjson'])
   })
 
   it('says how much of what it may the trail takes', async () => {
@@ -204,10 +204,10 @@ describe('keeping the trail', () => {
   it('does not vouch for a beginning that somebody else removed', async () => {
     await write(4)
     await keepTrail(1e9, 1e12).look()
-    rmSync(`${path(1)}.gz`)
+    rmSync(`${path(1)}.zst`)
     const forged = buildChain(folder, 'gone-0', createTestAuditKey(key.kid), start - 1000 * hour)
     const { prev, seq } = JSON.parse(
-      gunzipSync(readFileSync(`${path(2)}.gz`))
+      zstdDecompressSync(readFileSync(`${path(2)}.zst`))
         .toString()
         .split('\n')[0] ?? '',
     )
@@ -220,24 +220,27 @@ describe('keeping the trail', () => {
   })
 
   it.each([
-    ['a draft that was not finished', (plain: string) => writeFileSync(`${plain}.gz.new`, gzipSync(readFileSync(plain)).subarray(0, 100))],
-    ['a whole draft', (plain: string) => writeFileSync(`${plain}.gz.new`, gzipSync(readFileSync(plain)))],
-    ['both forms', (plain: string) => writeFileSync(`${plain}.gz`, gzipSync(readFileSync(plain)))],
-    ['both forms, the compressed one broken', (plain: string) => writeFileSync(`${plain}.gz`, 'x')],
+    [
+      'a draft that was not finished',
+      (plain: string) => writeFileSync(`${plain}.zst.new`, zstdCompressSync(readFileSync(plain)).subarray(0, 100)),
+    ],
+    ['a whole draft', (plain: string) => writeFileSync(`${plain}.zst.new`, zstdCompressSync(readFileSync(plain)))],
+    ['both forms', (plain: string) => writeFileSync(`${plain}.zst`, zstdCompressSync(readFileSync(plain)))],
+    ['both forms, the compressed one broken', (plain: string) => writeFileSync(`${plain}.zst`, 'x')],
   ])('goes on where a crash left %s', async (_, crash) => {
     await write(2)
     const content = readFileSync(path(1))
     crash(path(1))
     expect(await verify()).toMatchObject({ isVerified: true })
     await keepTrail(1e9, 1e12).look()
-    expect(filesOf()).toEqual(['00000001.ndjson.gz', '00000002.ndjson.gz', '00000003.ndjson'])
-    expect(gunzipSync(readFileSync(`${path(1)}.gz`))).toEqual(content)
+    expect(filesOf()).toEqual(['00000001.ndjson.zst', '00000002.ndjson.zst', '00000003.ndjson'])
+    expect(zstdDecompressSync(readFileSync(`${path(1)}.zst`))).toEqual(content)
     expect(await verify()).toMatchObject({ isVerified: true })
   })
 
   it('leaves the plain file where a copy cannot be made, and says so once', async () => {
     await write(2)
-    mkdirSync(`${path(1)}.gz.new`)
+    mkdirSync(`${path(1)}.zst.new`)
     const kept = keepTrail(1e9, 1e12)
     await kept.look()
     await kept.look()
@@ -271,7 +274,7 @@ describe('keeping the trail', () => {
     const yesterday = Date.now() / 1000 - 100_000
     utimesSync(path(1, 'gone-0'), yesterday, yesterday)
     await kept.look()
-    expect(filesOf('gone-0')).toEqual(['00000001.ndjson.gz'])
+    expect(filesOf('gone-0')).toEqual(['00000001.ndjson.zst'])
     await write(1)
     expect(await verify()).toMatchObject({ isVerified: true })
   })

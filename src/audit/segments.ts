@@ -11,6 +11,7 @@ import { open, stat, unlink } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { LineBatch } from './line-queue.ts'
 import { syncFolder } from './sync-folder.ts'
+import { compressedPath } from './trail-files.ts'
 
 export interface SegmentsOptions {
   readonly folder: () => string
@@ -62,7 +63,7 @@ export function createSegments(options: SegmentsOptions): Segments {
     for (let number = wanted; ; number += 1) {
       const path = join(folder(), `${String(number).padStart(8, '0')}.ndjson`)
       // Beside a compressed file of its number a plain one would hide it.
-      if ((await stat(`${path}.gz`).catch(() => undefined)) !== undefined) continue
+      if ((await stat(compressedPath(path)).catch(() => undefined)) !== undefined) continue
       let file: SegmentHandle
       try {
         file = await openFile(path)

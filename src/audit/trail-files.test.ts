@@ -1,9 +1,9 @@
 /** Reading segments: every line once and whole, whatever its length and wherever a block ends; resuming at an offset; both forms alike. */
 
-import { mkdirSync, mkdtempSync, rmSync, unlinkSync, writeFileSync } from 'node:fs'
+import { appendFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, truncateSync, unlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { gzipSync } from 'node:zlib'
+import { zstdCompressSync } from 'node:zlib'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { listChains, listSegments, parseTrailLine, readBlocks, readLines, type SegmentFile } from './trail-files.ts'
 
@@ -15,8 +15,8 @@ beforeEach(() => {
 afterEach(() => rmSync(folder, { recursive: true, force: true }))
 
 const write = (number: number, content: string | Buffer, isCompressed: boolean): SegmentFile => {
-  const path = join(folder, 'a-0', `${String(number).padStart(8, '0')}.ndjson${isCompressed ? '.gz' : ''}`)
-  writeFileSync(path, isCompressed ? gzipSync(content) : content)
+  const path = join(folder, 'a-0', `${String(number).padStart(8, '0')}.ndjson${isCompressed ? '.zst' : ''}`)
+  writeFileSync(path, isCompressed ? zstdCompressSync(content) : content)
   return { chain: 'a-0', number, path, isCompressed }
 }
 
@@ -67,8 +67,36 @@ it('that was compressed after it was listed is read all the same; one that is go
   write(1, 'one\ntwo\n', true)
   unlinkSync(segment.path)
   expect((await linesOf(segment, 4)).map(({ text }) => text)).toEqual(['two'])
-  unlinkSync(`${segment.path}.gz`)
+  unlinkSync(`${segment.path}.zst`)
   await expect(linesOf(segment)).rejects.toMatchObject({ code: 'ENOENT' })
+})
+
+describe('a compressed segment', () => {
+  const content = 'one\ntwo\n'.repeat(100)
+
+  it('is not unpacked for whoever has read all of it', async () => {
+    const segment = write(1, content, true)
+    const bytes = readFileSync(segment.path)
+    writeFileSync(segment.path, Buffer.concat([bytes.subarray(0, 18), Buffer.alloc(bytes.length - 18)]))
+    expect(await linesOf(segment, content.length)).toEqual([])
+    expect(await linesOf(segment, content.length + 1)).toEqual([])
+    for (const start of [0, content.length - 1]) await expect(linesOf(segment, start)).rejects.toThrow()
+  })
+
+  it('is an error where something stands behind its end, which other programs would show', async () => {
+    const segment = write(1, content, true)
+    appendFileSync(segment.path, zstdCompressSync('three\n'))
+    await expect(linesOf(segment)).rejects.toThrow('stands behind the end')
+  })
+
+  it('is an error where it is cut off, also in the middle of what says how long it is', async () => {
+    const segment = write(1, content, true)
+    for (const length of [readFileSync(segment.path).length - 1, 18, 6, 0]) {
+      truncateSync(segment.path, length)
+      await expect(linesOf(segment), String(length)).rejects.toThrow()
+      await expect(linesOf(segment, 4), String(length)).rejects.toThrow()
+    }
+  })
 })
 
 it('segments are listed once each, in order, the plain file first; what is no segment is passed over', async () => {

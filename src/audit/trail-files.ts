@@ -2,7 +2,7 @@
  * The files of a trail, for everybody who reads it: which chains there are in a folder, which segments a chain has, and their lines.
  *
  *     <folder>/<chain>/NNNNNNNN.ndjson       being written, or closed and not yet compressed
- *     <folder>/<chain>/NNNNNNNN.ndjson.gz    closed
+ *     <folder>/<chain>/NNNNNNNN.ndjson.zst   closed
  *
  * Both may be there for a moment while a segment is being compressed; then the plain one counts. Reading never changes anything and holds
  * little more than one line at a time. What is not whole at the end of the last file is handed out as such: it may still be being written.
@@ -11,7 +11,9 @@
 import { constants } from 'node:fs'
 import { type FileHandle, open, readdir, stat } from 'node:fs/promises'
 import { join } from 'node:path'
-import { createGunzip } from 'node:zlib'
+import type { Readable } from 'node:stream'
+import { createZstdDecompress } from 'node:zlib'
+import { longestHeaderBytes, readContentSize } from './zstd-frame.ts'
 
 /** One file of a chain. */
 export interface SegmentFile {
@@ -19,6 +21,14 @@ export interface SegmentFile {
   readonly number: number
   readonly path: string
   readonly isCompressed: boolean
+}
+
+/** What follows the name of a segment that is compressed. */
+export const compressedEnding = '.zst'
+
+/** Where the compressed form of the segment at `plain` stands. */
+export function compressedPath(plain: string): string {
+  return plain + compressedEnding
 }
 
 /** Names of the chains in `data_dir/audit`, sorted. Empty where there is no such folder. */
@@ -35,7 +45,7 @@ export async function listSegments(folder: string, chain: string): Promise<reado
   const names = await readdir(join(folder, chain)).catch(nothingIfMissing)
   const byNumber = new Map<number, SegmentFile>()
   for (const name of names.sort().reverse()) {
-    const found = /^(\d{8})\.ndjson(\.gz)?$/.exec(name)
+    const found = /^(\d{8})\.ndjson(\.zst)?$/.exec(name)
     if (found?.[1] === undefined) continue
     const number = Number(found[1])
     byNumber.set(number, { chain, number, path: join(folder, chain, name), isCompressed: found[2] !== undefined })
@@ -76,15 +86,18 @@ const readAtOnceBytes = 256 * 1024
  */
 export async function* readBlocks(segment: SegmentFile, start = 0, atOnceBytes: number = readAtOnceBytes): AsyncGenerator<LineBlock> {
   const { handle, isCompressed } = await openSegment(segment)
+  // Whoever had read all of it before it was compressed would have all of it unpacked to find nothing.
+  if (isCompressed && start > 0 && (await holdsAtMost(handle, start))) {
+    await handle.close()
+    return
+  }
   const file = handle.createReadStream({ highWaterMark: atOnceBytes, ...(isCompressed ? {} : { start }) })
-  const input = isCompressed ? file.pipe(createGunzip({ chunkSize: atOnceBytes })) : file
-  // `pipe` hands no errors on, and an unread one would end the process.
-  file.on('error', (error) => input.destroy(error))
+  const input: AsyncIterable<Buffer> = isCompressed ? unpack(file, atOnceBytes) : file
   let toSkip = isCompressed ? start : 0
   let offset = start
   let rest: Buffer = Buffer.alloc(0)
   try {
-    for await (const read of input as AsyncIterable<Buffer>) {
+    for await (const read of input) {
       let chunk = read
       if (toSkip > 0) {
         const skipped = Math.min(toSkip, chunk.length)
@@ -104,7 +117,34 @@ export async function* readBlocks(segment: SegmentFile, start = 0, atOnceBytes: 
     if (rest.length > 0) yield { bytes: rest, offset, isWhole: false }
   } finally {
     file.destroy()
-    input.destroy()
+  }
+}
+
+async function holdsAtMost(file: FileHandle, bytes: number): Promise<boolean> {
+  const { buffer, bytesRead } = await file.read(Buffer.alloc(longestHeaderBytes), 0, longestHeaderBytes, 0)
+  const size = readContentSize(buffer.subarray(0, bytesRead))
+  return size !== undefined && size <= bytes
+}
+
+/**
+ * What a compressed file holds, in pieces of at most `atOnceBytes`. Rejects for a file that is cut off or changed, and at its end for one that goes on behind what
+ * was compressed: other programs would unpack that as well, and show an auditor lines that nobody verified.
+ */
+export async function* unpack(file: Readable, atOnceBytes: number): AsyncGenerator<Buffer> {
+  const unpacked = createZstdDecompress({ chunkSize: atOnceBytes })
+  let bytes = 0
+  file.on('data', (read: Buffer) => {
+    bytes += read.length
+  })
+  // `pipe` hands no errors on, and an unread one would end the process.
+  file.on('error', (error) => unpacked.destroy(error))
+  file.pipe(unpacked)
+  try {
+    yield* unpacked as AsyncIterable<Buffer>
+    if (unpacked.bytesWritten !== bytes) throw new Error('something stands behind the end of what was compressed')
+  } finally {
+    file.destroy()
+    unpacked.destroy()
   }
 }
 
@@ -114,7 +154,7 @@ async function openSegment({ isCompressed, path }: SegmentFile): Promise<{ reado
     return { handle: await openRegular(path), isCompressed }
   } catch (error) {
     if (isCompressed || (error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
-    return { handle: await openRegular(`${path}.gz`), isCompressed: true }
+    return { handle: await openRegular(compressedPath(path)), isCompressed: true }
   }
 }
 

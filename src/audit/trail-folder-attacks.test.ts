@@ -84,7 +84,7 @@ describe('whoever can write the folder of the trail', () => {
     await keepOnce()
     expect(new Set(numbersOf())).toEqual(new Set([1, 2, 3, 4]))
     for (const [number, bytes] of originals) {
-      rmSync(`${path(number)}.gz`, { force: true })
+      rmSync(`${path(number)}.zst`, { force: true })
       writeFileSync(path(number), bytes)
     }
     expect(await verify()).toMatchObject({ isVerified: true })
@@ -149,8 +149,8 @@ describe('whoever can write the folder of the trail', () => {
     old.decisions(5)
     old.checkpoint()
     await keepOnce()
-    expect(readdirSync(join(folder, 'a-gone-0'))).toContain('00000002.ndjson.gz')
-    expect(existsSync(`${path(1)}.gz`)).toBe(true)
+    expect(readdirSync(join(folder, 'a-gone-0'))).toContain('00000002.ndjson.zst')
+    expect(existsSync(`${path(1)}.zst`)).toBe(true)
     expect(existsSync(join(folder, 'old-0'))).toBe(false)
   })
 

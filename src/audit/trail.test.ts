@@ -4,7 +4,7 @@ import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { readdir, readFile, rm, stat, truncate, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { gzipSync } from 'node:zlib'
+import { zstdCompressSync } from 'node:zlib'
 import { describe, expect, it, vi } from 'vitest'
 import { facts, person } from '../policy/policy.fixture.ts'
 import { checkChain } from './chain-check.fixture.ts'
@@ -219,13 +219,13 @@ describe('a chain that goes on after a restart', () => {
   it('goes on behind a compressed segment, whatever a crash left of the compression', async () => {
     await live()
     await live()
-    await writeFile(`${path(2)}.gz`, gzipSync(await readFile(path(2))))
-    await writeFile(`${path(2)}.gz.tmp`, 'half')
+    await writeFile(`${path(2)}.zst`, zstdCompressSync(await readFile(path(2))))
+    await writeFile(`${path(2)}.zst.tmp`, 'half')
     await live()
     await rm(path(2))
-    await writeFile(`${path(3)}.gz`, gzipSync(await readFile(path(3))))
+    await writeFile(`${path(3)}.zst`, zstdCompressSync(await readFile(path(3))))
     await rm(path(3))
-    await writeFile(`${path(4)}.gz.tmp`, gzipSync('x').subarray(0, 10))
+    await writeFile(`${path(4)}.zst.tmp`, zstdCompressSync('x').subarray(0, 10))
     await live()
     const { lines, segments } = trails.check()
     expect(segments).toEqual([1, 2, 3, 4])

@@ -5,7 +5,7 @@
 import { generateKeyPairSync } from 'node:crypto'
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { gunzipSync, gzipSync } from 'node:zlib'
+import { zstdCompressSync, zstdDecompressSync } from 'node:zlib'
 import type { AuditKey } from '../keys.ts'
 import { type Anchor, type Anchors, type ChainHead, genesis, hashLine, lineForm, linePrefix, signCheckpoint } from './chain.ts'
 import type { AuditEvent } from './event.ts'
@@ -144,10 +144,10 @@ export function createMemoryAnchors(saved: readonly Anchor[] = []): Anchors & { 
 
 /** The bytes of a segment, whichever form it has. */
 export function readSegment(path: string): Buffer {
-  return path.endsWith('.gz') ? gunzipSync(readFileSync(path)) : readFileSync(path)
+  return path.endsWith('.zst') ? zstdDecompressSync(readFileSync(path)) : readFileSync(path)
 }
 
 /** Puts other bytes in place of a segment's, in the form that its name says. */
 export function writeSegment(path: string, bytes: Buffer): void {
-  writeFileSync(path, path.endsWith('.gz') ? gzipSync(bytes) : bytes)
+  writeFileSync(path, path.endsWith('.zst') ? zstdCompressSync(bytes) : bytes)
 }

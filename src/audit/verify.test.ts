@@ -3,7 +3,7 @@
 import { copyFileSync, cpSync, mkdtempSync, readFileSync, renameSync, rmSync, truncateSync, unlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { gzipSync } from 'node:zlib'
+import { zstdCompressSync } from 'node:zlib'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import type { Anchor } from './chain.ts'
 import { buildChain, createTestAuditKey, readSegment, writeSegment } from './verify.fixture.ts'
@@ -359,11 +359,11 @@ describe('a verification', () => {
   it('reads compressed segments as it reads others, and names one that is broken', async () => {
     const anchor = build()
     for (const number of [1, 2]) {
-      writeFileSync(`${segmentPath(number)}.gz`, gzipSync(readFileSync(segmentPath(number))))
+      writeFileSync(`${segmentPath(number)}.zst`, zstdCompressSync(readFileSync(segmentPath(number))))
       unlinkSync(segmentPath(number))
     }
     expect(await verify(anchor)).toMatchObject({ lines: 144, findings: [], anchored: 'reached' })
-    const path = `${segmentPath(2)}.gz`
+    const path = `${segmentPath(2)}.zst`
     const bytes = readSegment(path)
     bytes[5000] = (bytes[5000] ?? 0) ^ 1
     writeSegment(path, bytes)

@@ -3,7 +3,7 @@
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { gzipSync } from 'node:zlib'
+import { zstdCompressSync } from 'node:zlib'
 import { genesis, hashLine, linePrefix } from './chain.ts'
 import type { AuditEvent } from './event.ts'
 import { formatAuditLine } from './line.ts'
@@ -42,7 +42,7 @@ export function createWrittenTrail(): WrittenTrail {
           })
           mkdirSync(join(folder, name), { recursive: true })
           const path = join(folder, name, `${String(number).padStart(8, '0')}.ndjson`)
-          if (isCompressed) writeFileSync(`${path}.gz`, gzipSync(text.join('')))
+          if (isCompressed) writeFileSync(`${path}.zst`, zstdCompressSync(text.join('')))
           else writeFileSync(path, text.join(''))
           return number
         },
