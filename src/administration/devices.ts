@@ -18,7 +18,14 @@ export interface DeviceRecord extends InventoryDevice {
   readonly owner: string | undefined
   readonly status:
     | { readonly state: 'active' }
-    | { readonly state: 'blocked'; readonly reason: string; readonly by: string; readonly at: number }
+    | {
+        readonly state: 'blocked'
+        readonly reason: string
+        readonly by: string
+        readonly at: number
+        /** Then the helpdesk may unblock it; of any other nobody in it may. */
+        readonly isByHelpdesk?: boolean
+      }
   readonly fingerprints: readonly string[]
   readonly names: readonly string[]
   readonly key: DeviceKey | undefined
@@ -35,6 +42,11 @@ export type RegistrationProblem =
   | { readonly problem: 'taken'; readonly what: AliasKind; readonly value: string; readonly by: string }
 
 export type AliasKind = 'fingerprint' | 'name' | 'serial' | 'key'
+
+/** For whom somebody acts. */
+export interface DeviceRank {
+  readonly isByHelpdesk: boolean
+}
 
 /** The inventory. Every method rejects with `session_store_unavailable` when the store does. */
 export interface Devices {
@@ -54,10 +66,11 @@ export interface Devices {
   ): Promise<readonly RegistrationProblem[]>
   /**
    * Keeps it out, and ends the sessions that it identifies; `false` if there is no such device. One that is blocked already keeps its first
-   * reason, and its sessions are looked for again.
+   * reason, and its sessions are looked for again; a block of the helpdesk becomes that of whoever else blocks.
    */
-  block(id: string, reason: string, actor: string): Promise<boolean>
-  unblock(id: string, actor: string): Promise<boolean>
+  block(id: string, reason: string, actor: string, as?: DeviceRank): Promise<boolean>
+  /** `false` if there is no such device. `not_theirs`: the helpdesk, and somebody else blocked it, or nobody can tell who did. */
+  unblock(id: string, actor: string, as?: DeviceRank): Promise<boolean | 'not_theirs'>
   /** Replaces its tags, by which rules look at it; `false` if there is no such device. They are to be tags as a definition has them. */
   setTags(id: string, tags: readonly string[], actor: string): Promise<boolean>
   /** Forgets the device and all that was heard of it. */
@@ -192,11 +205,12 @@ export function createDevices({ endSessions, lock, records, onEvent, now, tell, 
       await heard(record.id, { event: how, device: record.id, actor, reason: undefined })
       return []
     },
-    async block(id, reason, actor) {
+    async block(id, reason, actor, as) {
+      const rank = as?.isByHelpdesk === true ? { isByHelpdesk: true } : {}
       let isNew = false
-      const record = await update(id, (present) => {
-        isNew = present.status.state === 'active'
-        return isNew ? { ...present, status: { state: 'blocked', reason, by: actor, at: now() } } : undefined
+      const record = await update(id, ({ status, ...present }) => {
+        isNew = status.state === 'active' || (status.isByHelpdesk === true && as?.isByHelpdesk !== true)
+        return isNew ? { ...present, status: { state: 'blocked', reason, by: actor, at: now(), ...rank } } : undefined
       })
       if (record === undefined) return false
       try {
@@ -211,12 +225,15 @@ export function createDevices({ endSessions, lock, records, onEvent, now, tell, 
       }
       return true
     },
-    async unblock(id, actor) {
+    async unblock(id, actor, as) {
       let isNew = false
-      const record = await update(id, (present) => {
-        isNew = present.status.state === 'blocked'
-        return isNew ? { ...present, status: { state: 'active' } } : undefined
+      let isTheirs = true
+      const record = await update(id, ({ status, ...present }) => {
+        isNew = status.state === 'blocked'
+        isTheirs = status.state === 'active' || as?.isByHelpdesk !== true || status.isByHelpdesk === true
+        return isNew && isTheirs ? { ...present, status: { state: 'active' } } : undefined
       })
+      if (!isTheirs) return 'not_theirs'
       if (record !== undefined) await unlock(id)
       if (record !== undefined && isNew) await heard(id, { event: 'device.unblocked', device: id, actor, reason: undefined })
       return record !== undefined

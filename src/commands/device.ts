@@ -97,7 +97,7 @@ export function registerDevice(program: Command, { openAdministration, now }: De
 
   withConfig(device.command('unblock').description('let a blocked device back in').argument('<id>')).action(
     (id: string, options: { readonly config: string }) =>
-      onDevices(options.config, async (devices, actor) => say(await devices.unblock(id, actor), id, 'is not blocked')),
+      onDevices(options.config, async (devices, actor) => say((await devices.unblock(id, actor)) === true, id, 'is not blocked')),
   )
 
   withConfig(device.command('remove').description('forget a device and all that was heard of it').argument('<id>')).action(

@@ -2,7 +2,7 @@
  * Devices: the inventory with what was heard of each, and what an administrator does about one.
  *
  * A device is approved by registering it and tagging it: rules ask whether it is known and which tags it has, and nothing else would count. The
- * helpdesk blocks and unblocks, never an admin's device. Blocking ends every session on it and stands as a lock, until it is unblocked.
+ * helpdesk blocks and unblocks, never an admin's device, and unblocks only what it blocked. Blocking ends every session on it and stands as a lock, until it is unblocked.
  */
 
 import { z } from 'zod'
@@ -132,7 +132,7 @@ export function createDevicesOperations(ports: DevicesOperationsPorts) {
         const users = directory.usersOf([record.id, ...record.names, ...record.fingerprints]).slice(0, mostUsers)
         const [mayAct, history, decisions] = await Promise.all([
           // Going through everybody is for the act itself; to show a button or not, those who use it now are asked.
-          Promise.resolve(!isHeldBack(asker) || !users.some((user) => user.isProtected)),
+          Promise.resolve(!isHeldBack(asker) || !(isBlockedByOthers(record) || users.some((user) => user.isProtected))),
           historyOf(id),
           recentDecisions(trail, { device: id }, asker),
         ])
@@ -203,7 +203,7 @@ export function createDevicesOperations(ports: DevicesOperationsPorts) {
         if (record === undefined) return unknown()
         if (!(await mayTouch(asker, record))) return refusedForAdmin('This is the device of an admin.')
         const open = await connections.countOpen({ device: id }).catch(() => undefined)
-        if (!(await devices.block(id, reason.trim(), asker.actor))) return unknown()
+        if (!(await devices.block(id, reason.trim(), asker.actor, { isByHelpdesk: isHeldBack(asker) }))) return unknown()
         return done({ id, status: 'blocked' as const, connections: open ?? null })
       },
     }),
@@ -222,7 +222,10 @@ export function createDevicesOperations(ports: DevicesOperationsPorts) {
         const record = await devices.find(id)
         if (record === undefined) return unknown()
         if (!(await mayTouch(asker, record))) return refusedForAdmin('This is the device of an admin.')
-        return (await devices.unblock(id, asker.actor)) ? done({ id, status: 'active' as const }) : unknown()
+        const outcome = await devices.unblock(id, asker.actor, { isByHelpdesk: isHeldBack(asker) })
+        if (outcome === 'not_theirs')
+          return refused('target_protected', 'This device was not blocked by the helpdesk: only an admin unblocks it; ask one.')
+        return outcome ? done({ id, status: 'active' as const }) : unknown()
       },
     }),
 
@@ -262,6 +265,11 @@ export function createDevicesOperations(ports: DevicesOperationsPorts) {
 }
 
 export type DevicesOperations = ReturnType<typeof createDevicesOperations>
+
+/** A block that the helpdesk does not lift. */
+function isBlockedByOthers({ status }: DeviceRecord): boolean {
+  return status.state === 'blocked' && status.isByHelpdesk !== true
+}
 
 function unknown(): Refused {
   return refused('device_unknown', 'The inventory has no such device.')

@@ -281,4 +281,29 @@ describe.each([
       value: { entries: [{ id: 'laptop-7' }] },
     })
   })
+
+  it('lets the helpdesk unblock what the helpdesk blocked, and nothing else', async () => {
+    await access.devices.register(define({ id: 'laptop-7' }), 'os:test@test')
+    const helpdesk = askerOf('helpdesk')
+    const block = { id: 'laptop-7', reason: 'lost' }
+    const refusal = { problem: 'target_protected', message: expect.stringContaining('not blocked by the helpdesk') }
+    for (const asker of [askerOf('admin'), tokenWith('devices:block')]) {
+      await ask('devices.block', block, asker)
+      expect(await ask('devices.get', { id: 'laptop-7' }, helpdesk)).toMatchObject({ value: { may_act: false } })
+      expect(await ask('devices.unblock', { id: 'laptop-7' }, helpdesk)).toMatchObject(refusal)
+      // Its own block on top changes nothing about whose it is.
+      await ask('devices.block', block, helpdesk)
+      expect(await ask('devices.unblock', { id: 'laptop-7' }, helpdesk)).toMatchObject(refusal)
+      expect(await ask('devices.unblock', { id: 'laptop-7' }, asker)).toMatchObject({ outcome: 'done' })
+      await ask('devices.block', block, helpdesk)
+      expect(await ask('devices.get', { id: 'laptop-7' }, helpdesk)).toMatchObject({ value: { may_act: true } })
+      expect(await ask('devices.unblock', { id: 'laptop-7' }, helpdesk)).toMatchObject({ outcome: 'done' })
+      // Whoever else blocks a device that the helpdesk blocked already means it.
+      await ask('devices.block', block, helpdesk)
+      await ask('devices.block', { ...block, reason: 'stolen' }, asker)
+      expect(await access.devices.find('laptop-7')).toMatchObject({ status: { reason: 'stolen', by: asker.actor } })
+      expect(await ask('devices.unblock', { id: 'laptop-7' }, helpdesk)).toMatchObject(refusal)
+      expect(await ask('devices.unblock', { id: 'laptop-7' }, asker)).toMatchObject({ outcome: 'done' })
+    }
+  })
 })
