@@ -81,15 +81,19 @@ const ended = (request: string): AuditEvent => ({
 
 it.each([true, false])('finds lines wherever pieces of the file meet, past lines that are none (compressed: %s)', async (isCompressed) => {
   const chain = trail.chain('a-0')
-  // Half a megabyte in each of many lines: every piece but the first begins within one.
-  const long = (request: string) => decided(request, { path: `/${'x'.repeat(517_003)}` })
   const requests = Array.from({ length: 12 }, (_, index) => `r${index}`)
-  chain.segment(at([...all, ...requests.map(long), decided('last', { facts }), ended('last')]), false)
+  chain.segment(at([...all, ...requests.map((request) => decided(request)), decided('last', { facts }), ended('last')]), false)
   const path = join(trail.folder, 'a-0', '00000001.ndjson')
-  // One that no reader would hold in its memory.
-  const lines = readFileSync(path)
-  const middle = lines.indexOf(10, 3_000_000) + 1
-  writeFileSync(path, Buffer.concat([lines.subarray(0, middle), Buffer.alloc(5_000_000, 'y'), Buffer.from('\n'), lines.subarray(middle)]))
+  // Half a megabyte in each of many lines: every piece but the first begins within one. In their middle one that no reader would hold in its memory.
+  const written = readFileSync(path, 'utf8').trimEnd().split('\n')
+  const long = written.map((line) => (/"request":"r\d/.test(line) ? line.replace(/\}$/, `,"x":"${'x'.repeat(517_003)}"}`) : line))
+  expect(long.filter((line) => line.length > 500_000)).toHaveLength(requests.length)
+  long.splice(
+    long.findIndex((line) => line.includes('"r6"')),
+    0,
+    'y'.repeat(5_000_000),
+  )
+  writeFileSync(path, `${long.join('\n')}\n`)
   if (isCompressed) await compressSegment({ chain: 'a-0', number: 1, path, isCompressed: false })
   for (const request of requests) expect((await findDecision(trail.folder, request))?.decided['request']).toBe(request)
   const found = await findDecision(trail.folder, 'last', day)
