@@ -32,7 +32,7 @@ export function mountMyData(router: Router, ports: PersonalPorts): void {
     const content = describeMyData({
       ...{ session, rules: personal.rules, at: live.now },
       claimPaths: personal.claimPaths(),
-      apps: findKnownApps(ports, facts).map(({ app }) => app),
+      apps: (await findKnownApps(ports, facts)).map(({ app }) => app),
       counts: { sessions: own.length, requests: personal.requests === undefined ? undefined : asked.length },
       recent: personal.trail.isKept ? recent : undefined,
     })

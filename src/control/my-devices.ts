@@ -35,11 +35,12 @@ export function mountMyDevices(router: Router, ports: PersonalPorts): void {
     const { claimsState, session } = live
     const facts = await gatherFacts(ports, request, live)
     const found = await findDevices(ports, facts)
-    const apps = findKnownApps(ports, facts)
-    const devices = found.map((one): DeviceFacts => {
-      const known = one.device === undefined ? [] : findKnownApps(ports, facts, one.device)
-      return { ...one, apps: known.map(({ app, decision }) => ({ name: app.name, decision })) }
-    })
+    const apps = await findKnownApps(ports, facts)
+    const devices: DeviceFacts[] = []
+    for (const one of found) {
+      const known = one.device === undefined ? [] : await findKnownApps(ports, facts, one.device)
+      devices.push({ ...one, apps: known.map(({ app, decision }) => ({ name: app.name, decision })) })
+    }
     answers.page(
       response,
       pages.renderPersonal({

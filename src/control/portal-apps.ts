@@ -5,6 +5,7 @@
  * An app that a person may not know of never leaves this file.
  */
 
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import { TLSSocket } from 'node:tls'
 import type { Request } from 'express'
 import type { DeviceReader, DeviceReading } from '../attributes/device-facts.ts'
@@ -75,13 +76,23 @@ export async function gatherFacts(ports: PortalAppsPorts, request: Request, live
   }
 }
 
+/** Decided without a pause: some milliseconds, which everybody else's requests wait for. */
+const appsInTurn = 100
+
 /** The apps that this person may know of, in the order of the policy. `on`: as if they came from this device, of the inventory or not. */
-export function findKnownApps(ports: PortalAppsPorts, facts: PersonsFacts, on?: Device): readonly KnownApp[] {
+export async function findKnownApps(
+  ports: Pick<PortalAppsPorts, 'apps' | 'live'>,
+  facts: Omit<PersonsFacts, 'live' | 'lock'>,
+  on?: Device,
+): Promise<readonly KnownApp[]> {
   const { environment, signIn, subject } = facts
   const device: Known<Device> = on === undefined ? facts.device : { known: true, value: on }
   const deviceId = inventoryIdOf(device) ?? (on === undefined ? facts.reading.begunOn : undefined)
   const found: KnownApp[] = []
+  let decided = 0
   for (const { app, policy } of ports.apps()) {
+    decided += 1
+    if (decided % appsInTurn === 0) await nextTurn()
     const lock = ports.live.findLock({ subject, deviceId, appId: app.id })
     const { decision, isVisible } = decidePortal(policy, { lock, subject, signIn, device, environment })
     if (isVisible) found.push({ app, decision })

@@ -67,7 +67,7 @@ export function mountMyRequests(router: Router, ports: MyRequestsPorts): void {
   /** Of an app that one may not ask for there is none, as of one that there is not. */
   async function findForm(request: Request, app: string): Promise<AskAgain | undefined> {
     const facts = await gatherFacts(ports, request, signedIn.get(request))
-    const known = facts.lock === undefined ? findKnownApps(ports, facts).find((one) => one.app.id === app) : undefined
+    const known = facts.lock === undefined ? (await findKnownApps(ports, facts)).find((one) => one.app.id === app) : undefined
     if (known === undefined || !mayAskFor(known.decision)) return undefined
     return { app: known.app.id, name: known.app.name, value: '', error: undefined }
   }
@@ -78,7 +78,7 @@ export function mountMyRequests(router: Router, ports: MyRequestsPorts): void {
     { app, live, text }: { readonly live: LiveSession; readonly app: string; readonly text: string },
   ): Promise<void> {
     const facts = await gatherFacts(ports, request, live)
-    const known = facts.lock === undefined ? findKnownApps(ports, facts).find((one) => one.app.id === app) : undefined
+    const known = facts.lock === undefined ? (await findKnownApps(ports, facts)).find((one) => one.app.id === app) : undefined
     if (known?.decision.effect === 'allow')
       return tell(request, response, { tone: 'info', text: `${known.app.name} is open to you already.` })
     if (known === undefined || !mayAskFor(known.decision)) return answers.refuse(request, response, 'path_not_found')

@@ -44,7 +44,7 @@ export function mountPortal(router: Router, ports: PortalPorts): void {
     const { requestId } = getContext(request)
     const asking = readQuery(request)
     const query = findSingle(asking, 'q')
-    const { apps, listing } = pageOfApps(findKnownApps(ports, facts), { query, page: findSingle(asking, 'page') })
+    const { apps, listing } = pageOfApps(await findKnownApps(ports, facts), { query, page: findSingle(asking, 'page') })
     const cards = apps.map((known): AppCardView => {
       const { id } = known.app
       const mayAsk = personal?.requests !== undefined && facts.lock === undefined && mayAskFor(known.decision)
