@@ -2,7 +2,13 @@ import { basename } from 'node:path'
 import { defineConfig } from 'vitest/config'
 import { BaseSequencer, type TestSpecification } from 'vitest/node'
 
-const shared = { environment: 'node', pool: 'forks' as const, restoreMocks: true }
+const shared = {
+  environment: 'node',
+  pool: 'forks' as const,
+  restoreMocks: true,
+  // What is waited for comes at once, or on a busy machine a while later.
+  expect: { poll: { timeout: 10_000, interval: 20 } },
+}
 const story = { ...shared, testTimeout: 60_000, hookTimeout: 180_000 }
 
 /** One at a time: these measure memory and delays, or listen where somebody else expects it. */

@@ -243,7 +243,7 @@ it('says whose the files are and when they were changed, as the record of a chan
   expect(first).toEqual({ by, at: expect.any(Number) })
   expect(Math.abs(Date.now() - (first?.at ?? 0))).toBeLessThan(60_000)
   // A file system's clock ticks some hundred times a second.
-  await vi.waitFor(() => expect(Date.now()).toBeGreaterThan((first?.at ?? 0) + 50), { interval: 5 })
+  await vi.waitFor(() => expect(Date.now()).toBeGreaterThan((first?.at ?? 0) + 50), { timeout: 10_000, interval: 5 })
   await writeFile(join(folder, 'policy.yaml'), policy.replace('staff, allow', 'others, allow'))
   await vi.waitFor(() => expect(changes).toHaveLength(1), { timeout: 5_000, interval: 10 })
   const { changed } = opened.inForce()

@@ -21,6 +21,8 @@ import type { PeopleQuery, SessionsQuery } from './people-directory-index.ts'
 import { parseRef } from './person-ref.ts'
 import { type AdministeredSessions, createAdministeredSessions } from './sessions.ts'
 
+const soon = { timeout: 10_000, interval: 10 }
+
 const many = process.env['POSTERN_TEST_LONG'] === '1' ? 10_000 : 1_000
 const issuer = 'https://op.corp.example'
 const wiki = 'https://wiki.corp.example'
@@ -122,19 +124,19 @@ describe.each([
 
   it('hears of a session that began and of one that ended, without reading all again', async () => {
     const { session } = await begin(office, 'dave')
-    await vi.waitFor(() => expect(subs(office, { text: 'dave' })).toEqual(['dave']))
+    await vi.waitFor(() => expect(subs(office, { text: 'dave' })).toEqual(['dave']), soon)
     await office.one.sessions.endSession(session.id, 'revoked')
-    await vi.waitFor(() => expect(office.directory.people({ ...any, text: 'dave' }).entries).toMatchObject([{ sessions: 0 }]))
+    await vi.waitFor(() => expect(office.directory.people({ ...any, text: 'dave' }).entries).toMatchObject([{ sessions: 0 }]), soon)
     const other = await begin(office, 'dave')
-    await vi.waitFor(() => expect(office.directory.people({ ...any, text: 'dave' }).entries).toMatchObject([{ sessions: 1 }]))
+    await vi.waitFor(() => expect(office.directory.people({ ...any, text: 'dave' }).entries).toMatchObject([{ sessions: 1 }]), soon)
     await office.one.sessions.endSubject(issuer, 'dave', 'revoked')
-    await vi.waitFor(() => expect(office.directory.people({ ...any, text: 'dave' }).entries).toMatchObject([{ sessions: 0 }]))
+    await vi.waitFor(() => expect(office.directory.people({ ...any, text: 'dave' }).entries).toMatchObject([{ sessions: 0 }]), soon)
     expect(other.session.id).not.toBe(session.id)
   })
 
   it('shows no session that is over, whatever it remembers', async () => {
     await begin(office, 'eve')
-    await vi.waitFor(() => expect(office.directory.people({ ...any, text: 'eve' }).entries).toMatchObject([{ sessions: 1 }]))
+    await vi.waitFor(() => expect(office.directory.people({ ...any, text: 'eve' }).entries).toMatchObject([{ sessions: 1 }]), soon)
     office.place.clock.move(1_800_000)
     expect((await office.directory.sessions({ ...any, text: 'eve' })).entries).toEqual([])
   })

@@ -10,6 +10,8 @@ import { asnRecord, countryRecord, type WrittenDatabase, writePlaceDatabase } fr
 import { describePlaces, openPlaceDatabase, type PlaceDatabase } from './place-database.ts'
 import { type WatchedPlaces, watchPlaces } from './place-files.ts'
 
+const soon = { timeout: 10_000, interval: 10 }
+
 const everything = new Set<FactGroup>(['country', 'asn', 'client', 'device'])
 const seen = { at: 1, scheme: 'https', tlsVersion: 'TLSv1.3', userAgent: undefined } as const
 
@@ -257,7 +259,7 @@ describe('the files of places', () => {
       await writeFile(file, whole.subarray(0, -1))
       await look()
       await look()
-      await vi.waitFor(() => expect(complaints() + said.length).toBeGreaterThan(1))
+      await vi.waitFor(() => expect(complaints() + said.length).toBeGreaterThan(1), soon)
       expect(country()).toBe('DE')
       // Gone for good or between two renames: what was read is still true, and nothing is wrong with it.
       const before = complaints()

@@ -4,6 +4,8 @@ import { describe, expect, it, vi } from 'vitest'
 import { createStrangerCounter } from './counter.ts'
 import type { AuditEvent } from './event.ts'
 
+const soon = { timeout: 10_000, interval: 10 }
+
 function challenge(address: string, app = 'wiki'): AuditEvent {
   return {
     event: 'access.decided',
@@ -43,9 +45,9 @@ describe('the counter of strangers', () => {
     const counter = createStrangerCounter({ record: (event) => lines.push(event), now: () => now, intervalMs: 5 })
     counter.absorbs(challenge('192.0.2.1'))
     now = 60
-    await vi.waitFor(() => expect(lines).toHaveLength(1))
+    await vi.waitFor(() => expect(lines).toHaveLength(1), soon)
     counter.absorbs(challenge('192.0.2.1'))
-    await vi.waitFor(() => expect(lines).toHaveLength(2))
+    await vi.waitFor(() => expect(lines).toHaveLength(2), soon)
     expect(lines).toMatchObject([{ since: 0 }, { since: 60 }])
     counter.close()
   })

@@ -8,6 +8,8 @@ import { checkChain } from './chain-check.fixture.ts'
 import { createTestAnchors, decided, ended, useTrails } from './opened-trail.fixture.ts'
 import type { SegmentHandle } from './segments.ts'
 
+const soon = { timeout: 10_000, interval: 10 }
+
 const trails = useTrails()
 
 /** Real files whose calls can be held up or made to fail, and of which it is known how much of them was put on the disk. */
@@ -148,7 +150,7 @@ describe('relaxed', () => {
     await vi.waitFor(() => {
       expect(trail.status().queuedLines).toBe(0)
       expect(disk.synced.get(path)).toBe(readFileSync(path).length)
-    })
+    }, soon)
     const { syncs, writes } = trail.status()
     expect(syncs).toBeGreaterThanOrEqual(2)
     expect(syncs).toBeLessThanOrEqual(Math.ceil((performance.now() - startedAt) / 50))
@@ -166,9 +168,9 @@ describe('relaxed', () => {
       release = resolve
     })
     trail.record(decided())
-    await vi.waitFor(() => expect(disk.held).toBe(1))
+    await vi.waitFor(() => expect(disk.held).toBe(1), soon)
     trail.record(decided())
-    await vi.waitFor(() => expect(trails.check().events).toHaveLength(2))
+    await vi.waitFor(() => expect(trails.check().events).toHaveLength(2), soon)
     expect(trail.status().syncs).toBe(0)
     release()
     expect(await trail.settle()).toBe(true)
@@ -181,7 +183,7 @@ describe('relaxed', () => {
     const trail = await trails.open({ openFile: disk.openFile, anchors, checkpointLines: 5, gatherMs: 1, syncMs: 20 })
     disk.failSync = true
     for (let count = 0; count < 10; count += 1) trail.record(decided())
-    await vi.waitFor(() => expect(trail.status().isFailing).toBe(true))
+    await vi.waitFor(() => expect(trail.status().isFailing).toBe(true), soon)
     expect(trail.status().queuedLines).toBe(0)
     expect(anchors.saved).toEqual([])
     disk.failSync = false
@@ -204,7 +206,7 @@ describe('a disk that breaks', () => {
     const path = join(trail.folder, '00000001.ndjson')
     const text = readFileSync(path)
     disk.failSync = false
-    await vi.waitFor(() => expect(trail.isWritable()).toBe(true))
+    await vi.waitFor(() => expect(trail.isWritable()).toBe(true), soon)
     expect(await trail.settle()).toBe(true)
     expect(disk.synced.get(path)).toBe(text.length)
     expect(trails.check().events).toHaveLength(2)
@@ -227,7 +229,7 @@ describe('a disk that breaks', () => {
     expect(await trail.settle()).toBe(false)
     expect(performance.now() - secondAt).toBeLessThan(90)
     release()
-    await vi.waitFor(() => expect(trail.isWritable()).toBe(true))
+    await vi.waitFor(() => expect(trail.isWritable()).toBe(true), soon)
     expect(await trail.settle()).toBe(true)
     expect(trails.check().events).toHaveLength(2)
     expect(trails.errors).toEqual(['the disk of the audit trail does not answer'])

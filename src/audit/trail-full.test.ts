@@ -9,6 +9,8 @@ import { checkChain } from './chain-check.fixture.ts'
 import type { AuditTrail } from './event.ts'
 import { decided, ended, useTrails } from './opened-trail.fixture.ts'
 
+const soon = { timeout: 10_000, interval: 10 }
+
 const mounted = join(tmpdir(), `postern-full-disk-${process.pid}`)
 const disk = await mountSmallDisk(mounted, 3)
 const trails = useTrails()
@@ -30,7 +32,7 @@ describe.skipIf(disk === undefined)('a disk that is full', () => {
     await vi.waitFor(() => {
       trail.record(decided({ request: 'filler', path: `/${'x'.repeat(2000)}` }))
       expect(trail.isWritable()).toBe(false)
-    })
+    }, soon)
   }
 
   it('takes lines about requests no more, writes all others, recovers and states the gap', async () => {
@@ -38,7 +40,7 @@ describe.skipIf(disk === undefined)('a disk that is full', () => {
     trail.record(decided({ request: 'before' }))
     expect(await trail.settle()).toBe(true)
     await fillUp(trail)
-    await vi.waitFor(() => expect(trail.status()).toMatchObject({ isFull: true, isFailing: false }))
+    await vi.waitFor(() => expect(trail.status()).toMatchObject({ isFull: true, isFailing: false }), soon)
     const { seq } = trail.status()
     const { lost } = trail.status()
     for (let count = 0; count < 10; count += 1) {
@@ -57,7 +59,7 @@ describe.skipIf(disk === undefined)('a disk that is full', () => {
 
     await disk?.free()
     const freedAt = performance.now()
-    await vi.waitFor(() => expect(trail.isWritable()).toBe(true), { timeout: 10_000, interval: 10 })
+    await vi.waitFor(() => expect(trail.isWritable()).toBe(true), soon)
     expect(performance.now() - freedAt).toBeLessThan(2500)
     trail.record(decided({ request: 'after' }))
     expect(await trail.settle()).toBe(true)
@@ -109,7 +111,7 @@ describe.skipIf(disk === undefined)('a disk that is full', () => {
     await vi.waitFor(async () => {
       trail.record({ ...ended, cause: 'x'.repeat(200) } as typeof ended)
       expect(await trail.settle()).toBe(false)
-    })
+    }, soon)
     expect(trail.status()).toMatchObject({ isFull: true, isFailing: true })
     const { seq } = trail.status()
     await disk?.free()

@@ -12,6 +12,8 @@ import { createTestAnchors, decided, ended, useTrails } from './opened-trail.fix
 import { createFactsLedger } from './recorded-facts.ts'
 import { createTestAuditKey } from './verify.fixture.ts'
 
+const soon = { timeout: 10_000, interval: 10 }
+
 const trails = useTrails()
 
 describe('the trail', () => {
@@ -32,11 +34,11 @@ describe('the trail', () => {
       told += 1
     })
     trail.record(decided())
-    await vi.waitFor(() => expect(trails.check().events).toHaveLength(1))
+    await vi.waitFor(() => expect(trails.check().events).toHaveLength(1), soon)
     expect(told).toBe(1)
     stop()
     trail.record(decided())
-    await vi.waitFor(() => expect(trails.check().events).toHaveLength(2))
+    await vi.waitFor(() => expect(trails.check().events).toHaveLength(2), soon)
     expect(told).toBe(1)
   })
 
@@ -93,7 +95,7 @@ describe('the trail', () => {
     for (let index = 0; index < 25; index += 1) trail.record(decided())
     await trail.settle()
     expect(trails.check().signedThrough).toBe(22)
-    await vi.waitFor(() => expect(trails.check().signedThrough).toBe(29))
+    await vi.waitFor(() => expect(trails.check().signedThrough).toBe(29), soon)
     const { seq } = trail.status()
     // Twice the time in which another one would come if it could.
     await new Promise((resolve) => setTimeout(resolve, 60))
@@ -307,7 +309,7 @@ describe('a trail that cannot be written', () => {
     expect(await trail.settle()).toBe(false)
 
     await rm(join(trails.folder, 'one-1'))
-    await vi.waitFor(() => expect(trail.isWritable()).toBe(true))
+    await vi.waitFor(() => expect(trail.isWritable()).toBe(true), soon)
     trail.record(decided({ request: 'after' }))
     expect(await trail.settle()).toBe(true)
     await trail.close()

@@ -11,6 +11,8 @@ import { runCheck } from './check.ts'
 import { loadPolicyInForce, openPolicyInForce } from './policy-in-force.ts'
 import { registerTest } from './test.ts'
 
+const soon = { timeout: 10_000, interval: 10 }
+
 const tests = (expected: string) =>
   `tests:\n  - { name: t, given: { request: "GET https://wiki.corp.example/", as: nobody }, expect: ${expected} }\n`
 
@@ -31,7 +33,7 @@ describe('a managed policy', () => {
     for (const method of ['log', 'error'] as const) vi.spyOn(console, method).mockImplementation((text) => void said.push(String(text)))
     instance = await rig.start('a')
     await rig.publish(instance, { 'policy.yaml': policyWith('second'), 'policy.test.yaml': tests('sign_in') })
-    await vi.waitFor(() => expect(instance.rule()).toBe('second'))
+    await vi.waitFor(() => expect(instance.rule()).toBe('second'), soon)
   })
   afterEach(async () => {
     vi.restoreAllMocks()
@@ -58,7 +60,7 @@ describe('a managed policy', () => {
   })
 
   it('is what the machine remembers where the store is not asked or has none, and else its seed; each says so', async () => {
-    await vi.waitFor(async () => expect(await ruleFor('a', { isStoreAsked: false })).toBe('second'))
+    await vi.waitFor(async () => expect(await ruleFor('a', { isStoreAsked: false })).toBe('second'), soon)
     expect(said.at(-1)).toMatch(/revision 2, as it was last in force on this machine; the store does not say: it was not asked/)
     expect(await ruleFor('elsewhere', { isStoreAsked: false })).toBe('first')
     expect(said.at(-1)).toMatch(/policy\.yaml, of which revision 1 is made/)

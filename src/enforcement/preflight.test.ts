@@ -6,6 +6,8 @@ import { type FlowRig, get, startFlow, wiki, wikiOrigin } from './enforcement.fi
 import { decidePreflight, isPreflight } from './preflight.ts'
 import type { Route } from './route-table.ts'
 
+const soon = { timeout: 10_000, interval: 10 }
+
 const rigs: FlowRig[] = []
 afterEach(async () => {
   for (const rig of rigs.splice(0)) await rig.close()
@@ -47,7 +49,7 @@ describe('a preflight', () => {
     const answer = await rig.ask(get('/page', [caller, asks], undefined, 'OPTIONS'))
     expect(answer).toMatchObject({ status: 200, body: '', headers: { 'content-length': '0', 'access-control-allow-origin': boardOrigin } })
     for (const name of ['set-cookie', 'etag', 'location', 'content-type']) expect(answer.headers).not.toHaveProperty(name)
-    await vi.waitFor(() => expect(rig.events.at(-1)).toMatchObject({ event: 'access.ended', outcome: 'completed', bytesOut: 0 }))
+    await vi.waitFor(() => expect(rig.events.at(-1)).toMatchObject({ event: 'access.ended', outcome: 'completed', bytesOut: 0 }), soon)
     // Nor does a stranger leave a connection behind that waits for the rest.
     if (isEndless) await rig.upstream.connections[0]?.closed
   })
