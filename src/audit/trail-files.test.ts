@@ -3,9 +3,10 @@
 import { appendFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, truncateSync, unlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { Readable } from 'node:stream'
 import { zstdCompressSync } from 'node:zlib'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { listChains, listSegments, parseTrailLine, readBlocks, readLines, type SegmentFile } from './trail-files.ts'
+import { listChains, listSegments, parseTrailLine, readBlocks, readLines, type SegmentFile, unpack } from './trail-files.ts'
 
 let folder: string
 beforeEach(() => {
@@ -87,6 +88,17 @@ describe('a compressed segment', () => {
     const segment = write(1, content, true)
     appendFileSync(segment.path, zstdCompressSync('three\n'))
     await expect(linesOf(segment)).rejects.toThrow('stands behind the end')
+  })
+
+  it('is an error where another frame begins just where a piece of the file ends', async () => {
+    const frames = [zstdCompressSync(content), zstdCompressSync('three\n')]
+    const read = async (pieces: readonly Buffer[]) => {
+      let text = ''
+      for await (const piece of unpack(Readable.from(pieces), 4096)) text += piece.toString()
+      return text
+    }
+    expect(await read(frames.slice(0, 1))).toBe(content)
+    await expect(read(frames)).rejects.toThrow('stands behind the end')
   })
 
   it('is an error where it is cut off, also in the middle of what says how long it is', async () => {

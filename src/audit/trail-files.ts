@@ -87,7 +87,7 @@ const readAtOnceBytes = 256 * 1024
 export async function* readBlocks(segment: SegmentFile, start = 0, atOnceBytes: number = readAtOnceBytes): AsyncGenerator<LineBlock> {
   const { handle, isCompressed } = await openSegment(segment)
   // Whoever had read all of it before it was compressed would have all of it unpacked to find nothing.
-  if (isCompressed && start > 0 && (await holdsAtMost(handle, start))) {
+  if (isCompressed && start > 0 && (await holdsAtMost(handle, start).catch(closed(handle)))) {
     await handle.close()
     return
   }
@@ -120,6 +120,14 @@ export async function* readBlocks(segment: SegmentFile, start = 0, atOnceBytes: 
   }
 }
 
+/** Closes the file and rejects with what failed. */
+function closed(file: FileHandle): (error: unknown) => Promise<never> {
+  return async (error) => {
+    await file.close()
+    throw error
+  }
+}
+
 async function holdsAtMost(file: FileHandle, bytes: number): Promise<boolean> {
   const { buffer, bytesRead } = await file.read(Buffer.alloc(longestHeaderBytes), 0, longestHeaderBytes, 0)
   const size = readContentSize(buffer.subarray(0, bytesRead))
@@ -132,16 +140,24 @@ async function holdsAtMost(file: FileHandle, bytes: number): Promise<boolean> {
  */
 export async function* unpack(file: Readable, atOnceBytes: number): AsyncGenerator<Buffer> {
   const unpacked = createZstdDecompress({ chunkSize: atOnceBytes })
+  let header = Buffer.alloc(0)
   let bytes = 0
   file.on('data', (read: Buffer) => {
     bytes += read.length
+    if (header.length < longestHeaderBytes) header = Buffer.concat([header, read.subarray(0, longestHeaderBytes - header.length)])
   })
   // `pipe` hands no errors on, and an unread one would end the process.
   file.on('error', (error) => unpacked.destroy(error))
   file.pipe(unpacked)
   try {
-    yield* unpacked as AsyncIterable<Buffer>
-    if (unpacked.bytesWritten !== bytes) throw new Error('something stands behind the end of what was compressed')
+    let held = 0
+    for await (const piece of unpacked as AsyncIterable<Buffer>) {
+      held += piece.length
+      yield piece
+    }
+    // A second frame is unpacked or not, as the pieces happen to end.
+    const isOneFrame = unpacked.bytesWritten === bytes && held === (readContentSize(header) ?? held)
+    if (!isOneFrame) throw new Error('something stands behind the end of what was compressed')
   } finally {
     file.destroy()
     unpacked.destroy()
