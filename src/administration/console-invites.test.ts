@@ -124,9 +124,9 @@ describe.each([
     const isAdmin = async () => (await other.find('ada@corp.example')).includes('admin')
     expect(await isAdmin()).toBe(false)
     await invitations.invite({ email: 'ada@corp.example', role: 'admin', seconds: 3600 }, by)
-    await expect.poll(isAdmin, { interval: 10, timeout: 1_000 }).toBe(true)
+    await expect.poll(isAdmin, { interval: 10 }).toBe(true)
     await invitations.withdraw('ada@corp.example', undefined, by)
-    await expect.poll(isAdmin, { interval: 10, timeout: 1_000 }).toBe(false)
+    await expect.poll(isAdmin, { interval: 10 }).toBe(false)
   })
 
   it('are not taken back where that could not be written down, and are on record when it is tried again', async () => {

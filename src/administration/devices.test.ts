@@ -5,6 +5,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { hashOf } from '../session/secret.ts'
 import { parseDeviceDefinition } from './device-definition.ts'
 import { createSigningKey, createTestInventory, define, type TestInventory } from './devices.fixture.ts'
+import { createDevices } from './devices.ts'
 
 const fingerprint = (digit: string) => digit.repeat(64)
 const certificate = (print: string, ...names: string[]) => ({ kind: 'certificate' as const, certificate: { fingerprint: print, names } })
@@ -272,5 +273,40 @@ describe('the memory in front of it', () => {
     expect([...inventory.locked]).toEqual([])
     expect(inventory.told).toEqual(['a', 'a', 'a', 'a', 'a', 'a'])
     expect(inventory.ended).toEqual(['a', 'a', 'a'])
+  })
+})
+
+describe('the lock of a block', () => {
+  const held = new Map<string, string>()
+  const lock = async ({ id }: { readonly id: string }, why: { readonly actor: string; readonly reason: string }) =>
+    void held.set(id, `${why.actor}: ${why.reason}`)
+  const unlock = async (id: string) => void held.delete(id)
+  const openWith = (release: (id: string) => Promise<void>) =>
+    createDevices({
+      ...{ records: inventory.records, lock, unlock: release, now: inventory.clock.now },
+      ...{ onEvent: () => undefined, tell: async () => undefined, endSessions: async () => undefined },
+    })
+
+  it('stays with whoever blocked first, whoever blocks again', async () => {
+    await inventory.add({ id: 'a' })
+    const devices = openWith(unlock)
+    await devices.block('a', 'stolen', 'person:admin')
+    await devices.block('a', 'whatever', 'person:desk', { isByHelpdesk: true })
+    expect(held.get('a')).toBe('person:admin: stolen')
+    await devices.unblock('a', 'person:admin')
+    expect(held.has('a')).toBe(false)
+  })
+
+  it('is there again where somebody blocked in the middle of an unblocking', async () => {
+    await inventory.add({ id: 'a' })
+    const admin = openWith(unlock)
+    const helpdesk = openWith(async (id) => {
+      await admin.block('a', 'stolen', 'person:admin')
+      await unlock(id)
+    })
+    await helpdesk.block('a', 'odd', 'person:desk', { isByHelpdesk: true })
+    await helpdesk.unblock('a', 'person:desk', { isByHelpdesk: true })
+    expect((await admin.find('a'))?.status).toMatchObject({ state: 'blocked', by: 'person:admin' })
+    expect(held.get('a')).toBe('person:admin: stolen')
   })
 })

@@ -217,7 +217,8 @@ export function createDevices({ endSessions, lock, records, onEvent, now, tell, 
         await heard(id, isNew ? { event: 'device.blocked', device: id, actor, reason } : undefined)
       } finally {
         try {
-          await lock(record, { actor, reason })
+          // As it was blocked first: two accounts of one block would be one too many.
+          if (record.status.state === 'blocked') await lock(record, { actor: record.status.by, reason: record.status.reason })
         } finally {
           await endSessions(record, { actor, reason })
           await records.confirm()
@@ -234,7 +235,12 @@ export function createDevices({ endSessions, lock, records, onEvent, now, tell, 
         return isNew && isTheirs ? { ...present, status: { state: 'active' } } : undefined
       })
       if (!isTheirs) return 'not_theirs'
-      if (record !== undefined) await unlock(id)
+      if (record !== undefined) {
+        await unlock(id)
+        // Blocked again between the two: that lock went with the old one.
+        const present = (await records.load(id))?.value
+        if (present?.status.state === 'blocked') await lock(present, { actor: present.status.by, reason: present.status.reason })
+      }
       if (record !== undefined && isNew) await heard(id, { event: 'device.unblocked', device: id, actor, reason: undefined })
       return record !== undefined
     },

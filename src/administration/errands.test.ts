@@ -121,7 +121,7 @@ describe.each([
     const one = await start('one')
     await startDeaf('killed')
     one.serve('greet', async () => 'hello')
-    const state = await one.ask('greet', {}, by, 300)
+    const state = await one.ask('greet', {}, by, 2_000)
     expect(state.parts).toEqual([
       { instance: 'killed', state: 'missing' },
       { instance: 'one', state: 'done', part: 'hello' },

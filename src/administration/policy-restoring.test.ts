@@ -81,6 +81,40 @@ describe('where something fails on the way', () => {
     },
   )
 
+  it('and then in taking back as well, each number leads to a whole revision', async () => {
+    await publishAll(place, ['other', 'more'])
+    let [writes, removals] = [0, 0]
+    const store: Partial<SessionStore> = {
+      async createDurable(name, value) {
+        if (name.startsWith('policy_revision:') && ++writes === 2) throw new Error('the store went away')
+        return await place.store.createDurable(name, value)
+      },
+      async removeDurable(name, version) {
+        if (writes === 2 && name.startsWith('policy_revision_alias:') && ++removals === 1) throw new Error('not back yet')
+        return await place.store.removeDurable(name, version)
+      },
+    }
+    await expect(restore(store)).rejects.toThrow('went away')
+    expect(removals).toBeGreaterThan(0)
+    expect(commentsOf(await loadAll(place))).toEqual(['about first', 'about more'])
+    expect(await restore()).toBe('restored')
+    expect(await loadAll(place)).toEqual(known)
+  })
+
+  it('while somebody else put the same back, what their head leads to stays', async () => {
+    let writes = 0
+    const createDurable: SessionStore['createDurable'] = async (name, value) => {
+      if (name.startsWith('policy_revision:') && ++writes === 3) {
+        // As if the lock of publications had run out meanwhile.
+        expect(await restore({ acquireLock: async () => 'token' })).toBe('restored')
+        throw new Error('the store went away')
+      }
+      return await place.store.createDurable(name, value)
+    }
+    await expect(restore({ createDurable })).rejects.toThrow('went away')
+    expect(await loadAll(place)).toEqual(known)
+  })
+
   it('after the head was moved, what it leads to stays', async () => {
     await publishAll(place, ['other'])
     const replaceDurable: SessionStore['replaceDurable'] = async (name, record) => {

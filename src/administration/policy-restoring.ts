@@ -26,18 +26,18 @@ export interface RestoringParts extends DurableParts {
 
 type LoadedHead = { readonly value: Head; readonly version: number } | 'unreadable' | undefined
 
-/** How to take back what was done, the first step first. */
-type Undoing = (() => Promise<unknown>)[]
+/** How to take back what was done for one revision, the first step first. Each step rests on those behind it. */
+type Steps = (() => Promise<unknown>)[]
 
 /** Puts revisions back. */
 export function createRevisionRestoring(parts: RestoringParts): RevisionRestoring {
-  const { store } = parts
+  const { log, store } = parts
   const heads = createDurableRecords<Head>('policy_head', parts)
   const records = createDurableRecords<RevisionRecord>('policy_revision', parts)
   const files = createPolicyFiles(parts)
 
   /** The key of the record that has this number and these files, made if it is not there. */
-  async function place(revision: Revision, undoing: Undoing): Promise<string> {
+  async function place(revision: Revision, undoing: Steps): Promise<string> {
     const number = String(revision.number)
     const named = await readable(() => records.findByAlias('number', number))
     const there = named === undefined ? undefined : await readable(() => records.load(named))
@@ -57,7 +57,9 @@ export function createRevisionRestoring(parts: RestoringParts): RevisionRestorin
     if (named === undefined) {
       await records.removeUnreadableAlias('number', number)
     } else {
-      undoing.push(() => records.setAlias('number', number, named))
+      undoing.push(async () => {
+        if (!(await records.setAlias('number', number, named))) throw unreadable(`revision ${number} is another one by now`)
+      })
       await records.removeAlias('number', number, named)
     }
     undoing.push(() => records.removeAlias('number', number, key))
@@ -95,6 +97,25 @@ export function createRevisionRestoring(parts: RestoringParts): RevisionRestorin
     }
   }
 
+  /** What cannot be taken back stays whole: the number leads to it, and the next restore begins with what is there. */
+  async function takeBack(undoing: readonly Steps[], last: Revision): Promise<void> {
+    try {
+      const head = await loadHead()
+      // Somebody else put the same back at the same time, and their head may lead to what was made here.
+      if (typeof head === 'object' && head.value.number === last.number && head.value.hash === last.hash) return
+    } catch (error) {
+      log.error({ err: error }, 'what a restore of the policy began could not be taken back')
+      return
+    }
+    for (const steps of undoing.toReversed()) {
+      try {
+        for (const step of steps.toReversed()) await step()
+      } catch (error) {
+        log.error({ err: error }, 'a revision that a restore put back could not be taken back')
+      }
+    }
+  }
+
   return {
     restore: (known, isStill) =>
       holdPublication(store, async () => {
@@ -102,17 +123,21 @@ export function createRevisionRestoring(parts: RestoringParts): RevisionRestorin
         if (last === undefined) return 'restored'
         const before = await loadHead()
         if (!(await isStill())) return 'moved_on'
-        const undoing: Undoing = []
+        const undoing: Steps[] = []
         let key = ''
         try {
-          for (const revision of known) key = await place(revision, undoing)
+          for (const revision of known) {
+            const steps: Steps = []
+            undoing.push(steps)
+            key = await place(revision, steps)
+          }
         } catch (error) {
-          await takeBack(undoing)
+          await takeBack(undoing, last)
           throw error
         }
         // A move that throws may have taken place: what the head may lead to stays.
         if (!(await moveHead(before, headAfter(known, before, key)))) {
-          await takeBack(undoing)
+          await takeBack(undoing, last)
           return 'moved_on'
         }
         const { bundle: _, ...facts } = last
@@ -151,11 +176,6 @@ function headAfter(known: readonly Revision[], before: LoadedHead, key: string):
   const hasOlder = oldest > 1 && typeof before === 'object' && before.value.number >= oldest - 1
   const first = hasOlder ? (before.value.first ?? 1) : oldest
   return { number, key, hash: known.at(-1)?.hash ?? '', ...(first === 1 ? {} : { first }) }
-}
-
-/** Each step by itself: one that cannot be taken back must not keep the others, and the next restore begins with what is there. */
-async function takeBack(undoing: Undoing): Promise<void> {
-  for (const step of undoing.toReversed()) await step().catch(() => undefined)
 }
 
 /** What does not open, or does not hold together, is not there: it is about to be replaced by what is. */

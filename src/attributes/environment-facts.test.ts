@@ -164,11 +164,15 @@ describe('a user agent', () => {
 
   test('of any text costs no time worth naming', () => {
     for (const part of ['Chrome/ ', 'Version/1 Safari ', '(((', 'Android ', '1.', 'iPhone;', 'Opera ', ' ']) {
-      const text = `Mozilla/5.0 ${part.repeat(512)}`.slice(0, 512)
-      clientOf(`${text.slice(0, 511)}x`)
-      const begun = performance.now()
-      clientOf(text)
-      expect(performance.now() - begun, part).toBeLessThan(50)
+      const text = `Mozilla/5.0 ${part.repeat(512)}`.slice(0, 511)
+      clientOf(`${text}x`)
+      // The best of three that were not read before: what else this machine does meanwhile is not what is measured.
+      const times = ['a', 'b', 'c'].map((last) => {
+        const begun = performance.now()
+        clientOf(`${text}${last}`)
+        return performance.now() - begun
+      })
+      expect(Math.min(...times), part).toBeLessThan(50)
     }
   })
 })

@@ -3,6 +3,7 @@
 import { cpSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
 import { open } from 'node:fs/promises'
 import { join } from 'node:path'
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import { describe, expect, it, onTestFinished, vi } from 'vitest'
 import { checkChain } from './chain-check.fixture.ts'
 import { createTestAnchors, decided, ended, useTrails } from './opened-trail.fixture.ts'
@@ -214,7 +215,8 @@ describe('a disk that breaks', () => {
 
   it('answers whoever waits after a time, and at once from then on, until it works again', async () => {
     const disk = createWatchedDisk()
-    const trail = await trails.open({ openFile: disk.openFile, settleTimeoutMs: 100 })
+    // More than a busy disk takes once it is released.
+    const trail = await trails.open({ openFile: disk.openFile, settleTimeoutMs: 2_000 })
     let release = () => {}
     disk.hold = new Promise((resolve) => {
       release = resolve
@@ -222,12 +224,11 @@ describe('a disk that breaks', () => {
     trail.record(decided())
     const startedAt = performance.now()
     expect(await trail.settle()).toBe(false)
-    expect(performance.now() - startedAt).toBeGreaterThanOrEqual(95)
+    expect(performance.now() - startedAt).toBeGreaterThanOrEqual(1_990)
     expect(trail.isWritable()).toBe(false)
-    const secondAt = performance.now()
     trail.record(decided())
-    expect(await trail.settle()).toBe(false)
-    expect(performance.now() - secondAt).toBeLessThan(90)
+    // Before anything else gets its turn.
+    expect(await Promise.race([trail.settle(), nextTurn('it waited')])).toBe(false)
     release()
     await vi.waitFor(() => expect(trail.isWritable()).toBe(true), soon)
     expect(await trail.settle()).toBe(true)

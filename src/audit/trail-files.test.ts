@@ -80,8 +80,16 @@ describe('a compressed segment', () => {
     const bytes = readFileSync(segment.path)
     writeFileSync(segment.path, Buffer.concat([bytes.subarray(0, 18), Buffer.alloc(bytes.length - 18)]))
     expect(await linesOf(segment, content.length)).toEqual([])
-    expect(await linesOf(segment, content.length + 1)).toEqual([])
-    for (const start of [0, content.length - 1]) await expect(linesOf(segment, start)).rejects.toThrow()
+    for (const start of [0, content.length - 1, content.length + 1]) await expect(linesOf(segment, start)).rejects.toThrow()
+  })
+
+  it('that says that it holds less than was read of it is an error, and not read to its end', async () => {
+    const segment = write(1, content, true)
+    const bytes = readFileSync(segment.path)
+    expect(bytes.readUInt16LE(5)).toBe(content.length - 256)
+    bytes.writeUInt16LE(0, 5)
+    writeFileSync(segment.path, bytes)
+    for (const start of [0, 400]) await expect(linesOf(segment, start), String(start)).rejects.toThrow()
   })
 
   it('is an error where something stands behind its end, which other programs would show', async () => {

@@ -87,7 +87,7 @@ const readAtOnceBytes = 256 * 1024
 export async function* readBlocks(segment: SegmentFile, start = 0, atOnceBytes: number = readAtOnceBytes): AsyncGenerator<LineBlock> {
   const { handle, isCompressed } = await openSegment(segment)
   // Whoever had read all of it before it was compressed would have all of it unpacked to find nothing.
-  if (isCompressed && start > 0 && (await holdsAtMost(handle, start).catch(closed(handle)))) {
+  if (isCompressed && start > 0 && (await holdsExactly(handle, start).catch(closed(handle)))) {
     await handle.close()
     return
   }
@@ -128,10 +128,11 @@ function closed(file: FileHandle): (error: unknown) => Promise<never> {
   }
 }
 
-async function holdsAtMost(file: FileHandle, bytes: number): Promise<boolean> {
+/** By what it says itself. One that says less than was read of it is unpacked, so that it shows what is wrong. */
+async function holdsExactly(file: FileHandle, bytes: number): Promise<boolean> {
   const { buffer, bytesRead } = await file.read(Buffer.alloc(longestHeaderBytes), 0, longestHeaderBytes, 0)
   const size = readContentSize(buffer.subarray(0, bytesRead))
-  return size !== undefined && size <= bytes
+  return size === bytes
 }
 
 /**

@@ -47,7 +47,7 @@ describe('a person who is allowed', () => {
       query: undefined,
       claimsState: 'fresh',
     })
-    expect(rig.events[1]).toMatchObject({ event: 'access.ended', status: 200, bytesOut: 5, outcome: 'completed' })
+    await expect.poll(() => rig.events[1]).toMatchObject({ event: 'access.ended', status: 200, bytesOut: 5, outcome: 'completed' })
     expect(rig.observed).toMatchObject([{ app: 'wiki', effect: 'allow', reason: 'rule_matched', status: 200 }])
   })
 
@@ -269,7 +269,7 @@ describe('a session', () => {
       return lookup.state === 'live' ? lookup.session.lastUsedAt : undefined
     }
     await expect.poll(usedAt).toBe(rig.clock.now())
-    expect(rig.upstream.received()).toContain('\x81\x81\0\0\0\0a')
+    await expect.poll(() => rig.upstream.received()).toContain('\x81\x81\0\0\0\0a')
     rig.clock.move(1_700_000)
     expect((await rig.sessions.findById(session.id)).state).toBe('live')
   })

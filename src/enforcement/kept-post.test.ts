@@ -63,7 +63,8 @@ describe('a form of somebody whose session has expired', () => {
       { effect: 'challenge', reason: 'session_expired' },
       { effect: 'allow', reason: 'rule_matched', session: session.id, method: 'POST', methodClass: 'write' },
     ])
-    expect(rig.events.find(({ event }) => event === 'access.ended')).toMatchObject({ status: 200, bytesIn: body.length })
+    const ended = () => rig.events.find(({ event }) => event === 'access.ended')
+    await expect.poll(ended).toMatchObject({ status: 200, bytesIn: body.length })
   })
 
   test('is kept also after the session was ended', async () => {

@@ -212,13 +212,17 @@ describe('whatever arrives', () => {
   })
 
   test('takes time in proportion to its length', () => {
-    for (const text of [`${'/a'.repeat(50_000)}%`, `/${'a'.repeat(100_000)}\\`, `/${'%2e'.repeat(30_000)}`, '/'.repeat(100_000)]) {
-      const started = performance.now()
-      parsePath(text)
-      expect(performance.now() - started).toBeLessThan(500)
-    }
-    const started = performance.now()
-    parseAuthority(`${'a-'.repeat(120)}!`)
-    expect(performance.now() - started).toBeLessThan(50)
+    // The best of three: what else this machine does meanwhile is not what is measured.
+    const best = (parse: () => unknown) =>
+      Math.min(
+        ...Array.from({ length: 3 }, () => {
+          const started = performance.now()
+          parse()
+          return performance.now() - started
+        }),
+      )
+    for (const text of [`${'/a'.repeat(50_000)}%`, `/${'a'.repeat(100_000)}\\`, `/${'%2e'.repeat(30_000)}`, '/'.repeat(100_000)])
+      expect(best(() => parsePath(text))).toBeLessThan(500)
+    expect(best(() => parseAuthority(`${'a-'.repeat(120)}!`))).toBeLessThan(50)
   })
 })

@@ -111,6 +111,7 @@ describe('a guarded request', () => {
     rigs.push(rig)
     const { cookie } = await rig.signIn('alice')
     await rig.ask(get('/page/4711', [`Cookie: ${cookie}`, `traceparent: ${parent}`]))
+    await expect.poll(() => steps.at(-1)).toContain('allow')
     await rig.ask(get('/admin/x', [`Cookie: ${cookie}`]))
     await expect.poll(() => steps.at(-1)).toContain('deny')
     expect(steps).toEqual([

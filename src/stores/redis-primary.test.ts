@@ -1,5 +1,6 @@
 /** The Redis store behind Sentinels and in a cluster: the right server, also after it changed, and nobody else. */
 
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import {
   ask,
@@ -63,9 +64,9 @@ describe('the Redis store behind Sentinels', () => {
     const old = await redis.findPrimary()
     await old.kill()
     await untilRefusing(store)
-    const begun = performance.now()
-    await expect(store.loadRecord('session:x')).rejects.toMatchObject({ code: 'session_store_unavailable' })
-    expect(performance.now() - begun).toBeLessThan(100)
+    // Before this process can hear anything from a network, or from a timer.
+    const atOnce = Promise.race([store.loadRecord('session:x'), nextTurn('it waited')])
+    await expect(atOnce).rejects.toMatchObject({ code: 'session_store_unavailable' })
     await untilReady(store)
     expect((await redis.findPrimary()).port).not.toBe(old.port)
     expect((await store.loadEnds([{ kind: 'session', idHash: 'a' }]))[0]?.cause).toBe('revoked')
@@ -76,14 +77,22 @@ describe('the Redis store behind Sentinels', () => {
   it('leaves an old primary that answers us and was replaced by the others', async () => {
     const store = await open(redis.url)
     const old = await redis.findPrimary()
-    await Promise.all(
-      redis.sentinels.slice(0, 1).map((one) => ask(one.url, (client) => client.call('SENTINEL', 'FAILOVER', 'postern-test'))),
-    )
-    await until(async () => (await redis.findPrimary()).port !== old.port, 'no fail-over')
+    let askedAt = Number.NEGATIVE_INFINITY
+    const isReplaced = async () => {
+      if ((await redis.findPrimary()).port !== old.port) return true
+      // A Sentinel that was kept from its work for two seconds changes nothing for thirty, and what it began comes to nothing.
+      if (performance.now() - askedAt > 10_000) {
+        askedAt = performance.now()
+        const [one] = redis.sentinels
+        await ask(one?.url ?? '', (client) => client.call('SENTINEL', 'FAILOVER', 'postern-test'))
+      }
+      return false
+    }
+    await until(isReplaced, 'no fail-over', 60_000)
     await until(async () => (await store.loadReport().catch(() => undefined))?.role === 'master', 'still with a replica')
     await untilReady(store)
     await redis.untilReplicated(2)
-  }, 40_000)
+  }, 90_000)
 
   it('finds the primary at once with one Sentinel silent', async () => {
     const [silent, ,] = redis.sentinels
